@@ -1,0 +1,1 @@
+"""Values and observable models. Imports NumPy and psygnal, nothing else."""

@@ -1,0 +1,73 @@
+"""References to studies and series on disk. Names follow the DICOM keywords."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medviewer.core.geometry import Vec3
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesWarning:
+    """Something about a series that the user must know; it follows the series into every export."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRef:
+    """One stackable part of a DICOM series, or one image file of another format.
+
+    Attributes
+    ----------
+    key : str
+        Unique within a scan: the SeriesInstanceUID, with ``#n`` added when a series had to be split.
+    size : (int, int, int) or None
+        Voxels along (i, j, k).
+    spacing : (float, float, float) or None
+        mm along (i, j, k).
+    files : tuple of Path
+        In the order of the slices. Members of a zip are extracted to a private folder first.
+    volume : bool
+        Whether it can be opened as a volume. If not, `warnings` says why.
+    """
+
+    key: str
+    series_instance_uid: str
+    study_instance_uid: str = ""
+    frame_of_reference_uid: str = ""
+    modality: str = ""
+    description: str = ""
+    series_number: int | None = None
+    body_part_examined: str = ""
+    size: tuple[int, int, int] | None = None
+    spacing: Vec3 | None = None
+    files: tuple[Path, ...] = ()
+    transfer_syntax_uid: str = ""
+    sop_class_uid: str = ""
+    kind: str = "dicom"
+    volume: bool = True
+    warnings: tuple[SeriesWarning, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Short name for lists."""
+        return self.description or self.modality or self.series_instance_uid[-12:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A study with its series."""
+
+    study_instance_uid: str
+    patient_name: str = ""
+    patient_id: str = ""
+    patient_birth_date: str = ""
+    patient_sex: str = ""
+    study_date: str = ""
+    description: str = ""
+    accession_number: str = ""
+    series: tuple[SeriesRef, ...] = ()
+    warnings: tuple[SeriesWarning, ...] = field(default=())

@@ -1,0 +1,127 @@
+"""What is looked at: observable, and saved with the workspace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psygnal import Signal
+
+from medviewer.core.geometry import Vec3
+
+Plane = Literal["axial", "coronal", "sagittal"]
+PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLevel:
+    """WindowCenter (0028,1050) and WindowWidth (0028,1051), in the unit of the volume."""
+
+    center: float
+    width: float
+
+    @property
+    def lower(self) -> float:
+        """Value shown black."""
+        return self.center - self.width / 2
+
+    @property
+    def upper(self) -> float:
+        """Value shown white."""
+        return self.center + self.width / 2
+
+
+class ViewState:
+    """Crosshair, window and overlay appearance, shared by all views.
+
+    Signals
+    -------
+    crosshair_changed(Vec3)
+        LPS mm.
+    window_changed(WindowLevel)
+    overlay_changed()
+        Opacity, outline or crosshair visibility.
+    maximised_changed(str)
+        Name of the one visible view, empty for all.
+    """
+
+    crosshair_changed = Signal(tuple)
+    window_changed = Signal(object)
+    overlay_changed = Signal()
+    maximised_changed = Signal(str)
+
+    def __init__(self) -> None:
+        self._crosshair: Vec3 = (0.0, 0.0, 0.0)
+        self._window = WindowLevel(40.0, 400.0)
+        self._overlay_opacity = 0.45
+        self._outline = True
+        self._crosshair_visible = True
+        self._maximised = ""
+
+    @property
+    def crosshair_lps(self) -> Vec3:
+        """The point all views show, LPS mm."""
+        return self._crosshair
+
+    @crosshair_lps.setter
+    def crosshair_lps(self, lps: Vec3) -> None:
+        if lps != self._crosshair:
+            self._crosshair = lps
+            self.crosshair_changed.emit(lps)
+
+    @property
+    def window(self) -> WindowLevel:
+        """Window of the images."""
+        return self._window
+
+    @window.setter
+    def window(self, window: WindowLevel) -> None:
+        window = WindowLevel(window.center, max(window.width, 1e-6))
+        if window != self._window:
+            self._window = window
+            self.window_changed.emit(window)
+
+    @property
+    def overlay_opacity(self) -> float:
+        """Opacity of the label fill, 0..1."""
+        return self._overlay_opacity
+
+    @overlay_opacity.setter
+    def overlay_opacity(self, opacity: float) -> None:
+        opacity = min(1.0, max(0.0, opacity))
+        if opacity != self._overlay_opacity:
+            self._overlay_opacity = opacity
+            self.overlay_changed.emit()
+
+    @property
+    def outline(self) -> bool:
+        """Whether labels have an outline."""
+        return self._outline
+
+    @outline.setter
+    def outline(self, outline: bool) -> None:
+        if outline != self._outline:
+            self._outline = outline
+            self.overlay_changed.emit()
+
+    @property
+    def crosshair_visible(self) -> bool:
+        """Whether the crosshair is drawn."""
+        return self._crosshair_visible
+
+    @crosshair_visible.setter
+    def crosshair_visible(self, visible: bool) -> None:
+        if visible != self._crosshair_visible:
+            self._crosshair_visible = visible
+            self.overlay_changed.emit()
+
+    @property
+    def maximised(self) -> str:
+        """Name of the one visible view, empty for all four."""
+        return self._maximised
+
+    @maximised.setter
+    def maximised(self, name: str) -> None:
+        if name != self._maximised:
+            self._maximised = name
+            self.maximised_changed.emit(name)
