@@ -110,13 +110,15 @@ class Geometry:
         """Map continuous indices (..., 3) in (i, j, k) to LPS mm."""
         points = np.asarray(ijk, dtype=np.float64)
         matrix = self.index_to_lps_matrix
-        return points @ matrix[:3, :3].T + matrix[:3, 3]
+        lps: Points = points @ matrix[:3, :3].T + matrix[:3, 3]
+        return lps
 
     def lps_to_index(self, lps: npt.ArrayLike) -> Points:
         """Map LPS mm (..., 3) to continuous indices in (i, j, k)."""
         points = np.asarray(lps, dtype=np.float64)
         matrix = self.lps_to_index_matrix
-        return points @ matrix[:3, :3].T + matrix[:3, 3]
+        ijk: Points = points @ matrix[:3, :3].T + matrix[:3, 3]
+        return ijk
 
     def voxel_at(self, lps: Vec3) -> tuple[int, int, int] | None:
         """Return the array index (k, j, i) of the voxel that holds a point in LPS mm, or None outside."""

@@ -47,7 +47,8 @@ class AffineTransform:
         """Map points (..., 3) of the fixed image to the moving image, LPS mm."""
         points = np.asarray(fixed_lps, dtype=np.float64)
         matrix = self.array
-        return points @ matrix[:3, :3].T + matrix[:3, 3]
+        moving_lps: Points = points @ matrix[:3, :3].T + matrix[:3, 3]
+        return moving_lps
 
     def inverse(self) -> AffineTransform:
         """Return moving -> fixed."""

@@ -1,0 +1,1 @@
+"""Long work: jobs, lanes, and the worker process behind them."""

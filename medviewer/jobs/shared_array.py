@@ -1,0 +1,122 @@
+"""NumPy arrays that two processes see, without pickling them.
+
+A block is a file in memory where the system has such a folder (``/dev/shm``), otherwise in the temporary folder, mapped
+by both sides. A plain file works the same on every desktop and leaves no kernel object behind that only a resource
+tracker knows; its name holds the owner's process id, so that what a killed owner left is swept at the next start.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+#: Smaller arrays travel in the message.
+INLINE_BYTES = 64 * 1024
+_PREFIX = "medviewer-block-"
+
+
+def block_folder(nbytes: int = 0) -> Path:
+    """Return the folder for blocks: in memory when there is room for twice `nbytes`, else the temporary folder."""
+    memory = Path("/dev/shm")
+    if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 * nbytes + (64 << 20):
+        return memory
+    return Path(tempfile.gettempdir())
+
+
+def sweep_blocks() -> int:
+    """Remove blocks whose owner no longer runs; return how many."""
+    removed = 0
+    for folder in {Path("/dev/shm"), Path(tempfile.gettempdir())}:
+        for path in folder.glob(f"{_PREFIX}*"):
+            pid = path.name.removeprefix(_PREFIX).split("-")[0]
+            if pid.isdigit() and not psutil.pid_exists(int(pid)):
+                path.unlink(missing_ok=True)
+                removed += 1
+    return removed
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Where a shared array lies."""
+
+    path: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    def open(self) -> npt.NDArray[np.generic]:
+        """Map the array; the mapping keeps it alive after `remove` (where the system allows removing an open file)."""
+        return np.memmap(self.path, dtype=np.dtype(self.dtype), mode="r+", shape=self.shape)
+
+    def remove(self) -> None:
+        """Remove the name. On Windows an open block stays until its owner's sweep."""
+        try:
+            Path(self.path).unlink(missing_ok=True)
+        except PermissionError:
+            return
+
+
+def new_block(array: npt.NDArray[np.generic]) -> Block:
+    """Copy an array into a new block, readable by this user only."""
+    path = block_folder(array.nbytes) / f"{_PREFIX}{os.getpid()}-{uuid4().hex}"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    with os.fdopen(handle, "r+b") as file:
+        file.truncate(array.nbytes)
+    block = Block(str(path), array.dtype.str, array.shape)
+    view = block.open()
+    view[...] = array
+    del view
+    return block
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, blocks: list[Block]) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._blocks = blocks
+        self._known: dict[int, Block] = {}
+
+    def persistent_id(self, obj: object) -> Block | None:
+        if not isinstance(obj, np.ndarray) or obj.nbytes < INLINE_BYTES or obj.dtype.hasobject:
+            return None
+        block = self._known.get(id(obj))
+        if block is None:
+            block = new_block(obj)
+            self._known[id(obj)] = block
+            self._blocks.append(block)
+        return block
+
+
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, pid: object) -> npt.NDArray[np.generic]:
+        if not isinstance(pid, Block):
+            raise pickle.UnpicklingError("unknown reference in a message")
+        return pid.open()
+
+
+def pack(value: object) -> tuple[bytes, list[Block]]:
+    """Turn a value into a message; big arrays go into blocks, which the receiver of the message removes.
+
+    Messages travel only between this program's own processes, over a connection with a secret key.
+    """
+    file = io.BytesIO()
+    blocks: list[Block] = []
+    _Pickler(file, blocks).dump(value)
+    return file.getvalue(), blocks
+
+
+def unpack(message: bytes, blocks: list[Block]) -> object:
+    """Turn a message back into a value and remove the names of its blocks."""
+    try:
+        return _Unpickler(io.BytesIO(message)).load()
+    finally:
+        for block in blocks:
+            block.remove()
