@@ -102,7 +102,7 @@ class Geometry:
     @cached_property
     def lps_to_index_matrix(self) -> Points:
         """4x4 matrix from LPS mm to continuous index (i, j, k)."""
-        matrix = np.linalg.inv(self.index_to_lps_matrix)
+        matrix: Points = np.asarray(np.linalg.inv(self.index_to_lps_matrix), dtype=np.float64)
         matrix.setflags(write=False)
         return matrix
 
