@@ -1,6 +1,5 @@
 """What plugins may import. Re-exports only; `__all__` is the contract."""
 
-from medviewer.api.params import Choice, Doc, Range, Unit
 from medviewer.api.plugin import (
     API_VERSION,
     BoxResult,
@@ -22,6 +21,7 @@ from medviewer.core.annotation import Box3D, Point3D
 from medviewer.core.errors import InputError, MedViewerError, OutOfMemory, TaskError
 from medviewer.core.finding import Finding
 from medviewer.core.geometry import Geometry, Vec3, vec3
+from medviewer.core.params import Choice, Doc, Range, Unit
 from medviewer.core.prompt import Prompt
 from medviewer.core.region import Region
 from medviewer.core.segmentation import LabelArray, Segment, Segmentation

@@ -1,0 +1,1 @@
+"""The mask editor without a window: strokes, rules, undo, tools."""

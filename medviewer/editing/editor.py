@@ -1,0 +1,173 @@
+"""The only writer of voxels. Rules, delta, signal and undo step happen here, so no tool can forget them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from medviewer.core.errors import MedViewerError
+from medviewer.core.region import Region
+from medviewer.core.segmentation import Group, Mask, Segment, Segmentation
+from medviewer.core.volume import Volume
+from medviewer.core.workspace import Workspace
+from medviewer.editing.history import UndoStack
+from medviewer.editing.patch import LabelPatch
+from medviewer.editing.rules import EditRules
+from medviewer.editing.steps import VoxelStep
+
+
+class EditRefused(MedViewerError):
+    """An edit that the rules do not allow."""
+
+    code = "E_EDIT"
+
+
+class Stroke:
+    """Changes to one group between press and release: shown at once, undone as one."""
+
+    def __init__(
+        self, segmentation: Segmentation, group: Group, segment: Segment, rules: EditRules, volume: Volume
+    ) -> None:
+        self._segmentation = segmentation
+        self.group = group
+        self._segment = segment
+        self._rules = rules
+        self._volume = volume
+        self._protected = rules.protected_values(segmentation, group.id, segment.value)
+        self.patches: list[LabelPatch] = []
+
+    @property
+    def changed(self) -> Region | None:
+        """Box of everything changed so far, or None."""
+        box: Region | None = None
+        for patch in self.patches:
+            box = patch.region if box is None else box.union(patch.region)
+        return box
+
+    def paint(self, region: Region, mask: Mask, value: int | None = None) -> Region | None:
+        """Write inside a box.
+
+        Parameters
+        ----------
+        region : Region
+            Half-open box (k, j, i); what lies outside the grid is ignored.
+        mask : bool array
+            Of the region's shape.
+        value : int, optional
+            Label value; default is the active segment. 0 erases the active segment.
+
+        Returns
+        -------
+        Region or None
+            The box that really changed.
+        """
+        clipped = region.clip(self._segmentation.geometry.region)
+        if clipped.is_empty:
+            return None
+        k, j, i = (low - start for low, start in zip(clipped.lower, region.lower, strict=True))
+        nk, nj, ni = clipped.shape
+        inside = mask[k : k + nk, j : j + nj, i : i + ni]
+        labels = self.group.labels[clipped.slices]
+        image = self._volume.array[clipped.slices] if self._rules.intensity is not None else None
+        allowed = inside & self._rules.allowed(labels, image, self._protected)
+        target = self._segment.value if value is None else value
+        if target == 0:
+            allowed &= labels == self._segment.value
+        patch = LabelPatch.write(self.group.labels, clipped, allowed, target)
+        if patch is None:
+            return None
+        self.patches.append(patch)
+        self._segmentation.labels_changed.emit(patch.region, self.group.id)
+        return patch.region
+
+    def roll_back(self) -> None:
+        """Take back what was written so far."""
+        changed = self.changed
+        for patch in reversed(self.patches):
+            patch.undo(self.group.labels)
+        self.patches.clear()
+        if changed is not None:
+            self._segmentation.labels_changed.emit(changed, self.group.id)
+
+
+class LabelEditor:
+    """Edits the segmentation of one volume.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    history : UndoStack
+    volume_id : str
+        The volume whose segmentation is edited.
+    """
+
+    def __init__(
+        self, workspace: Workspace, history: UndoStack, volume_id: str, rules: EditRules | None = None
+    ) -> None:
+        self._history = history
+        self.volume_id = volume_id
+        self._workspace = workspace
+        self.rules = rules or EditRules()
+        self._open: tuple[Stroke, str] | None = None
+
+    @property
+    def target(self) -> Segmentation:
+        """The segmentation that is edited."""
+        return self._workspace.segmentation(self.volume_id)
+
+    @property
+    def volume(self) -> Volume:
+        """The volume whose segmentation is edited."""
+        return self._workspace.volume(self.volume_id)
+
+    @property
+    def stroke_open(self) -> bool:
+        """Whether a stroke is in the hand."""
+        return self._open is not None
+
+    def begin(self, label: str, segment: int | None = None) -> Stroke:
+        """Open a stroke for a drag; `commit` or `cancel` ends it.
+
+        Raises
+        ------
+        EditRefused
+            When there is no active segment, it is locked, or a stroke is open.
+        """
+        if self._open is not None:
+            raise EditRefused("Another stroke is still open.", hint="Release the mouse first.")
+        value = self.target.active if segment is None else segment
+        chosen = self.target.find(value)
+        if chosen is None:
+            raise EditRefused("There is no active segment.", hint="Add a segment or select one in the list.")
+        if chosen.locked:
+            raise EditRefused(f"“{chosen.name}” is locked.", hint="Unlock it in the segment list.")
+        stroke = Stroke(self.target, self.target.group(chosen.group), chosen, self.rules, self.volume)
+        self._open = (stroke, label)
+        return stroke
+
+    def commit(self) -> None:
+        """End the open stroke: one undo step, or none if nothing changed."""
+        if self._open is None:
+            return
+        (stroke, label), self._open = self._open, None
+        if stroke.patches:
+            self._history.push(
+                VoxelStep(self._workspace, self.volume_id, stroke.group.id, label, tuple(stroke.patches))
+            )
+
+    def cancel(self) -> None:
+        """Drop the open stroke and put the voxels back."""
+        if self._open is not None:
+            (stroke, _), self._open = self._open, None
+            stroke.roll_back()
+
+    @contextmanager
+    def stroke(self, label: str, segment: int | None = None) -> Iterator[Stroke]:
+        """Paint as one undo step; what was written is taken back if the block raises."""
+        stroke = self.begin(label, segment)
+        try:
+            yield stroke
+        except BaseException:
+            self.cancel()
+            raise
+        self.commit()

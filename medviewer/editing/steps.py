@@ -1,0 +1,386 @@
+"""The undo steps. Each knows its record, so that the journal can replay it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.core.annotation import Box3D
+from medviewer.core.errors import WorkspaceError
+from medviewer.core.geometry import vec3
+from medviewer.core.provenance import Provenance
+from medviewer.core.record import StepRecord
+from medviewer.core.region import Region
+from medviewer.core.segmentation import Group, Segment
+from medviewer.core.terminology import CodedConcept
+from medviewer.core.transform import AffineTransform
+from medviewer.core.workspace import Registration, Workspace
+from medviewer.editing.history import UndoStep
+from medviewer.editing.patch import LabelPatch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VoxelStep:
+    """A stroke."""
+
+    workspace: Workspace
+    volume_id: str
+    group_id: int
+    label: str
+    patches: tuple[LabelPatch, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds."""
+        return sum(patch.nbytes for patch in self.patches)
+
+    def _apply(self, patches: Sequence[LabelPatch], write: Callable[[LabelPatch, Any], None]) -> None:
+        segmentation = self.workspace.segmentation(self.volume_id)
+        labels = segmentation.group(self.group_id).labels
+        box = patches[0].region
+        for patch in patches:
+            write(patch, labels)
+            box = box.union(patch.region)
+        segmentation.labels_changed.emit(box, self.group_id)
+
+    def undo(self) -> None:
+        """Put the old voxels back."""
+        self._apply(self.patches[::-1], LabelPatch.undo)
+
+    def redo(self) -> None:
+        """Write the new voxels again."""
+        self._apply(self.patches, LabelPatch.redo)
+
+    def record(self) -> StepRecord:
+        """Return it as plain data."""
+        meta = {
+            "volume": self.volume_id,
+            "group": self.group_id,
+            "label": self.label,
+            "patches": [[*p.region.lower, *p.region.upper, p.after] for p in self.patches],
+        }
+        arrays: dict[str, npt.NDArray[Any]] = {f"m{n}": p.packed for n, p in enumerate(self.patches)}
+        arrays |= {f"b{n}": p.before for n, p in enumerate(self.patches)}
+        return StepRecord("voxels", meta, arrays)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupStep:
+    """A group added, with its voxels."""
+
+    workspace: Workspace
+    volume_id: str
+    group: Group
+    label: str = "Add group"
+
+    #: The voxels belong to the segmentation, not to the step, for as long as the step is done.
+    nbytes = 1000
+
+    def undo(self) -> None:
+        """Take the group away."""
+        self.workspace.segmentation(self.volume_id).take_group(self.group.id)
+
+    def redo(self) -> None:
+        """Put the group back."""
+        self.workspace.segmentation(self.volume_id).put_group(self.group)
+
+    def record(self) -> StepRecord:
+        """Return it as plain data; only the box that holds voxels is stored."""
+        box = Region.of_mask(self.group.labels != 0)
+        meta: dict[str, Any] = {"volume": self.volume_id, "id": self.group.id, "name": self.group.name}
+        if box is None:
+            return StepRecord("group", meta)
+        meta["box"] = [*box.lower, *box.upper]
+        return StepRecord("group", meta, {"labels": self.group.labels[box.slices]})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentStep:
+    """A segment added (`before` None), removed (`after` None) or changed."""
+
+    workspace: Workspace
+    volume_id: str
+    label: str
+    before: Segment | None
+    after: Segment | None
+    position: int | None = None
+
+    nbytes = 500
+
+    def _set(self, old: Segment | None, new: Segment | None) -> None:
+        segmentation = self.workspace.segmentation(self.volume_id)
+        if new is not None:
+            segmentation.put_segment(new, self.position if old is None else None)
+        elif old is not None:
+            segmentation.take_segment(old.value)
+
+    def undo(self) -> None:
+        """Restore the old state."""
+        self._set(self.after, self.before)
+
+    def redo(self) -> None:
+        """Restore the new state."""
+        self._set(self.before, self.after)
+
+    def record(self) -> StepRecord:
+        """Return it as plain data."""
+        meta = {
+            "volume": self.volume_id,
+            "label": self.label,
+            "before": segment_to_json(self.before) if self.before else None,
+            "after": segment_to_json(self.after) if self.after else None,
+            "position": self.position,
+        }
+        return StepRecord("segment", meta)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxesStep:
+    """The findings of a volume replaced."""
+
+    workspace: Workspace
+    volume_id: str
+    label: str
+    before: tuple[Box3D, ...]
+    after: tuple[Box3D, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds."""
+        return 500 * (len(self.before) + len(self.after))
+
+    def undo(self) -> None:
+        """Restore the old findings."""
+        self.workspace.set_boxes(self.volume_id, self.before)
+
+    def redo(self) -> None:
+        """Restore the new findings."""
+        self.workspace.set_boxes(self.volume_id, self.after)
+
+    def record(self) -> StepRecord:
+        """Return it as plain data."""
+        meta = {
+            "volume": self.volume_id,
+            "label": self.label,
+            "before": [box_to_json(b) for b in self.before],
+            "after": [box_to_json(b) for b in self.after],
+        }
+        return StepRecord("boxes", meta)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegistrationsStep:
+    """The registrations replaced."""
+
+    workspace: Workspace
+    label: str
+    before: tuple[Registration, ...]
+    after: tuple[Registration, ...]
+
+    nbytes = 2000
+
+    def undo(self) -> None:
+        """Restore the old registrations."""
+        self.workspace.set_registrations(self.before)
+
+    def redo(self) -> None:
+        """Restore the new registrations."""
+        self.workspace.set_registrations(self.after)
+
+    def record(self) -> StepRecord:
+        """Return it as plain data."""
+        meta = {
+            "label": self.label,
+            "before": [registration_to_json(r) for r in self.before],
+            "after": [registration_to_json(r) for r in self.after],
+        }
+        return StepRecord("registrations", meta)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompoundStep:
+    """Several steps under one name."""
+
+    label: str
+    steps: tuple[UndoStep, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds."""
+        return sum(step.nbytes for step in self.steps)
+
+    def undo(self) -> None:
+        """Take all back, last first."""
+        for step in reversed(self.steps):
+            step.undo()
+
+    def redo(self) -> None:
+        """Do all again."""
+        for step in self.steps:
+            step.redo()
+
+    def record(self) -> StepRecord:
+        """Return it as plain data."""
+        records = [step.record() for step in self.steps]
+        meta = {"label": self.label, "steps": [{"kind": r.kind, "meta": dict(r.meta)} for r in records]}
+        arrays = {f"{n}/{name}": array for n, r in enumerate(records) for name, array in r.arrays.items()}
+        return StepRecord("compound", meta, arrays)
+
+
+# ---- values as JSON, shared by the journal and the saved workspace
+
+
+def segment_to_json(segment: Segment) -> dict[str, Any]:
+    """Return JSON-ready values."""
+    data = {k: getattr(segment, k) for k in ("value", "name", "group", "visible", "locked", "opacity", "status")}
+    return data | {
+        "color": list(segment.color),
+        "category": asdict(segment.category),
+        "type": asdict(segment.type),
+        "provenance": segment.provenance.to_json(),
+    }
+
+
+def segment_from_json(data: Mapping[str, Any]) -> Segment:
+    """Build from `segment_to_json`."""
+    red, green, blue = data["color"]
+    keys = ("value", "name", "group", "visible", "locked", "opacity", "status")
+    return Segment(
+        **{k: data[k] for k in keys},
+        color=(red, green, blue),
+        category=CodedConcept(**data["category"]),
+        type=CodedConcept(**data["type"]),
+        provenance=Provenance.from_json(data["provenance"]),
+    )
+
+
+def box_to_json(box: Box3D) -> dict[str, Any]:
+    """Return JSON-ready values; corners in LPS mm."""
+    keys = ("id", "label", "score", "diameter_mm", "review", "segment")
+    data: dict[str, Any] = {k: getattr(box, k) for k in keys}
+    return data | {"lower": list(box.lower), "upper": list(box.upper), "provenance": box.provenance.to_json()}
+
+
+def box_from_json(data: Mapping[str, Any]) -> Box3D:
+    """Build from `box_to_json`."""
+    keys = ("id", "label", "score", "diameter_mm", "review", "segment")
+    return Box3D(
+        **{k: data[k] for k in keys},
+        lower=vec3(data["lower"]),
+        upper=vec3(data["upper"]),
+        provenance=Provenance.from_json(data["provenance"]),
+    )
+
+
+def registration_to_json(registration: Registration) -> dict[str, Any]:
+    """Return JSON-ready values; affine transforms only."""
+    if not isinstance(registration.transform, AffineTransform):
+        raise WorkspaceError("Only affine registrations can be stored.", hint="Export the displacement field instead.")
+    return {
+        "id": registration.id,
+        "name": registration.name,
+        "fixed": registration.fixed_id,
+        "moving": registration.moving_id,
+        "matrix": list(registration.transform.matrix),
+        "measures": dict(registration.measures),
+        "provenance": registration.provenance.to_json() if registration.provenance else None,
+    }
+
+
+def registration_from_json(data: Mapping[str, Any]) -> Registration:
+    """Build from `registration_to_json`."""
+    return Registration(
+        name=data["name"],
+        fixed_id=data["fixed"],
+        moving_id=data["moving"],
+        transform=AffineTransform(tuple(data["matrix"])),
+        measures=data["measures"],
+        provenance=Provenance.from_json(data["provenance"]) if data["provenance"] else None,
+        id=data["id"],
+    )
+
+
+# ---- records back to steps
+
+
+def _voxels(workspace: Workspace, record: StepRecord) -> UndoStep:
+    patches = []
+    for n, (k0, j0, i0, k1, j1, i1, after) in enumerate(record.meta["patches"]):
+        region = Region((k0, j0, i0), (k1, j1, i1))
+        packed = record.arrays[f"m{n}"].astype(np.uint8, copy=False)
+        patches.append(LabelPatch(region, packed, record.arrays[f"b{n}"].astype(np.uint16, copy=False), after))
+    meta = record.meta
+    return VoxelStep(workspace, meta["volume"], meta["group"], meta["label"], tuple(patches))
+
+
+def _group(workspace: Workspace, record: StepRecord) -> UndoStep:
+    meta = record.meta
+    shape = workspace.segmentation(meta["volume"]).geometry.shape
+    labels = np.zeros(shape, dtype=np.uint16)
+    if "box" in meta:
+        k0, j0, i0, k1, j1, i1 = meta["box"]
+        labels[k0:k1, j0:j1, i0:i1] = record.arrays["labels"]
+    return GroupStep(workspace, meta["volume"], Group(meta["id"], meta["name"], labels))
+
+
+def _segment(workspace: Workspace, record: StepRecord) -> UndoStep:
+    meta = record.meta
+    before = segment_from_json(meta["before"]) if meta["before"] else None
+    after = segment_from_json(meta["after"]) if meta["after"] else None
+    return SegmentStep(workspace, meta["volume"], meta["label"], before, after, meta["position"])
+
+
+def _boxes(workspace: Workspace, record: StepRecord) -> UndoStep:
+    meta = record.meta
+    before = tuple(box_from_json(b) for b in meta["before"])
+    after = tuple(box_from_json(b) for b in meta["after"])
+    return BoxesStep(workspace, meta["volume"], meta["label"], before, after)
+
+
+def _registrations(workspace: Workspace, record: StepRecord) -> UndoStep:
+    before = tuple(registration_from_json(r) for r in record.meta["before"])
+    after = tuple(registration_from_json(r) for r in record.meta["after"])
+    return RegistrationsStep(workspace, record.meta["label"], before, after)
+
+
+def _compound(workspace: Workspace, record: StepRecord) -> UndoStep:
+    steps = []
+    for n, inner in enumerate(record.meta["steps"]):
+        prefix = f"{n}/"
+        arrays = {k.removeprefix(prefix): v for k, v in record.arrays.items() if k.startswith(prefix)}
+        steps.append(step_from_record(workspace, StepRecord(inner["kind"], inner["meta"], arrays)))
+    return CompoundStep(record.meta["label"], tuple(steps))
+
+
+_BUILDERS: Mapping[str, Callable[[Workspace, StepRecord], UndoStep]] = {
+    "voxels": _voxels,
+    "group": _group,
+    "segment": _segment,
+    "boxes": _boxes,
+    "registrations": _registrations,
+    "compound": _compound,
+}
+
+
+def step_from_record(workspace: Workspace, record: StepRecord) -> UndoStep:
+    """Build the step again; it is not carried out yet.
+
+    Raises
+    ------
+    WorkspaceError
+        When the record is of a kind this version does not know, or is damaged.
+    """
+    build = _BUILDERS.get(record.kind)
+    if build is None:
+        raise WorkspaceError(
+            f"The journal holds a step “{record.kind}” that this version does not know.",
+            hint="Open it with a newer version of MedViewer.",
+        )
+    try:
+        return build(workspace, record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WorkspaceError("A step of the journal is damaged.", hint="Work after it is lost.") from error
