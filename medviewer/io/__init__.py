@@ -1,0 +1,56 @@
+"""Files in: scan what is there, then open one series as a volume.
+
+Public functions (import them from the modules named; this package imports nothing by itself, so start-up stays fast).
+
+``medviewer.io.dicom_scan``
+    ``scan_paths(ctx: JobContext, paths: Sequence[Path], on_series: Callable[[Study], None] | None = None) -> list[Study]``
+        Folder (recursive), file or zip. Headers only. `on_series` gets growing studies on the calling thread while the
+        scan runs; a series that is still growing has ``volume=False`` and the warning ``W_SCANNING``.
+        Raises `InputError` for a path that does not exist, an unsafe archive, or a single file that is no image;
+        a folder or zip without images gives an empty list.
+    ``scan(ctx, paths, on_series=None) -> ScanResult``
+        The same with what was left out: ``ScanResult(studies: tuple[Study, ...], skipped: Mapping[str, int])``,
+        `skipped` being reason -> number of files.
+
+``medviewer.io.reader``
+    ``open_series(ctx: JobContext, series: SeriesRef, decode: WorkerProcess | None = None,
+    on_first: Callable[[Volume], None] | None = None, on_filled: Callable[[Region], None] | None = None) -> Volume``
+        `on_first` is called on the calling thread once the middle slice is there, with the Volume whose array is still
+        being filled (slices not yet read are 0); the array is never moved or copied afterwards and the same Volume
+        object is returned at the end. (In the rare case that values turn out not to fit int16, `on_first` is called
+        again with a new Volume, and that one is returned.) `on_filled` gets the `Region` (k, j, i) that has just been
+        filled. Without `decode`, a worker is started for the call when one is needed and closed after it.
+        Raises `InputError` (`DecodeError`, `GeometryError`); ``series.volume`` False is refused with its reason.
+    ``open_one(ctx, request: OpenRequest) -> Volume``, ``reader(...)``, ``readers()``, ``SKIP``: the chain.
+
+``medviewer.io.decode_worker``
+    ``new_decode_worker() -> WorkerProcess``
+        The process that decodes compressed pixels and foreign containers; keep one per program, ``close()`` at exit.
+
+``medviewer.io.archive``
+    ``extract(ctx, path: Path) -> ExtractedArchive`` and ``close_all()``
+        Safe zip extraction to a private folder that lives until ``close_all()`` or the end of the process.
+
+``medviewer.io.dicom_header``
+    ``read_header(path: Path) -> Header``: the tags needed, without pixel data. ``Header.text/numbers/integer(tag)``.
+
+``medviewer.io.dicom_geometry``
+    ``stack_geometry(headers: Sequence[Header]) -> Geometry``: exact to 0.1 mm per slice, or `GeometryError`.
+
+``medviewer.imaging.sitk_image``
+    ``to_sitk(image: Volume | VoxelArray, geometry: Geometry | None = None) -> sitk.Image``
+    ``from_sitk(image: sitk.Image) -> tuple[VoxelArray, Geometry]``
+
+``medviewer.imaging.resample``
+    ``resample_onto(array, source: Geometry, target: Geometry, transform: AffineTransform | None = None,
+    interpolation: Literal["linear", "nearest"] = "linear", default: float = 0.0) -> VoxelArray``
+        `transform` maps target (fixed) LPS to source (moving) LPS. Equal grids without a transform: the same array.
+
+Warning codes: W_SPLIT W_LOCALIZER W_MISSING_SLICE W_UNEVEN_SPACING W_TILT W_NO_SPACING W_NO_POSITION W_DUPLICATE
+W_UID_COLLISION W_AMBIGUOUS W_SINGLE_SLICE W_NO_PIXELS W_MULTIFRAME W_COLOUR W_CODEC W_UNREADABLE W_EXTRA_PIXELS
+W_CHARSET W_NOT_IMAGE W_MODALITY_LUT W_4D W_SCANNING.
+
+Rules that others may rely on: ``series.files[k]`` is slice ``k`` of the volume for ``kind == "dicom"``; a series whose
+slices are not evenly spaced is split into its evenly spaced runs (``uid#1``, ``uid#2``, …), each exact, or, when that
+would give more than six, listed whole with ``volume=False``.
+"""
