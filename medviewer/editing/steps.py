@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,17 @@ import numpy.typing as npt
 
 from medviewer.core.annotation import Box3D
 from medviewer.core.errors import WorkspaceError
-from medviewer.core.geometry import vec3
-from medviewer.core.provenance import Provenance
 from medviewer.core.record import StepRecord
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Group, Segment
-from medviewer.core.terminology import CodedConcept
-from medviewer.core.transform import AffineTransform
+from medviewer.core.serial import (
+    box_from_json,
+    box_to_json,
+    registration_from_json,
+    registration_to_json,
+    segment_from_json,
+    segment_to_json,
+)
 from medviewer.core.workspace import Registration, Workspace
 from medviewer.editing.history import UndoStep
 from medviewer.editing.patch import LabelPatch
@@ -229,79 +233,6 @@ class CompoundStep:
         meta = {"label": self.label, "steps": [{"kind": r.kind, "meta": dict(r.meta)} for r in records]}
         arrays = {f"{n}/{name}": array for n, r in enumerate(records) for name, array in r.arrays.items()}
         return StepRecord("compound", meta, arrays)
-
-
-# ---- values as JSON, shared by the journal and the saved workspace
-
-
-def segment_to_json(segment: Segment) -> dict[str, Any]:
-    """Return JSON-ready values."""
-    data = {k: getattr(segment, k) for k in ("value", "name", "group", "visible", "locked", "opacity", "status")}
-    return data | {
-        "color": list(segment.color),
-        "category": asdict(segment.category),
-        "type": asdict(segment.type),
-        "provenance": segment.provenance.to_json(),
-    }
-
-
-def segment_from_json(data: Mapping[str, Any]) -> Segment:
-    """Build from `segment_to_json`."""
-    red, green, blue = data["color"]
-    keys = ("value", "name", "group", "visible", "locked", "opacity", "status")
-    return Segment(
-        **{k: data[k] for k in keys},
-        color=(red, green, blue),
-        category=CodedConcept(**data["category"]),
-        type=CodedConcept(**data["type"]),
-        provenance=Provenance.from_json(data["provenance"]),
-    )
-
-
-def box_to_json(box: Box3D) -> dict[str, Any]:
-    """Return JSON-ready values; corners in LPS mm."""
-    keys = ("id", "label", "score", "diameter_mm", "review", "segment")
-    data: dict[str, Any] = {k: getattr(box, k) for k in keys}
-    return data | {"lower": list(box.lower), "upper": list(box.upper), "provenance": box.provenance.to_json()}
-
-
-def box_from_json(data: Mapping[str, Any]) -> Box3D:
-    """Build from `box_to_json`."""
-    keys = ("id", "label", "score", "diameter_mm", "review", "segment")
-    return Box3D(
-        **{k: data[k] for k in keys},
-        lower=vec3(data["lower"]),
-        upper=vec3(data["upper"]),
-        provenance=Provenance.from_json(data["provenance"]),
-    )
-
-
-def registration_to_json(registration: Registration) -> dict[str, Any]:
-    """Return JSON-ready values; affine transforms only."""
-    if not isinstance(registration.transform, AffineTransform):
-        raise WorkspaceError("Only affine registrations can be stored.", hint="Export the displacement field instead.")
-    return {
-        "id": registration.id,
-        "name": registration.name,
-        "fixed": registration.fixed_id,
-        "moving": registration.moving_id,
-        "matrix": list(registration.transform.matrix),
-        "measures": dict(registration.measures),
-        "provenance": registration.provenance.to_json() if registration.provenance else None,
-    }
-
-
-def registration_from_json(data: Mapping[str, Any]) -> Registration:
-    """Build from `registration_to_json`."""
-    return Registration(
-        name=data["name"],
-        fixed_id=data["fixed"],
-        moving_id=data["moving"],
-        transform=AffineTransform(tuple(data["matrix"])),
-        measures=data["measures"],
-        provenance=Provenance.from_json(data["provenance"]) if data["provenance"] else None,
-        id=data["id"],
-    )
 
 
 # ---- records back to steps

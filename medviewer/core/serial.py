@@ -1,0 +1,135 @@
+"""Values of `core` as JSON: one spelling for the journal, the saved workspace and the exports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from medviewer.core.annotation import Box3D
+from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
+from medviewer.core.errors import WorkspaceError
+from medviewer.core.geometry import Geometry, vec3
+from medviewer.core.provenance import Provenance
+from medviewer.core.segmentation import Segment
+from medviewer.core.terminology import CodedConcept
+from medviewer.core.transform import AffineTransform
+from medviewer.core.workspace import Registration
+
+_SEGMENT_KEYS = ("value", "name", "group", "visible", "locked", "opacity", "status")
+_BOX_KEYS = ("id", "label", "score", "diameter_mm", "review", "segment")
+_SERIES_TEXTS = (
+    "key", "series_instance_uid", "study_instance_uid", "frame_of_reference_uid", "modality", "description",
+    "body_part_examined", "transfer_syntax_uid", "sop_class_uid", "kind",
+)  # fmt: skip
+
+
+def segment_to_json(segment: Segment) -> dict[str, Any]:
+    """Return JSON-ready values."""
+    data = {k: getattr(segment, k) for k in _SEGMENT_KEYS}
+    return data | {
+        "color": list(segment.color),
+        "category": asdict(segment.category),
+        "type": asdict(segment.type),
+        "provenance": segment.provenance.to_json(),
+    }
+
+
+def segment_from_json(data: Mapping[str, Any]) -> Segment:
+    """Build from `segment_to_json`."""
+    red, green, blue = data["color"]
+    return Segment(
+        **{k: data[k] for k in _SEGMENT_KEYS},
+        color=(red, green, blue),
+        category=CodedConcept(**data["category"]),
+        type=CodedConcept(**data["type"]),
+        provenance=Provenance.from_json(data["provenance"]),
+    )
+
+
+def box_to_json(box: Box3D) -> dict[str, Any]:
+    """Return JSON-ready values; corners in LPS mm."""
+    data: dict[str, Any] = {k: getattr(box, k) for k in _BOX_KEYS}
+    return data | {"lower": list(box.lower), "upper": list(box.upper), "provenance": box.provenance.to_json()}
+
+
+def box_from_json(data: Mapping[str, Any]) -> Box3D:
+    """Build from `box_to_json`."""
+    return Box3D(
+        **{k: data[k] for k in _BOX_KEYS},
+        lower=vec3(data["lower"]),
+        upper=vec3(data["upper"]),
+        provenance=Provenance.from_json(data["provenance"]),
+    )
+
+
+def registration_to_json(registration: Registration) -> dict[str, Any]:
+    """Return JSON-ready values; affine transforms only."""
+    if not isinstance(registration.transform, AffineTransform):
+        raise WorkspaceError("Only affine registrations can be stored.", hint="Export the displacement field instead.")
+    return {
+        "id": registration.id,
+        "name": registration.name,
+        "fixed": registration.fixed_id,
+        "moving": registration.moving_id,
+        "matrix": list(registration.transform.matrix),
+        "measures": dict(registration.measures),
+        "provenance": registration.provenance.to_json() if registration.provenance else None,
+    }
+
+
+def registration_from_json(data: Mapping[str, Any]) -> Registration:
+    """Build from `registration_to_json`."""
+    return Registration(
+        name=data["name"],
+        fixed_id=data["fixed"],
+        moving_id=data["moving"],
+        transform=AffineTransform(tuple(data["matrix"])),
+        measures=data["measures"],
+        provenance=Provenance.from_json(data["provenance"]) if data["provenance"] else None,
+        id=data["id"],
+    )
+
+
+def geometry_to_json(geometry: Geometry) -> dict[str, Any]:
+    """Return JSON-ready values; (i, j, k) and LPS mm. Floats survive JSON exactly."""
+    return {
+        "size": list(geometry.size),
+        "spacing": list(geometry.spacing),
+        "origin": list(geometry.origin),
+        "direction": list(geometry.direction),
+    }
+
+
+def geometry_from_json(data: Mapping[str, Any]) -> Geometry:
+    """Build from `geometry_to_json`; raises ValueError for numbers that are no grid."""
+    i, j, k = data["size"]
+    return Geometry((i, j, k), vec3(data["spacing"]), vec3(data["origin"]), tuple(data["direction"]))
+
+
+def series_to_json(series: SeriesRef) -> dict[str, Any]:
+    """Return JSON-ready values; files as absolute paths."""
+    return {k: getattr(series, k) for k in _SERIES_TEXTS} | {
+        "series_number": series.series_number,
+        "volume": series.volume,
+        "size": list(series.size) if series.size else None,
+        "spacing": list(series.spacing) if series.spacing else None,
+        "files": [str(path) for path in series.files],
+        "warnings": [asdict(warning) for warning in series.warnings],
+    }
+
+
+def series_from_json(data: Mapping[str, Any]) -> SeriesRef:
+    """Build from `series_to_json`."""
+    size, spacing = data["size"], data["spacing"]
+    texts: dict[str, Any] = {k: str(data[k]) for k in _SERIES_TEXTS}
+    return SeriesRef(
+        **texts,
+        volume=bool(data["volume"]),
+        series_number=data["series_number"],
+        size=(int(size[0]), int(size[1]), int(size[2])) if size else None,
+        spacing=vec3(spacing) if spacing else None,
+        files=tuple(Path(path) for path in data["files"]),
+        warnings=tuple(SeriesWarning(str(w["code"]), str(w["text"])) for w in data["warnings"]),
+    )
