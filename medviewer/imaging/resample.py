@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from medviewer.core.geometry import Geometry
+from medviewer.core.geometry import Geometry, Points
 from medviewer.core.transform import AffineTransform
 from medviewer.core.volume import VoxelArray
 
@@ -60,7 +60,7 @@ def resample_onto(
     return _affine(array, matrix, target.shape, interpolation, default)
 
 
-def _whole_voxel_shift(matrix: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> tuple[int, int, int] | None:
+def _whole_voxel_shift(matrix: Points) -> tuple[int, int, int] | None:
     """Return the shift (k, j, i) when the map is a whole number of voxels along the same axes."""
     if np.abs(matrix[:3, :3] - np.eye(3)).max() > 1e-7:
         return None
@@ -89,7 +89,7 @@ def _shifted(
 
 def _affine(
     array: VoxelArray,
-    matrix: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+    matrix: Points,
     shape: tuple[int, int, int],
     interpolation: Interpolation,
     default: float,

@@ -3,7 +3,8 @@
 Public functions (import them from the modules named; this package imports nothing by itself, so start-up stays fast).
 
 ``medviewer.io.dicom_scan``
-    ``scan_paths(ctx: JobContext, paths: Sequence[Path], on_series: Callable[[Study], None] | None = None) -> list[Study]``
+    ``scan_paths(ctx: JobContext, paths: Sequence[Path],
+    on_series: Callable[[Study], None] | None = None) -> list[Study]``
         Folder (recursive), file or zip. Headers only. `on_series` gets growing studies on the calling thread while the
         scan runs; a series that is still growing has ``volume=False`` and the warning ``W_SCANNING``.
         Raises `InputError` for a path that does not exist, an unsafe archive, or a single file that is no image;

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -95,20 +96,18 @@ def _raw_value(dataset: Dataset, tag: int) -> bytes | None:
     """Return the bytes of an element as they stand in the file; None when it is absent."""
     from pydicom.dataelem import RawDataElement
 
-    where = dataset.file_meta if tag >> 16 == 0x0002 else dataset
+    where: Dataset = dataset.file_meta if tag >> 16 == 0x0002 else dataset
     if tag not in where:
         return None
     if tag in SEQUENCES:
         return b""
     element = where.get_item(tag)
-    if isinstance(element, RawDataElement):
-        return element.value if isinstance(element.value, bytes) else b""
-    value = element.value if element is not None else None
-    if value is None:
-        return b""
+    value: object = element.value
     if isinstance(value, bytes):
         return value
-    parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+    if value is None or isinstance(element, RawDataElement):
+        return b""
+    parts = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
     return "\\".join(str(part) for part in parts).encode("latin-1", "replace")
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from medviewer.core.errors import GeometryError
 from medviewer.core.geometry import Geometry, Points, vec3
@@ -30,13 +29,11 @@ _UPRIGHT_MM: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SlicePlane:
-    """Where one slice lies in the patient.
+class SliceFrame:
+    """What parallel slices have in common.
 
     Attributes
     ----------
-    position : (3,)
-        LPS mm of the centre of the first pixel.
     row, column : (3,)
         Orthonormal LPS directions of rising column index (i) and row index (j).
     spacing : (float, float)
@@ -45,7 +42,6 @@ class SlicePlane:
         Pixels along (i, j).
     """
 
-    position: Points
     row: Points
     column: Points
     spacing: tuple[float, float]
@@ -58,21 +54,27 @@ class SlicePlane:
 
     @property
     def corners(self) -> Points:
-        """LPS mm of the four corner pixel centres, shape (4, 3)."""
+        """LPS mm from the first pixel centre to the four corner pixel centres, shape (4, 3)."""
         i = self.row * (self.spacing[0] * (self.size[0] - 1))
         j = self.column * (self.spacing[1] * (self.size[1] - 1))
-        return np.array([self.position, self.position + i, self.position + j, self.position + i + j])
+        return np.array([np.zeros(3), i, j, i + j])
 
-    def is_parallel(self, other: SlicePlane) -> bool:
+    def is_parallel(self, other: SliceFrame) -> bool:
         """Whether both have one size, spacing and orientation, to half the tolerance at the far corner."""
-        if self.size != other.size:
-            return False
-        shift = (self.corners - self.position) - (other.corners - other.position)
-        return float(np.abs(shift).max()) <= TOLERANCE_MM / 2
+        return self.size == other.size and float(np.abs(self.corners - other.corners).max()) <= TOLERANCE_MM / 2
 
 
-def slice_plane(header: Header) -> SlicePlane:
-    """Return where the slice of a single-frame image lies.
+_FRAME_TAGS: Final = (Tag.ROWS, Tag.COLUMNS, Tag.PIXEL_SPACING, Tag.IMAGE_ORIENTATION_PATIENT)
+FrameKey = tuple[bytes | None, ...]
+
+
+def frame_key(header: Header) -> FrameKey:
+    """Return what decides a slice's frame, as it stands in the file."""
+    return (*(header.values.get(tag) for tag in _FRAME_TAGS), b"B" if header.big_endian else b"L")
+
+
+def slice_frame(header: Header) -> SliceFrame:
+    """Return size, spacing and orientation of a single-frame image.
 
     Raises
     ------
@@ -83,14 +85,9 @@ def slice_plane(header: Header) -> SlicePlane:
     columns, rows = header.integer(Tag.COLUMNS), header.integer(Tag.ROWS)
     if not columns or not rows:
         raise GeometryError(f"{name} has no valid Rows and Columns.", code="E_DIMENSIONS")
-    position = header.numbers(Tag.IMAGE_POSITION_PATIENT)
     orientation = header.numbers(Tag.IMAGE_ORIENTATION_PATIENT)
-    if position is None or len(position) != 3 or orientation is None or len(orientation) != 6:
-        raise GeometryError(
-            f"{name} does not say where it lies in the patient (ImagePositionPatient, ImageOrientationPatient).",
-            hint="It can be looked at as a picture, not as part of a volume.",
-            code="E_NO_POSITION",
-        )
+    if orientation is None or len(orientation) != 6:
+        raise _no_position(header)
     spacing = header.numbers(Tag.PIXEL_SPACING)
     if spacing is None or len(spacing) != 2 or min(spacing) <= 0:
         raise GeometryError(
@@ -98,7 +95,24 @@ def slice_plane(header: Header) -> SlicePlane:
         )  # fmt: skip
     row, column = _orthonormal(np.array(orientation[:3]), np.array(orientation[3:]), name)
     # PixelSpacing is (between rows, between columns), that is along (j, i).
-    return SlicePlane(np.array(position), row, column, (spacing[1], spacing[0]), (columns, rows))
+    return SliceFrame(row, column, (spacing[1], spacing[0]), (columns, rows))
+
+
+def slice_position(header: Header) -> tuple[float, ...]:
+    """Return LPS mm of the centre of the first pixel; raises `GeometryError` ``E_NO_POSITION``."""
+    position = header.numbers(Tag.IMAGE_POSITION_PATIENT)
+    if position is None or len(position) != 3:
+        raise _no_position(header)
+    return position
+
+
+def _no_position(header: Header) -> GeometryError:
+    return GeometryError(
+        f"{header.path.name} does not say where it lies in the patient "
+        "(ImagePositionPatient, ImageOrientationPatient).",
+        hint="It can be looked at as a picture, not as part of a volume.",
+        code="E_NO_POSITION",
+    )
 
 
 def _orthonormal(row: Points, column: Points, name: str) -> tuple[Points, Points]:
@@ -112,12 +126,6 @@ def _orthonormal(row: Points, column: Points, name: str) -> tuple[Points, Points
     return row, column / np.linalg.norm(column)
 
 
-def positions_along_normal(planes: Sequence[SlicePlane]) -> npt.NDArray[np.float64]:
-    """Return mm along the first slice's normal for each slice."""
-    normal = planes[0].normal
-    return np.array([float(plane.position @ normal) for plane in planes])
-
-
 @dataclass(frozen=True, slots=True)
 class StackFit:
     """How well sorted, parallel slices make one regular grid.
@@ -127,7 +135,7 @@ class StackFit:
     geometry : Geometry or None
         None when they do not.
     deviation_mm : float
-        Largest distance of a slice from its place on the best regular grid.
+        Largest distance of a slice corner from its place on the best regular grid.
     tilt_degrees : float
         Angle between the stacking direction and the normal; 0 for an upright stack.
     """
@@ -137,64 +145,57 @@ class StackFit:
     tilt_degrees: float
 
 
-def fit_stack(planes: Sequence[SlicePlane], single_spacing_mm: float = 1.0) -> StackFit:
+def fit_stack(frames: Sequence[SliceFrame], positions: Points, single_spacing_mm: float = 1.0) -> StackFit:
     """Fit a regular grid to slices sorted along their normal.
 
     Parameters
     ----------
-    planes : sequence of SlicePlane
-        Parallel, sorted, at distinct places.
+    frames : sequence of SliceFrame
+        One per slice; slices with the same frame may share the object.
+    positions : shape (n, 3)
+        LPS mm of the first pixel of each slice.
     single_spacing_mm : float
         Extent along k for a single slice.
     """
-    first, count = planes[0], len(planes)
-    size = (*first.size, count)
+    first, count = frames[0], len(positions)
     normal = first.normal
     if count == 1:
-        return StackFit(_geometry(first, size, first.position, normal * single_spacing_mm), 0.0, 0.0)
-    places = np.array([plane.position for plane in planes])
+        return StackFit(_geometry(first, 1, positions[0], normal * single_spacing_mm), 0.0, 0.0)
     steps = np.arange(count) - (count - 1) / 2
-    # Least squares of place = middle + step * k.
-    middle = places.mean(axis=0)
-    step = steps @ (places - middle) / float(steps @ steps)
+    # Least squares of position = middle + step * k.
+    middle = positions.mean(axis=0)
+    step = steps @ (positions - middle) / float(steps @ steps)
     along = float(step @ normal)
+    if along <= SAME_PLACE_MM:
+        return StackFit(None, float("inf"), 0.0)
     sideways = step - along * normal
     tilt = 0.0
     if float(np.linalg.norm(sideways)) * (count - 1) <= _UPRIGHT_MM:
         step = along * normal
     else:
         tilt = float(np.degrees(np.arctan2(np.linalg.norm(sideways), along)))
-    origin = middle - step * (count - 1) / 2
-    fitted = origin + step * np.arange(count)[:, None]
-    deviation = float(np.linalg.norm(places - fitted, axis=1).max())
-    if deviation > TOLERANCE_MM or along <= SAME_PLACE_MM:
-        return StackFit(None, deviation, tilt)
-    geometry = _geometry(first, size, origin, step)
-    worst = corner_error_mm(geometry, planes)
-    return StackFit(geometry if worst <= TOLERANCE_MM else None, max(deviation, worst), tilt)
+    geometry = _geometry(first, count, middle - step * (count - 1) / 2, step)
+    deviation = corner_error_mm(geometry, frames, positions)
+    return StackFit(geometry if deviation <= TOLERANCE_MM else None, deviation, tilt)
 
 
-def _geometry(plane: SlicePlane, size: tuple[int, int, int], origin: Points, step: Points) -> Geometry:
+def _geometry(frame: SliceFrame, count: int, origin: Points, step: Points) -> Geometry:
     length = float(np.linalg.norm(step))
-    direction = np.column_stack([plane.row, plane.column, step / length])
-    return Geometry(size, (*plane.spacing, length), vec3(origin), tuple(direction.ravel()))
+    direction = np.column_stack([frame.row, frame.column, step / length])
+    return Geometry((*frame.size, count), (*frame.spacing, length), vec3(origin), tuple(direction.ravel()))
 
 
-def corner_error_mm(geometry: Geometry, planes: Sequence[SlicePlane]) -> float:
+def corner_error_mm(geometry: Geometry, frames: Sequence[SliceFrame], positions: Points) -> float:
     """Return the largest distance, mm, of a slice corner in the grid from where its file puts it.
 
-    Parameters
-    ----------
-    geometry : Geometry
-    planes : sequence of SlicePlane
-        ``planes[k]`` belongs to slice ``k``.
+    ``frames[k]`` and ``positions[k]`` (LPS mm) belong to slice ``k``.
     """
     i, j = geometry.size[0] - 1, geometry.size[1] - 1
-    worst = 0.0
-    for k, plane in enumerate(planes):
-        corners = geometry.index_to_lps([(0, 0, k), (i, 0, k), (0, j, k), (i, j, k)])
-        worst = max(worst, float(np.linalg.norm(corners - plane.corners, axis=1).max()))
-    return worst
+    origins = geometry.index_to_lps([(0, 0, k) for k in range(geometry.size[2])])
+    spans = geometry.index_to_lps([(0, 0, 0), (i, 0, 0), (0, j, 0), (i, j, 0)]) - np.array(geometry.origin)
+    corners = {id(frame): frame.corners for frame in frames}
+    wanted = positions[:, None, :] + np.array([corners[id(frame)] for frame in frames])
+    return float(np.linalg.norm(origins[:, None, :] + spans - wanted, axis=2).max())
 
 
 def stack_geometry(headers: Sequence[Header]) -> Geometry:
@@ -212,11 +213,17 @@ def stack_geometry(headers: Sequence[Header]) -> Geometry:
     """
     if not headers:
         raise GeometryError("A series without files has no geometry.")
-    planes = [slice_plane(header) for header in headers]
-    for header, plane in zip(headers, planes, strict=True):
-        if not planes[0].is_parallel(plane):
-            raise GeometryError(f"{header.path.name} differs from the other slices in size, spacing or orientation.")
-    fit = fit_stack(planes, single_slice_spacing(headers[0]))
+    known: dict[FrameKey, SliceFrame] = {}
+    frames = []
+    for header in headers:
+        key = frame_key(header)
+        if key not in known:
+            known[key] = slice_frame(header)
+            if not known[key].is_parallel(known[frame_key(headers[0])]):
+                raise GeometryError(f"{header.path.name} differs from the other slices in size or orientation.")
+        frames.append(known[key])
+    positions = np.array([slice_position(header) for header in headers])
+    fit = fit_stack(frames, positions, single_slice_spacing(headers[0]))
     if fit.geometry is None:
         raise GeometryError(
             f"The slices are not evenly spaced: one lies {fit.deviation_mm:.2f} mm from its place on a regular grid.",

@@ -218,14 +218,6 @@ class Header:
 def read_header(path: Path) -> Header:
     """Read the header of one DICOM file; a file read lately and unchanged since is answered from memory.
 
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    Header
-
     Raises
     ------
     InputError

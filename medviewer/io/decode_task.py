@@ -1,0 +1,152 @@
+"""Runs in the decode worker: compressed DICOM pixels to stored values.
+
+For each transfer syntax there is a chain of decoders, the exact and robust ones first; the first that gives pixels of
+the declared shape is taken. What no decoder can read is a `DecodeError` that names the file.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.core.errors import DecodeError, InputError
+from medviewer.io.inflate import inflated_dicom
+from medviewer.jobs.job import JobCancelled, JobContext
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+log = logging.getLogger(__name__)
+
+_JPEG: Final = ("pylibjpeg", "gdcm", "pillow")
+#: Transfer syntax -> names of pydicom's decoding plugins in the order in which they are tried.
+CHAINS: Final[dict[str, tuple[str, ...]]] = {
+    "1.2.840.10008.1.2.4.50": _JPEG,
+    "1.2.840.10008.1.2.4.51": _JPEG,
+    "1.2.840.10008.1.2.4.57": ("pylibjpeg", "gdcm"),
+    "1.2.840.10008.1.2.4.70": ("pylibjpeg", "gdcm"),
+    "1.2.840.10008.1.2.4.80": ("pyjpegls", "gdcm"),
+    "1.2.840.10008.1.2.4.81": ("pyjpegls", "gdcm"),
+    "1.2.840.10008.1.2.4.90": ("pylibjpeg", "gdcm"),
+    "1.2.840.10008.1.2.4.91": ("pylibjpeg", "gdcm"),
+    "1.2.840.10008.1.2.4.201": ("pylibjpeg",),
+    "1.2.840.10008.1.2.4.202": ("pylibjpeg",),
+    "1.2.840.10008.1.2.4.203": ("pylibjpeg",),
+    "1.2.840.10008.1.2.5": ("pydicom", "pylibjpeg", "gdcm"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeRequest:
+    """Single-frame, single-sample files of one format to decode."""
+
+    paths: tuple[Path, ...]
+    rows: int
+    columns: int
+    bits_allocated: int
+    signed: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedSlices:
+    """Stored values, shape (n, rows, columns), and the decoder that gave each."""
+
+    pixels: npt.NDArray[Any]
+    decoders: tuple[str, ...]
+
+
+def decode_slices(ctx: JobContext, request: object) -> DecodedSlices:
+    """Decode every file of a `DecodeRequest`.
+
+    Raises
+    ------
+    DecodeError
+        Naming the first file that no decoder can read.
+    """
+    assert isinstance(request, DecodeRequest)
+    dtype = np.dtype(f"{'i' if request.signed else 'u'}{request.bits_allocated // 8}")
+    pixels = np.empty((len(request.paths), request.rows, request.columns), dtype)
+    decoders = []
+    for n, path in enumerate(request.paths):
+        ctx.check_cancelled()
+        frame, decoder = _decode_file(path)
+        if frame.shape != pixels.shape[1:] or frame.dtype.newbyteorder("=") != dtype:
+            raise DecodeError(
+                f"{path.name} decodes to {frame.shape} {frame.dtype}, declared {pixels.shape[1:]} {dtype}."
+            )
+        pixels[n] = frame
+        decoders.append(decoder)
+    return DecodedSlices(pixels, tuple(decoders))
+
+
+def _decode_file(path: Path) -> tuple[npt.NDArray[Any], str]:
+    """Return the one frame of a file and the name of its decoder."""
+    from pydicom import dcmread
+
+    try:
+        with path.open("rb") as file:
+            source = inflated_dicom(file, path.name)
+            dataset = dcmread(source)
+            if source is not file:
+                return dataset.pixel_array, "zlib"
+    except OSError as error:
+        raise DecodeError(f"{path.name} cannot be read: {error.strerror}.", code="E_FILE") from error
+    except InputError:
+        raise
+    # A broken file breaks pydicom in many ways; here, in the worker, each of them means the same.
+    except Exception as error:
+        raise DecodeError(f"{path.name} is broken ({type(error).__name__}: {error}).") from error
+    return _decode_frame(dataset, path.name)
+
+
+def _decode_frame(dataset: Dataset, name: str) -> tuple[npt.NDArray[Any], str]:
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
+
+    syntax = UID(str(dataset.file_meta.TransferSyntaxUID))
+    chain = CHAINS.get(syntax)
+    if chain is None:
+        raise DecodeError(
+            f"{name} is compressed as {syntax.name}, which cannot be read.",
+            hint="Convert it to an uncompressed or lossless syntax first.",
+        )
+    decoder = get_decoder(syntax)
+    reasons = []
+    for plugin in chain:
+        if plugin not in decoder.available_plugins:
+            continue
+        try:
+            frame, _ = decoder.as_array(dataset, index=0, raw=True, decoding_plugin=plugin)
+        except (KeyboardInterrupt, SystemExit, JobCancelled):
+            raise
+        # Rust decoders panic with a BaseException; the next decoder is tried all the same.
+        except BaseException as error:  # noqa: BLE001
+            reasons.append(f"{plugin}: {type(error).__name__} {error}".splitlines()[0][:200])
+            continue
+        return frame, plugin
+    raise DecodeError(
+        f"{name} cannot be decoded ({syntax.name}).",
+        hint="; ".join(reasons) or "No decoder for it is installed; run `medviewer doctor`.",
+    )
+
+
+def available_decoders() -> dict[str, tuple[str, ...]]:
+    """Return transfer syntax name -> decoders that are installed, in the order of use."""
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
+
+    found = {}
+    for syntax, chain in CHAINS.items():
+        try:
+            plugins = get_decoder(UID(syntax)).available_plugins
+        except NotImplementedError:
+            plugins = ()
+        found[UID(syntax).name] = tuple(plugin for plugin in chain if plugin in plugins)
+    return found
+
+

@@ -1,0 +1,236 @@
+"""Slices into one array: the one path from stored pixels to real values.
+
+The array is allocated once, zeroed by the system, filled slice by slice (the middle one first) and never moved, so that
+a view may show it while it fills. int16 holds the values where they fit, otherwise int32 or float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.core.errors import DecodeError, OutOfMemory
+from medviewer.core.region import Region
+from medviewer.core.volume import VoxelArray
+from medviewer.io.dicom_header import Header
+from medviewer.io.pixel_format import PixelFormat
+from medviewer.jobs.job import JobContext
+
+_INT16: Final = np.iinfo(np.int16)
+_INT32: Final = np.iinfo(np.int32)
+_BATCH: Final = 16
+
+
+class DoesNotFitError(Exception):
+    """A value turned out not to fit the type of the array."""
+
+
+class Stack:
+    """The array of a volume while it is filled.
+
+    Parameters
+    ----------
+    formats : sequence of PixelFormat
+        One per slice, all of one size.
+    dtype : numpy type
+        One of `candidate_types`.
+    """
+
+    def __init__(self, formats: Sequence[PixelFormat], dtype: npt.DTypeLike) -> None:
+        self.formats = formats
+        rows, columns = formats[0].rows, formats[0].columns
+        try:
+            self.array: VoxelArray = np.zeros((len(formats), rows, columns), dtype)
+        except MemoryError as error:
+            raise OutOfMemory(
+                f"Not enough memory for {len(formats)} slices of {columns} x {rows}.",
+                hint="Close other studies and try again.",
+            ) from error
+        self._scratch: VoxelArray | None = None
+
+    def read(self, k: int, path: Path, offset: int) -> None:
+        """Read slice `k` from the uncompressed pixels at `offset`; lengths have been checked before."""
+        form = self.formats[k]
+        stored = self._target(k, form)
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            got = file.readinto(stored.data.cast("B"))
+        if got != form.nbytes:
+            raise DecodeError(
+                f"{path.name} ended while it was read ({got} of {form.nbytes} bytes).", code="E_TRUNCATED"
+            )  # fmt: skip
+        if form.big_endian and form.bits_allocated > 8:
+            stored.byteswap(inplace=True)
+        self._settle(k, stored, form)
+
+    def place(self, k: int, stored: npt.NDArray[Any]) -> None:
+        """Take over decoded pixels (rows, columns) of slice `k`, in native byte order."""
+        form = self.formats[k]
+        expected = _stored_type(form)
+        if stored.shape != (form.rows, form.columns) or stored.dtype != expected:
+            raise DecodeError(f"Decoded pixels are {stored.shape} {stored.dtype}, declared {form}.")
+        target = self._target(k, form)
+        target[...] = stored
+        self._settle(k, target, form)
+
+    def _target(self, k: int, form: PixelFormat) -> npt.NDArray[Any]:
+        """Return where stored pixels go: the slice itself when it has their width and stays integer, else a scratch."""
+        plane = self.array[k]
+        stored_type = _stored_type(form)
+        if plane.dtype.kind == "i" and plane.dtype.itemsize == stored_type.itemsize:
+            view: npt.NDArray[Any] = plane.view(stored_type)
+            return view
+        if self._scratch is None or self._scratch.dtype != stored_type:
+            self._scratch = np.empty(plane.shape, stored_type)
+        return self._scratch
+
+    def _settle(self, k: int, stored: npt.NDArray[Any], form: PixelFormat) -> None:
+        """Drop unused high bits and turn stored pixels into real values in the array."""
+        plane = self.array[k]
+        if form.bits_stored < form.bits_allocated:
+            _drop_unused_bits(stored, form)
+        if plane.dtype.kind == "f":
+            # Computed in double precision, rounded once.
+            real = stored * np.float64(form.slope)
+            real += form.intercept
+            plane[...] = real
+            return
+        intercept = int(form.intercept)
+        if not _fits(stored, form, plane.dtype, intercept):
+            raise DoesNotFitError
+        if not np.shares_memory(stored, plane):
+            plane[...] = stored
+        if intercept:
+            # Modular arithmetic: right for every result that fits, also where the stored value does not.
+            plane += _wrapped(intercept, plane.dtype)
+
+
+def _wrapped(value: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return a whole number modulo the width of a signed type, as an array of no dimension."""
+    bits = 8 * dtype.itemsize
+    value = (value + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1))
+    return np.array(value, dtype)
+
+
+def _stored_type(form: PixelFormat) -> np.dtype[Any]:
+    return np.dtype(f"{'i' if form.signed else 'u'}{form.bits_allocated // 8}")
+
+
+def _drop_unused_bits(stored: npt.NDArray[Any], form: PixelFormat) -> None:
+    """Clear (unsigned) or sign-extend (signed) the bits above BitsStored, where any is in use."""
+    low, high = form.stored_range
+    if int(stored.max()) <= high and (not form.signed or int(stored.min()) >= low):
+        return
+    shift = stored.dtype.type(form.bits_allocated - form.bits_stored)
+    np.left_shift(stored, shift, out=stored)
+    np.right_shift(stored, shift, out=stored)
+
+
+def _fits(stored: npt.NDArray[Any], form: PixelFormat, dtype: np.dtype[Any], intercept: int) -> bool:
+    """Whether every value fits `dtype` after the shift; looks at the pixels only where their bits leave it open."""
+    limits = np.iinfo(dtype)
+    low, high = form.stored_range
+    if low + intercept < limits.min and int(stored.min()) + intercept < limits.min:
+        return False
+    return high + intercept <= limits.max or int(stored.max()) + intercept <= limits.max
+
+
+def candidate_types(formats: Sequence[PixelFormat]) -> tuple[type[np.generic], ...]:
+    """Return the types to try in turn: the smallest that usually holds the values, then one that always does."""
+    if not all(form.only_shifts for form in formats):
+        return (np.float32,)
+    low = min(form.stored_range[0] + int(form.intercept) for form in formats)
+    high = max(form.stored_range[1] + int(form.intercept) for form in formats)
+    if low >= _INT16.min and high <= _INT16.max:
+        return (np.int16,)
+    if all(form.bits_allocated <= 16 for form in formats) and low >= _INT32.min and high <= _INT32.max:
+        # Most 16-bit images use a part of their range.
+        return (np.int16, np.int32)
+    return (np.int32,) if low >= _INT32.min and high <= _INT32.max else (np.int32, np.float32)
+
+
+class SliceSource(Protocol):
+    """Where slices come from: the files themselves, or the decode worker."""
+
+    def fill(self, ctx: JobContext, stack: Stack, slices: range) -> None:
+        """Fill some slices of the stack."""
+
+
+class NativeSource:
+    """Uncompressed files; ``headers[k]`` is slice ``k``, its length checked."""
+
+    def __init__(self, headers: Sequence[Header]) -> None:
+        self._headers = headers
+
+    def fill(self, ctx: JobContext, stack: Stack, slices: range) -> None:
+        """Read some slices."""
+        ctx.check_cancelled()
+        for k in slices:
+            header = self._headers[k]
+            assert header.pixel_offset is not None
+            try:
+                stack.read(k, header.path, header.pixel_offset)
+            except OSError as error:
+                raise DecodeError(
+                    f"{header.path.name} cannot be read: {error.strerror or type(error).__name__}.", code="E_FILE"
+                ) from error
+
+
+def load_stack(
+    ctx: JobContext,
+    formats: Sequence[PixelFormat],
+    source: SliceSource,
+    on_first: Callable[[VoxelArray], None],
+    on_filled: Callable[[Region], None],
+) -> VoxelArray:
+    """Fill an array with all slices, the middle one first.
+
+    Parameters
+    ----------
+    ctx : JobContext
+        For progress and cancel.
+    formats : sequence of PixelFormat
+        One per slice.
+    source : SliceSource
+        Where the slices come from.
+    on_first : callable
+        Gets the array once the middle slice is in it; called again with another one if the first type was too small.
+    on_filled : callable
+        Gets each region (k, j, i) that has been filled.
+
+    Returns
+    -------
+    array of shape (k, j, i)
+        The one that `on_first` got last.
+    """
+    if any((form.rows, form.columns) != (formats[0].rows, formats[0].columns) for form in formats):
+        raise DecodeError("The slices differ in size.", code="E_DIMENSIONS")
+    types = candidate_types(formats)
+    for dtype in types:
+        stack = Stack(formats, dtype)
+        try:
+            for n, slices in enumerate(_batches(len(formats))):
+                source.fill(ctx, stack, slices)
+                if n == 0:
+                    on_first(stack.array)
+                on_filled(Region((slices.start, 0, 0), (slices.stop, formats[0].rows, formats[0].columns)))
+                ctx.progress(min(1.0, slices.stop / len(formats)) if n else None, "Reading slices")
+        except DoesNotFitError:
+            if dtype is types[-1]:
+                raise DecodeError("Pixel values are too large for any type.", code="E_BITS") from None
+            continue
+        return stack.array
+    raise AssertionError("there is always one type")
+
+
+def _batches(count: int) -> Iterator[range]:
+    """Yield the middle slice, then the others in order and in small batches."""
+    middle = count // 2
+    yield range(middle, middle + 1)
+    for start, stop in ((0, middle), (middle + 1, count)):
+        for first in range(start, stop, _BATCH):
+            yield range(first, min(first + _BATCH, stop))

@@ -1,0 +1,141 @@
+"""How the pixels of one slice are stored, checked before a byte of them is read.
+
+References
+----------
+DICOM PS3.3 C.7.6.3.1 (Image Pixel), C.11.1 (Modality LUT), PS3.5 section 8.1 (pixel encoding).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medviewer.core.dicom_ref import SeriesWarning
+from medviewer.core.errors import DecodeError
+from medviewer.io.dicom_header import Header, Tag
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """Stored pixels of one single-frame, single-sample slice, and how they become real values.
+
+    Attributes
+    ----------
+    rows, columns : int
+    bits_allocated : int
+        8, 16 or 32.
+    bits_stored : int
+        The lowest bits that count.
+    signed, big_endian : bool
+    slope, intercept : float
+        Real value = stored value x slope + intercept.
+    """
+
+    rows: int
+    columns: int
+    bits_allocated: int
+    bits_stored: int
+    signed: bool
+    big_endian: bool
+    slope: float
+    intercept: float
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the uncompressed pixels."""
+        return self.rows * self.columns * (self.bits_allocated // 8)
+
+    @property
+    def stored_range(self) -> tuple[int, int]:
+        """Lowest and highest stored value that the bits allow."""
+        if self.signed:
+            return -(1 << (self.bits_stored - 1)), (1 << (self.bits_stored - 1)) - 1
+        return 0, (1 << self.bits_stored) - 1
+
+    @property
+    def only_shifts(self) -> bool:
+        """Whether real values are whole numbers: slope 1 and a whole intercept."""
+        return self.slope == 1.0 and float(self.intercept).is_integer() and abs(self.intercept) < 2**31
+
+
+def pixel_format(header: Header) -> PixelFormat:
+    """Return how the pixels of a slice are stored.
+
+    Raises
+    ------
+    DecodeError
+        ``E_DIMENSIONS``, ``E_PHOTOMETRIC``, ``E_BITS`` or ``E_PIXEL_FORMAT``, naming the file.
+    """
+    name = header.path.name
+    rows, columns = header.integer(Tag.ROWS), header.integer(Tag.COLUMNS)
+    if not rows or not columns:
+        raise DecodeError(f"{name} has no valid Rows and Columns.", code="E_DIMENSIONS")
+    if header.frames != 1:
+        raise DecodeError(f"{name} has more than one frame.", code="E_PIXEL_FORMAT")
+    if (header.integer(Tag.SAMPLES_PER_PIXEL) or 1) != 1:
+        raise DecodeError(f"{name} is a colour image.", code="E_PIXEL_FORMAT")
+    photometric = header.text(Tag.PHOTOMETRIC_INTERPRETATION)
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise DecodeError(
+            f"{name} has PhotometricInterpretation {photometric[:16]!r}, not MONOCHROME.", code="E_PHOTOMETRIC"
+        )
+    allocated, stored = header.integer(Tag.BITS_ALLOCATED), header.integer(Tag.BITS_STORED)
+    high = header.integer(Tag.HIGH_BIT)
+    if allocated not in (8, 16, 32) or stored is None or not 1 <= stored <= allocated or high not in (None, stored - 1):
+        raise DecodeError(
+            f"{name} declares BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}: not usable together.",
+            code="E_BITS",
+        )
+    if header.pixel_tag is not None and header.pixel_tag & 0xFFFF != 0x0010:
+        raise DecodeError(f"{name} stores floating-point pixels.", code="E_PIXEL_FORMAT")
+    slope, intercept = _rescale(header)
+    signed = header.integer(Tag.PIXEL_REPRESENTATION) == 1
+    return PixelFormat(rows, columns, allocated, stored, signed, header.big_endian, slope, intercept)
+
+
+def _rescale(header: Header) -> tuple[float, float]:
+    slope, intercept = header.number(Tag.RESCALE_SLOPE), header.number(Tag.RESCALE_INTERCEPT)
+    if (slope is None and header.text(Tag.RESCALE_SLOPE)) or (
+        intercept is None and header.text(Tag.RESCALE_INTERCEPT)
+    ) or slope == 0.0:  # fmt: skip
+        raise DecodeError(
+            f"{header.path.name} has a RescaleSlope or RescaleIntercept that is not a usable number.", code="E_RESCALE"
+        )
+    return (1.0 if slope is None else slope), (0.0 if intercept is None else intercept)
+
+
+def check_native_length(header: Header, form: PixelFormat) -> SeriesWarning | None:
+    """Compare what an uncompressed slice needs, what its element declares and what the file holds.
+
+    Returns
+    -------
+    SeriesWarning or None
+        ``W_EXTRA_PIXELS`` when more than a padding byte follows the pixels.
+
+    Raises
+    ------
+    DecodeError
+        ``E_TRUNCATED`` when the file ends too early, ``E_PIXEL_LENGTH`` when the element is too short.
+    """
+    name = header.path.name
+    if header.pixel_offset is None or header.pixel_length is None:
+        raise DecodeError(f"{name} has no pixel data.", code="E_NO_PIXELS")
+    hint = "Fetch the file again from where it came."
+    if header.pixel_offset + header.pixel_length > header.file_size:
+        missing = header.pixel_offset + header.pixel_length - header.file_size
+        raise DecodeError(f"{name} ends {missing} bytes too early.", hint=hint, code="E_TRUNCATED")
+    if header.pixel_length < form.nbytes:
+        raise DecodeError(
+            f"{name} holds {header.pixel_length} bytes of pixels where {form.nbytes} are needed.",
+            hint=hint,
+            code="E_PIXEL_LENGTH",
+        )
+    if header.pixel_length > form.nbytes + 1:
+        extra = header.pixel_length - form.nbytes
+        return SeriesWarning("W_EXTRA_PIXELS", f"{name} holds {extra} bytes more than its pixels need; left out.")
+    return None
+
+
+def padding_value(header: Header, form: PixelFormat) -> float | None:
+    """Return PixelPaddingValue in real units, read with the signedness of the pixels."""
+    stored = header.integer(Tag.PIXEL_PADDING_VALUE, signed=form.signed)
+    return None if stored is None else stored * form.slope + form.intercept

@@ -1,0 +1,114 @@
+"""A stack of single-frame DICOM images as a volume."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from medviewer.core.dicom_ref import SeriesWarning
+from medviewer.core.errors import DecodeError
+from medviewer.core.volume import Volume, VoxelArray
+from medviewer.io.decode_worker import DecodeSource, decode_worker
+from medviewer.io.dicom_geometry import stack_geometry
+from medviewer.io.dicom_header import Header, Tag, read_header
+from medviewer.io.dicom_text import decoded_text
+from medviewer.io.native_pixels import NativeSource, load_stack
+from medviewer.io.pixel_format import PixelFormat, check_native_length, padding_value, pixel_format
+from medviewer.io.reader import SKIP, OpenRequest, Skip, reader
+from medviewer.jobs.job import JobContext
+
+log = logging.getLogger(__name__)
+
+
+@reader("dicom_series", kinds=["dicom"])
+def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
+    """Read a series whose files are in the order of its slices."""
+    if not request.series.files:
+        return SKIP
+    headers = [read_header(path) for path in request.series.files]
+    formats = [pixel_format(header) for header in headers]
+    warnings = [w for w in map(check_length, headers, formats) if w is not None]
+    opening = _Opening(request, headers, formats, warnings)
+    if all(header.is_native for header in headers):
+        load_stack(ctx, formats, NativeSource(headers), opening.first, request.on_filled)
+    else:
+        with decode_worker(request.decode) as worker:
+            source = DecodeSource(worker, headers)
+            load_stack(ctx, formats, source, opening.first, request.on_filled)
+        log.info("%d slices decoded by %s.", len(headers), ", ".join(sorted(source.decoders)))
+    ctx.progress(1.0, "Series read")
+    return opening.volume
+
+
+def check_length(header: Header, form: PixelFormat) -> SeriesWarning | None:
+    """Check the length of uncompressed pixels; compressed ones are checked by the decode worker."""
+    if header.is_native:
+        return check_native_length(header, form)
+    if not header.has_pixels:
+        raise DecodeError(f"{header.path.name} has no pixel data.", code="E_NO_PIXELS")
+    return None
+
+
+class _Opening:
+    """Makes the volume around the array when the first slice is there."""
+
+    def __init__(
+        self,
+        request: OpenRequest,
+        headers: Sequence[Header],
+        formats: Sequence[PixelFormat],
+        warnings: Sequence[SeriesWarning],
+    ) -> None:
+        self._request = request
+        self._header = headers[0]
+        self._geometry = stack_geometry(headers)
+        self._padding = padding_value(headers[0], formats[0])
+        self._warnings = (*request.series.warnings, *_summed(warnings))
+        self._volume: Volume | None = None
+
+    @property
+    def volume(self) -> Volume:
+        """The volume; there once the first slice is."""
+        assert self._volume is not None
+        return self._volume
+
+    def first(self, array: VoxelArray) -> None:
+        """Make the volume and show it."""
+        header, series = self._header, self._request.series
+        self._volume = Volume(
+            array=array,
+            geometry=self._geometry,
+            name=series.title,
+            modality=series.modality,
+            unit=_unit(header, series.modality),
+            series=series,
+            window=_window(header),
+            inverted=header.text(Tag.PHOTOMETRIC_INTERPRETATION) == "MONOCHROME1",
+            padding=self._padding,
+            body_part_examined=series.body_part_examined,
+            patient_name=decoded_text(header, Tag.PATIENT_NAME),
+            patient_id=decoded_text(header, Tag.PATIENT_ID),
+            study_date=header.text(Tag.STUDY_DATE),
+            warnings=self._warnings,
+        )
+        self._request.on_first(self._volume)
+
+
+def _unit(header: Header, modality: str) -> str:
+    """Return HU for CT (unless it says otherwise), else RescaleType when it names a unit."""
+    rescale_type = header.text(Tag.RESCALE_TYPE)
+    if modality == "CT":
+        return rescale_type if rescale_type not in ("", "US") else "HU"
+    return "" if rescale_type == "US" else rescale_type
+
+
+def _window(header: Header) -> tuple[float, float] | None:
+    center, width = header.number(Tag.WINDOW_CENTER), header.number(Tag.WINDOW_WIDTH)
+    return (center, width) if center is not None and width is not None and width >= 1 else None
+
+
+def _summed(warnings: Sequence[SeriesWarning]) -> list[SeriesWarning]:
+    """Return one warning for many files."""
+    if len(warnings) < 2:
+        return list(warnings)
+    return [SeriesWarning(warnings[0].code, f"{warnings[0].text} The same in {len(warnings) - 1} more files.")]
