@@ -1,0 +1,274 @@
+"""The journal: every committed step is on the disk before the next, so a crash loses at most the stroke in the hand.
+
+One append-only file per workspace. It deals in `StepRecord` only; who replays it turns records into steps again. What a
+journal holds is relative to a *base*: the empty workspace, or the saved file that was opened or written last. A step
+that was done before the base and is undone after it is stored with its undo, so every base can be replayed from.
+
+To replay an entry: "push" do the step; "undo" take the newest step back, or, when there is none, the one in the entry;
+"redo" do the newest undone step again, or, when there is none, the one in the entry; "volume" open it; "closed" close
+it; "run" add it to the runs.
+
+Folder 0700, files 0600: they name files and may show anatomy. They are removed when the work is saved or discarded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from medviewer.core.errors import WorkspaceError
+from medviewer.core.provenance import Provenance
+from medviewer.core.record import StepRecord
+from medviewer.io.atomic import refusal, sync_folder
+from medviewer.io.journal_content import (
+    JournalBase,
+    JournalContent,
+    JournalEntry,
+    JournalHeader,
+    header_to_json,
+    read_journal,
+)
+from medviewer.io.journal_format import MAGIC, RawRecord, pack_record
+from medviewer.io.journal_owner import SUFFIX, in_use, journal_path, parse_path, this_process, try_lock
+from medviewer.io.volume_ref import VolumeRef
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalInfo:
+    """A journal that a program left behind.
+
+    Attributes
+    ----------
+    steps : int
+        Steps, undos and redos since the last save.
+    modified : str
+        ISO 8601 time of the last step.
+    """
+
+    path: Path
+    title: str
+    created: str
+    modified: str
+    steps: int
+
+
+class Journal:
+    """The journal of an open workspace; made by `create` or `take_over`."""
+
+    def __init__(self, path: Path, file: BinaryIO, number: int = 0, stacks: tuple[int, int] = (0, 0)) -> None:
+        self.path = path
+        self._file: BinaryIO | None = file
+        self._number = number
+        #: How many steps who replays from the newest base has done, and undone.
+        self._done, self._undone = stacks
+
+    @classmethod
+    def create(cls, folder: Path, header: JournalHeader, volumes: Sequence[VolumeRef] = ()) -> Journal:
+        """Begin the journal of a workspace.
+
+        Raises
+        ------
+        WorkspaceError
+            When the folder cannot be written.
+        """
+        path = journal_path(folder, header.workspace_id, this_process())
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+            file = os.fdopen(handle, "r+b", buffering=0)
+            try_lock(file)
+            journal = cls(path, file)
+            journal._write(MAGIC)
+        except OSError as error:
+            raise refusal(error, path) from error
+        journal._append(RawRecord("header", header_to_json(header)))
+        for volume in volumes:
+            journal.append_volume(volume)
+        sync_folder(folder)
+        return journal
+
+    @classmethod
+    def take_over(cls, path: Path) -> tuple[Journal, JournalContent]:
+        """Make a left-over journal this process's own, cut its damaged tail, and go on writing it.
+
+        Raises
+        ------
+        WorkspaceError
+            When another program took it first, or it cannot be read.
+        """
+        parsed = parse_path(path)
+        if parsed is None or in_use(path, parsed[1]):
+            raise WorkspaceError(
+                "This unsaved work is open in another window.", hint="Close it there first.", code="E_LOCKED"
+            )
+        own = journal_path(path.parent, parsed[0], this_process())
+        try:
+            if own.exists():
+                raise FileNotFoundError
+            os.rename(path, own)
+            file = own.open("r+b", buffering=0)
+        except FileNotFoundError as error:
+            raise WorkspaceError(
+                "This unsaved work has been taken over by another window.", hint="Go on there.", code="E_LOCKED"
+            ) from error
+        except OSError as error:
+            raise refusal(error, path) from error
+        try_lock(file)
+        try:
+            content = read_journal(own)
+        except WorkspaceError:
+            file.close()
+            raise
+        file.truncate(content.good_bytes)
+        file.seek(content.good_bytes)
+        records = len(content.entries) + len(content.bases)
+        return cls(own, file, records, _stacks(content.entries[content.bases[-1].position :])), content
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be appended to."""
+        return self._file is not None
+
+    def append_step(self, record: StepRecord) -> None:
+        """Store a step that was carried out; it is on the disk when this returns."""
+        self._append(_step_record("push", record))
+        self._done, self._undone = self._done + 1, 0
+
+    def append_undo(self, record: Callable[[], StepRecord]) -> None:
+        """Store that the newest step was taken back; `record` gives it if it is older than the last save."""
+        self._append(RawRecord("undo") if self._done else _step_record("undo", record()))
+        self._done, self._undone = max(0, self._done - 1), self._undone + 1
+
+    def append_redo(self, record: Callable[[], StepRecord]) -> None:
+        """Store that the newest undone step was done again; `record` gives it if it was undone before the last save."""
+        self._append(RawRecord("redo") if self._undone else _step_record("redo", record()))
+        self._done, self._undone = self._done + 1, max(0, self._undone - 1)
+
+    def append_volume(self, volume: VolumeRef) -> None:
+        """Store that a volume was opened; a computed one with its voxels."""
+        arrays = {"voxels": volume.voxels} if volume.voxels is not None else {}
+        self._append(RawRecord("volume", volume.to_json(), arrays))
+
+    def append_closed(self, volume_id: str) -> None:
+        """Store that a volume was closed."""
+        self._append(RawRecord("closed", {"volume": volume_id}))
+
+    def append_run(self, run: Provenance) -> None:
+        """Store that a task ran; its results come as steps."""
+        self._append(RawRecord("run", run.to_json()))
+
+    def append_saved(self, path: Path, save_id: str) -> None:
+        """Store that everything so far is in a saved file; what follows builds on it."""
+        self._append(RawRecord("saved", {"path": str(path.absolute()), "save_id": save_id}))
+        self._done = self._undone = 0
+
+    def close(self, delete: bool) -> None:
+        """Stop; `delete` removes it because the work is saved or discarded on purpose."""
+        if self._file is None:
+            return
+        self._file.close()
+        self._file = None
+        if delete:
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
+
+    def _append(self, record: RawRecord) -> None:
+        """Append one record and wait until it is on the disk; a failed one leaves no trace.
+
+        Raises
+        ------
+        WorkspaceError
+            When the disk is full or gone; the work goes on in memory, the next append tries again.
+        """
+        if self._file is None:
+            raise WorkspaceError("The journal is closed.", hint="Save your work.")
+        start = self._file.tell()
+        try:
+            self._write(pack_record(self._number, record))
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(start)
+                self._file.seek(start)
+            raise refusal(error, self.path) from error
+        self._number += 1
+
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        os.fsync(self._file.fileno())
+
+
+def find_journals(folder: Path) -> list[JournalInfo]:
+    """Return the journals with unsaved work whose program no longer runs, newest first.
+
+    Whole journals without unsaved steps are removed: there is nothing to recover.
+    """
+    found: list[tuple[float, JournalInfo]] = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
+        parsed = parse_path(path)
+        try:
+            if parsed is None or in_use(path, parsed[1]):
+                continue
+            modified = path.stat().st_mtime
+            content = read_journal(path, arrays=False)
+        except (WorkspaceError, OSError) as error:
+            # Kept: a newer version may read it. It is only not offered by this one.
+            log.warning("A journal was left alone: %s", type(error).__name__)
+            continue
+        if content.unsaved == 0:
+            if content.lost_bytes:
+                continue
+            with contextlib.suppress(OSError):
+                path.unlink()
+            continue
+        when = datetime.fromtimestamp(modified, UTC).isoformat(timespec="seconds")
+        header = content.header
+        found.append((modified, JournalInfo(path, header.title, header.created, when, content.unsaved)))
+    return [info for _, info in sorted(found, key=lambda item: item[0], reverse=True)]
+
+
+def discard_journal(path: Path) -> None:
+    """Remove a left-over journal because the user does not want it; one in use is left alone."""
+    parsed = parse_path(path)
+    if parsed is not None and path.exists() and not in_use(path, parsed[1]):
+        path.unlink(missing_ok=True)
+
+
+def _step_record(kind: str, step: StepRecord) -> RawRecord:
+    return RawRecord(kind, {"kind": step.kind, "meta": dict(step.meta)}, step.arrays)
+
+
+def _stacks(entries: Sequence[JournalEntry]) -> tuple[int, int]:
+    """Return how many steps who replays these entries has done, and how many undone."""
+    done = undone = 0
+    for entry in entries:
+        if entry.kind == "push":
+            done, undone = done + 1, 0
+        elif entry.kind == "undo":
+            done, undone = max(0, done - 1), undone + 1
+        elif entry.kind == "redo":
+            done, undone = done + 1, max(0, undone - 1)
+    return done, undone
+
+
+__all__ = [
+    "Journal",
+    "JournalBase",
+    "JournalContent",
+    "JournalEntry",
+    "JournalHeader",
+    "JournalInfo",
+    "discard_journal",
+    "find_journals",
+    "read_journal",
+]

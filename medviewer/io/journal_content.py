@@ -1,0 +1,231 @@
+"""What a journal holds, as values, and how it is read."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from medviewer import __version__
+from medviewer.core.errors import WorkspaceError
+from medviewer.core.provenance import Provenance
+from medviewer.core.record import StepRecord
+from medviewer.io.journal_format import MAGIC, RawRecord, read_records
+from medviewer.io.volume_ref import VolumeRef
+
+log = logging.getLogger(__name__)
+
+EntryKind = Literal["push", "undo", "redo", "volume", "closed", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalHeader:
+    """What a journal begins with.
+
+    Attributes
+    ----------
+    workspace_id : str
+    title : str
+        What the recovery offer names; patient-free.
+    created : str
+        ISO 8601 time with zone.
+    base_path : Path or None
+        The saved workspace the work started from.
+    base_save_id : str
+        `WorkspaceSnapshot.save_id` of that file.
+    """
+
+    workspace_id: str
+    title: str = ""
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    base_path: Path | None = None
+    base_save_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JournalEntry:
+    """One thing that happened.
+
+    Attributes
+    ----------
+    kind : "push", "undo", "redo", "volume", "closed" or "run"
+    step : StepRecord or None
+        For "push" always; for "undo" and "redo" when the newest base does not know the step: it was done, or undone,
+        before it. Who replays on an older base finds the same step on top of the stack and need not use it.
+    volume : VolumeRef or None
+        For "volume": it was opened.
+    volume_id : str
+        For "closed".
+    run : Provenance or None
+        For "run".
+    """
+
+    kind: EntryKind
+    step: StepRecord | None = None
+    volume: VolumeRef | None = None
+    volume_id: str = ""
+    run: Provenance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalBase:
+    """A state that entries can be replayed on: nothing (`path` None) or a saved file.
+
+    Attributes
+    ----------
+    position : int
+        Index of the first entry after it.
+    """
+
+    path: Path | None
+    save_id: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JournalContent:
+    """A journal up to its first damaged record.
+
+    Attributes
+    ----------
+    entries : tuple of JournalEntry
+        Everything since the journal was begun.
+    bases : tuple of JournalBase
+        Oldest first; never empty.
+    lost_bytes : int
+        Length of the damaged tail; 0 when the journal is whole.
+    good_bytes : int
+        Length of what could be read.
+    """
+
+    header: JournalHeader
+    entries: tuple[JournalEntry, ...]
+    bases: tuple[JournalBase, ...]
+    lost_bytes: int
+    good_bytes: int
+
+    @property
+    def unsaved(self) -> int:
+        """Number of steps, undos and redos since the last save."""
+        return _steps(self.entries[self.bases[-1].position :])
+
+    def replay_from(self, save_id_of: Callable[[Path], str | None]) -> tuple[JournalBase, tuple[JournalEntry, ...]]:
+        """Choose the newest base that is still there, and what to replay on it.
+
+        Parameters
+        ----------
+        save_id_of : callable
+            Returns the `save_id` of a saved workspace, or None when it cannot be read.
+
+        Raises
+        ------
+        WorkspaceError
+            When every saved file the journal builds on is gone or has been changed since.
+        """
+        for base in reversed(self.bases):
+            if base.path is None or save_id_of(base.path) == base.save_id:
+                return base, self.entries[base.position :]
+        name = next(base.path.name for base in reversed(self.bases) if base.path is not None)
+        raise WorkspaceError(
+            f"The unsaved work builds on {name}, which is gone or has been changed since.",
+            hint="Put the file back where it was and try again; the unsaved work is kept until then.",
+            code="E_BASE_CHANGED",
+        )
+
+
+def read_journal(path: Path, arrays: bool = True) -> JournalContent:
+    """Read a journal up to its first damaged record; nothing in the file is changed.
+
+    Parameters
+    ----------
+    path : Path
+        The journal.
+    arrays : bool
+        False leaves voxel data out: enough to describe it.
+
+    Raises
+    ------
+    WorkspaceError
+        When it cannot be read at all, or a newer version wrote it.
+    """
+    entries: list[JournalEntry] = []
+    bases: list[JournalBase] = []
+    header: JournalHeader | None = None
+    good = 0
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            _check_magic(file.read(len(MAGIC)))
+            file.seek(0)
+            for record, position in read_records(file, size, arrays):
+                if header is None:
+                    header = _header_from_json(record.meta)
+                    bases.append(JournalBase(header.base_path, header.base_save_id, 0))
+                elif record.kind == "saved":
+                    base = JournalBase(Path(record.meta["path"]), str(record.meta["save_id"]), len(entries))
+                    bases.append(base)
+                else:
+                    entries.append(_entry(record))
+                good = position
+    except OSError as error:
+        raise WorkspaceError("The journal cannot be read.", hint=str(error.strerror or "")) from error
+    except (KeyError, TypeError, ValueError) as error:
+        log.warning("A record of a journal has unexpected content: %s", type(error).__name__)
+    if header is None:
+        raise WorkspaceError("The journal is damaged from its start.", hint="It holds nothing that can be recovered.")
+    return JournalContent(header, tuple(entries), tuple(bases), size - good, good)
+
+
+def _check_magic(magic: bytes) -> None:
+    if magic[:-1] == MAGIC[:-1] and len(magic) == len(MAGIC) and magic[-1] > MAGIC[-1]:
+        raise WorkspaceError(
+            "The journal was written by a newer version.", hint="Open it with that version.", code="E_NEWER"
+        )
+
+
+def header_to_json(header: JournalHeader) -> dict[str, Any]:
+    """Return JSON-ready values."""
+    return {
+        "medviewer": __version__,
+        "workspace": header.workspace_id,
+        "title": header.title,
+        "created": header.created,
+        "base": str(header.base_path.absolute()) if header.base_path else None,
+        "base_save_id": header.base_save_id,
+    }
+
+
+def _header_from_json(meta: Any) -> JournalHeader:
+    return JournalHeader(
+        workspace_id=str(meta["workspace"]),
+        title=str(meta["title"]),
+        created=str(meta["created"]),
+        base_path=Path(meta["base"]) if meta["base"] else None,
+        base_save_id=str(meta["base_save_id"]),
+    )
+
+
+def _entry(record: RawRecord) -> JournalEntry:
+    meta = record.meta
+    if record.kind in ("push", "undo", "redo"):
+        step = StepRecord(str(meta["kind"]), meta["meta"], record.arrays) if meta else None
+        if record.kind == "push" and step is None:
+            raise ValueError("a step without content")
+        return JournalEntry(record.kind, step)
+    if record.kind == "volume":
+        volume = VolumeRef.from_json(meta)
+        voxels = record.arrays.get("voxels")
+        return JournalEntry("volume", volume=volume.with_voxels(voxels) if voxels is not None else volume)
+    if record.kind == "closed":
+        return JournalEntry("closed", volume_id=str(meta["volume"]))
+    if record.kind == "run":
+        return JournalEntry("run", run=Provenance.from_json(meta))
+    raise ValueError(f"unknown record {record.kind!r}")
+
+
+def _steps(entries: Sequence[JournalEntry]) -> int:
+    return sum(entry.kind in ("push", "undo", "redo") for entry in entries)
