@@ -43,12 +43,15 @@ class ViewState:
         Opacity, outline or crosshair visibility.
     maximised_changed(str)
         Name of the one visible view, empty for all.
+    selected_box_changed(str)
+        Id of the finding that is looked at, empty for none.
     """
 
     crosshair_changed = Signal(tuple)
     window_changed = Signal(object)
     overlay_changed = Signal()
     maximised_changed = Signal(str)
+    selected_box_changed = Signal(str)
 
     def __init__(self) -> None:
         self._crosshair: Vec3 = (0.0, 0.0, 0.0)
@@ -57,6 +60,7 @@ class ViewState:
         self._outline = True
         self._crosshair_visible = True
         self._maximised = ""
+        self._selected_box = ""
 
     @property
     def crosshair_lps(self) -> Vec3:
@@ -125,3 +129,14 @@ class ViewState:
         if name != self._maximised:
             self._maximised = name
             self.maximised_changed.emit(name)
+
+    @property
+    def selected_box(self) -> str:
+        """Id of the finding that is looked at, empty for none."""
+        return self._selected_box
+
+    @selected_box.setter
+    def selected_box(self, box_id: str) -> None:
+        if box_id != self._selected_box:
+            self._selected_box = box_id
+            self.selected_box_changed.emit(box_id)

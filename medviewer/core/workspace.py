@@ -53,6 +53,7 @@ class Workspace:
     registrations_changed()
     overlay_changed()
     dirty_changed(bool)
+    run_added(Provenance)
     """
 
     volume_added = Signal(object)
@@ -63,6 +64,7 @@ class Workspace:
     registrations_changed = Signal()
     overlay_changed = Signal()
     dirty_changed = Signal(bool)
+    run_added = Signal(object)
 
     def __init__(self) -> None:
         self.id = uuid4().hex
@@ -179,6 +181,7 @@ class Workspace:
     def add_run(self, run: Provenance) -> None:
         """Record a task run."""
         self._runs.append(run)
+        self.run_added.emit(run)
 
     @property
     def dirty(self) -> bool:

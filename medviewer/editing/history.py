@@ -102,6 +102,10 @@ class UndoStack:
         self.pushed.emit(step)
         self.changed.emit()
 
+    def adopt(self, step: UndoStep) -> None:
+        """Remember a step that was carried out before everything known, so that it can be undone (recovery)."""
+        self._done.insert(0, step)
+
     def undo(self) -> str:
         """Take the newest step back and return its name; empty if there is none."""
         if not self._done:

@@ -74,12 +74,19 @@ class VoxelStep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupStep:
-    """A group added, with its voxels."""
+    """A group added, with its voxels.
+
+    Attributes
+    ----------
+    box : Region or None
+        Box that holds all its voxels at the time of the step; None when it was added empty.
+    """
 
     workspace: Workspace
     volume_id: str
     group: Group
     label: str = "Add group"
+    box: Region | None = None
 
     #: The voxels belong to the segmentation, not to the step, for as long as the step is done.
     nbytes = 1000
@@ -93,13 +100,12 @@ class GroupStep:
         self.workspace.segmentation(self.volume_id).put_group(self.group)
 
     def record(self) -> StepRecord:
-        """Return it as plain data; only the box that holds voxels is stored."""
-        box = Region.of_mask(self.group.labels != 0)
+        """Return it as plain data; only the box that holds voxels is stored, as a copy that later strokes leave alone."""
         meta: dict[str, Any] = {"volume": self.volume_id, "id": self.group.id, "name": self.group.name}
-        if box is None:
+        if self.box is None:
             return StepRecord("group", meta)
-        meta["box"] = [*box.lower, *box.upper]
-        return StepRecord("group", meta, {"labels": self.group.labels[box.slices]})
+        meta["box"] = [*self.box.lower, *self.box.upper]
+        return StepRecord("group", meta, {"labels": self.group.labels[self.box.slices].copy()})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -252,10 +258,12 @@ def _group(workspace: Workspace, record: StepRecord) -> UndoStep:
     meta = record.meta
     shape = workspace.segmentation(meta["volume"]).geometry.shape
     labels = np.zeros(shape, dtype=np.uint16)
+    box: Region | None = None
     if "box" in meta:
         k0, j0, i0, k1, j1, i1 = meta["box"]
-        labels[k0:k1, j0:j1, i0:i1] = record.arrays["labels"]
-    return GroupStep(workspace, meta["volume"], Group(meta["id"], meta["name"], labels))
+        box = Region((k0, j0, i0), (k1, j1, i1))
+        labels[box.slices] = record.arrays["labels"]
+    return GroupStep(workspace, meta["volume"], Group(meta["id"], meta["name"], labels), box=box)
 
 
 def _segment(workspace: Workspace, record: StepRecord) -> UndoStep:

@@ -1,0 +1,191 @@
+"""Commands as data: what menus, toolbars and shortcuts are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from medviewer.app.context import AppContext
+from medviewer.app.flags import always, can_redo, can_undo, has_active_segment, has_volume, is_dirty
+from medviewer.app.open_study import auto_window, percentile_window
+from medviewer.core.errors import MedViewerError
+from medviewer.core.view_state import WindowLevel
+
+
+class Ui(Protocol):
+    """What a command may ask of the window."""
+
+    def ask_open_paths(self) -> list[Path]:
+        """Let the user choose files."""
+
+    def ask_open_folder(self) -> list[Path]:
+        """Let the user choose a folder."""
+
+    def ask_save_path(self, suffix: str) -> Path | None:
+        """Let the user choose where to save."""
+
+    def confirm(self, text: str) -> bool:
+        """Ask a yes-or-no question."""
+
+    def show_about(self) -> None:
+        """Show the About box."""
+
+    def show_export(self) -> None:
+        """Show the export dialog."""
+
+    def show_analyze(self) -> None:
+        """Show what Analyze would run."""
+
+    def show_settings(self) -> None:
+        """Show the settings."""
+
+    def reset_views(self) -> None:
+        """Fit all views."""
+
+    def reset_layout(self) -> None:
+        """Put all panels back to where they were at the first start."""
+
+    def quit(self) -> None:
+        """Close the window; asks when work is unsaved."""
+
+
+Run = Callable[[AppContext, Ui], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One command.
+
+    Attributes
+    ----------
+    id : str
+        Stable; the QAction's object name.
+    menu : str
+        Menu it is in; ``"A/B"`` is a submenu. Empty: shortcut only.
+    enabled : callable
+        Whether it can run now.
+    """
+
+    id: str
+    title: str
+    shortcut: str
+    menu: str
+    enabled: Callable[[AppContext], bool]
+    run: Run
+
+
+def _guarded(run: Run) -> Run:
+    """A refusal of a command is a message, not a traceback."""
+
+    def guarded(app: AppContext, ui: Ui) -> None:
+        try:
+            run(app, ui)
+        except MedViewerError as error:
+            app.messages.error(error)
+
+    return guarded
+
+
+def _open(app: AppContext, paths: list[Path]) -> None:
+    if paths:
+        app.studies.scan(paths, open_best=True)
+
+
+def _save(app: AppContext, ui: Ui) -> None:
+    path = app.documents.path or ui.ask_save_path(".mvw")
+    if path is not None:
+        app.documents.save(path)
+
+
+def _save_as(app: AppContext, ui: Ui) -> None:
+    path = ui.ask_save_path(".mvw")
+    if path is not None:
+        app.documents.save(path)
+
+
+def _close_volume(app: AppContext, ui: Ui) -> None:
+    volume = app.workspace.active
+    if volume is None:
+        return
+    edited = bool(app.workspace.segmentation(volume.id).segments or app.workspace.boxes(volume.id))
+    if edited and not ui.confirm(f"Close “{volume.name}” with its segments and findings?"):
+        return
+    app.documents.close_volume(volume.id)
+
+
+def _delete_segment(app: AppContext, ui: Ui) -> None:
+    segmentation = app.workspace.active_segmentation
+    if segmentation is not None and segmentation.active:
+        app.segments.remove(segmentation.volume_id, segmentation.active)
+
+
+def _add_segment(app: AppContext, ui: Ui) -> None:
+    if app.workspace.active is not None:
+        app.segments.add(app.workspace.active.id)
+
+
+def window_preset(center: float, width: float) -> Run:
+    """Return a command that sets a window."""
+
+    def run(app: AppContext, ui: Ui) -> None:
+        app.workspace.view.window = WindowLevel(center, width)
+
+    return run
+
+
+def _auto_window(app: AppContext, ui: Ui) -> None:
+    if app.workspace.active is not None:
+        app.workspace.view.window = percentile_window(app.workspace.active)
+
+
+def _file_window(app: AppContext, ui: Ui) -> None:
+    if app.workspace.active is not None:
+        app.workspace.view.window = auto_window(app.workspace.active)
+
+
+def _toggle_outline(app: AppContext, ui: Ui) -> None:
+    app.workspace.view.outline = not app.workspace.view.outline
+
+
+def _toggle_crosshair(app: AppContext, ui: Ui) -> None:
+    app.workspace.view.crosshair_visible = not app.workspace.view.crosshair_visible
+
+
+def _action(action_id: str, title: str, shortcut: str, menu: str, enabled: Callable[[AppContext], bool], run: Run) -> Action:
+    return Action(action_id, title, shortcut, menu, enabled, _guarded(run))
+
+
+ACTIONS: tuple[Action, ...] = (
+    _action("open_folder", "Open folder…", "Ctrl+O", "File", always, lambda a, u: _open(a, u.ask_open_folder())),
+    _action("open_files", "Open files or zip…", "Ctrl+Shift+O", "File", always, lambda a, u: _open(a, u.ask_open_paths())),
+    _action("save", "Save workspace", "Ctrl+S", "File", is_dirty, _save),
+    _action("save_as", "Save workspace as…", "Ctrl+Shift+S", "File", has_volume, _save_as),
+    _action("export", "Export…", "Ctrl+E", "File", has_volume, lambda a, u: u.show_export()),
+    _action("close_volume", "Close series", "Ctrl+W", "File", has_volume, _close_volume),
+    _action("quit", "Quit", "Ctrl+Q", "File", always, lambda a, u: u.quit()),
+    _action("undo", "Undo", "Ctrl+Z", "Edit", can_undo, lambda a, u: a.undo()),
+    _action("redo", "Redo", "Ctrl+Y", "Edit", can_redo, lambda a, u: a.redo()),
+    _action("add_segment", "Add segment", "Ctrl+N", "Edit", has_volume, _add_segment),
+    _action("delete_segment", "Delete segment", "Ctrl+Delete", "Edit", has_active_segment, _delete_segment),
+    _action("previous_segment", "Previous segment", "Q", "Edit", has_active_segment, lambda a, u: a.segments.step_active(False)),
+    _action("next_segment", "Next segment", "W", "Edit", has_active_segment, lambda a, u: a.segments.step_active(True)),
+    _action("settings", "Settings…", "Ctrl+,", "Edit", always, lambda a, u: u.show_settings()),
+    _action("navigate", "Navigate", "Esc", "Tools", always, lambda a, u: a.router.activate("")),
+    _action("brush", "Brush", "B", "Tools", has_volume, lambda a, u: a.router.activate("brush")),
+    _action("eraser", "Eraser", "E", "Tools", has_volume, lambda a, u: a.router.activate("eraser")),
+    _action("analyze", "Analyze…", "F5", "Analyze", has_volume, lambda a, u: u.show_analyze()),
+    _action("reset_views", "Reset views", "R", "View", has_volume, lambda a, u: u.reset_views()),
+    _action("toggle_outline", "Label outline", "O", "View", has_volume, _toggle_outline),
+    _action("toggle_crosshair", "Crosshair", "X", "View", has_volume, _toggle_crosshair),
+    _action("window_file", "As stored in the file", "F1", "View/Window", has_volume, _file_window),
+    _action("window_auto", "Auto", "F2", "View/Window", has_volume, _auto_window),
+    _action("window_soft", "Soft tissue 350 / 50", "F6", "View/Window", has_volume, window_preset(50, 350)),
+    _action("window_lung", "Lung 1500 / −600", "F7", "View/Window", has_volume, window_preset(-600, 1500)),
+    _action("window_bone", "Bone 1000 / 400", "F8", "View/Window", has_volume, window_preset(400, 1000)),
+    _action("window_brain", "Brain 80 / 40", "F9", "View/Window", has_volume, window_preset(40, 80)),
+    _action("window_liver", "Liver 150 / 70", "F10", "View/Window", has_volume, window_preset(70, 150)),
+    _action("reset_layout", "Reset layout", "", "View", always, lambda a, u: u.reset_layout()),
+    _action("about", "About MedViewer", "", "Help", always, lambda a, u: u.show_about()),
+)  # fmt: skip

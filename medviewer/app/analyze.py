@@ -1,0 +1,136 @@
+"""Analyze: the tasks that fit, in order, each landing as one named undo step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from medviewer.api.plugin import BoxResult, Input, Result, TaskInfo
+from medviewer.app.apply_results import ResultApplier
+from medviewer.app.run_tasks import PlanItem, TaskRun, on_grid, plan, run_task
+from medviewer.core.errors import InputError
+from medviewer.core.segmentation import Segment
+from medviewer.jobs.job import Job, JobContext, JobState
+from medviewer.plugin_host.forms import ParamSpec
+
+if TYPE_CHECKING:
+    from medviewer.app.context import AppContext
+
+
+class Analyze:
+    """Plans and runs tasks on an open volume."""
+
+    def __init__(self, app: AppContext) -> None:
+        self._app = app
+        self._applier = ResultApplier(app.workspace, app.history, app.messages)
+        self._running: dict[tuple[str, str], Job] = {}
+        self._forms: dict[str, tuple[ParamSpec, ...]] = {}
+
+    @property
+    def applier(self) -> ResultApplier:
+        """Lands results in the workspace."""
+        return self._applier
+
+    def plan(self, volume_id: str) -> tuple[PlanItem, ...]:
+        """Return what Analyze could run on a volume, with reasons and rough times."""
+        return plan(self._app.plugins, self._app.workspace.volume(volume_id))
+
+    def params_form(self, task_id: str) -> tuple[ParamSpec, ...]:
+        """Return the fields of a task's parameter form; asks the model worker once, so call it from a job."""
+        if task_id not in self._forms:
+            self._forms[task_id] = self._app.describe_task(self._app.plugins.task(task_id))
+        return self._forms[task_id]
+
+    def request_form(self, task_id: str, done: Callable[[tuple[ParamSpec, ...]], None]) -> None:
+        """Fetch a form in the background and give it to `done` on the main thread."""
+        if task_id in self._forms:
+            done(self._forms[task_id])
+            return
+
+        def ended(job: Job) -> None:
+            if job.state is JobState.SUCCESS:
+                done(self._forms[task_id])
+            elif job.error is not None:
+                self._app.messages.error(job.error, "Cannot show the parameters")
+
+        self._app.jobs.submit("Reading parameters", lambda ctx: self.params_form(task_id), lane="gpu", done=ended)
+
+    def start(
+        self,
+        volume_id: str,
+        task_ids: Sequence[str] | None = None,
+        params: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> tuple[Job, ...]:
+        """Start the tasks, by default all that fit; one that already runs on this volume is not started twice."""
+        if volume_id in self._app.loading:
+            raise InputError("The series is still loading.", hint="Wait for the progress bar to end.")
+        if task_ids is None:
+            task_ids = [item.task.id for item in self.plan(volume_id) if item.fits]
+        if not task_ids:
+            raise InputError(
+                "No task fits this series.", hint="The list of tasks says what each one is made for.", code="E_NO_TASK"
+            )
+        return tuple(self._start_one(volume_id, task_id, (params or {}).get(task_id)) for task_id in task_ids)
+
+    def _start_one(self, volume_id: str, task_id: str, params: Mapping[str, object] | None) -> Job:
+        key = (volume_id, task_id)
+        running = self._running.get(key)
+        if running is not None and not running.state.is_final:
+            return running
+        task = self._app.plugins.task(task_id)
+        job = self.submit(task, volume_id, {next(iter(task.inputs)): self._app.workspace.volume(volume_id)}, params)
+        self._running[key] = job
+        return job
+
+    def submit(
+        self,
+        task: TaskInfo,
+        volume_id: str,
+        inputs: Mapping[str, Input],
+        params: Mapping[str, object] | None = None,
+        *,
+        moving_id: str = "",
+        link_box: str = "",
+        landed: Callable[[Sequence[Segment]], None] | None = None,
+    ) -> Job:
+        """Run any task whose results belong to `volume_id`; `landed` is called after they are in place."""
+        geometry = self._app.workspace.geometry(volume_id)
+
+        def work(ctx: JobContext) -> TaskRun:
+            run = run_task(ctx, self._app.model_worker, self._app.plugins, task, inputs, params)
+            return replace(run, results=tuple(on_grid(r, geometry) for r in run.results))
+
+        def done(job: Job) -> None:
+            if job.state is JobState.ERROR and job.error is not None:
+                self._app.messages.error(job.error, task.title)
+            if job.state is JobState.SUCCESS and isinstance(job.result, TaskRun):
+                segments = self._land(volume_id, job.result, moving_id, link_box)
+                job.result = None
+                if landed is not None and segments is not None:
+                    landed(segments)
+
+        return self._app.jobs.submit(task.title, work, lane=task.lane, done=done)
+
+    def _land(self, volume_id: str, run: TaskRun, moving_id: str, link_box: str) -> list[Segment] | None:
+        """Apply results to the volume they were computed for; if it was closed meanwhile, say so and drop them."""
+        title = run.task.title
+        if not self._app.workspace.has_volume(volume_id):
+            self._app.messages.add("info", f"{title}: the series was closed; its result was dropped.")
+            return None
+        self._app.router.finish()
+        segments = self._applier.apply(
+            volume_id, run.task, run.results, run.provenance, moving_id=moving_id, link_box=link_box
+        )
+        self._app.messages.add("info", f"{title}: {_summary(run.results, segments)} in {run.seconds:.1f} s.")
+        return segments
+
+
+def _summary(results: Sequence[Result], segments: Sequence[Segment]) -> str:
+    boxes = sum(len(r.boxes) for r in results if isinstance(r, BoxResult))
+    parts = []
+    if segments:
+        parts.append(", ".join(s.name for s in segments[:4]) + (" …" if len(segments) > 4 else ""))
+    if boxes:
+        parts.append(f"{boxes} candidates")
+    return " and ".join(parts) or "nothing found"

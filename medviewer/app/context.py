@@ -1,0 +1,129 @@
+"""Everything the program has, built once and handed down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from medviewer.app.analyze import Analyze
+from medviewer.app.documents import Documents
+from medviewer.app.export_cases import ExportCases
+from medviewer.app.findings import Findings
+from medviewer.app.journaling import Journaling
+from medviewer.app.messages import MessageLog
+from medviewer.app.open_study import OpenStudy
+from medviewer.app.paths import journal_dir
+from medviewer.app.registration import Register
+from medviewer.app.segments import Segments
+from medviewer.app.settings import Settings
+from medviewer.app.tool_router import ToolRouter
+from medviewer.core.workspace import Workspace
+from medviewer.editing.history import UndoStack
+from medviewer.jobs.job import NullContext
+from medviewer.jobs.runner import LANES, JobRunner, Post
+from medviewer.jobs.worker import WorkerProcess
+from medviewer.plugin_host.registry import PluginRegistry
+
+if TYPE_CHECKING:
+    from medviewer.api.plugin import TaskInfo
+    from medviewer.plugin_host.forms import ParamSpec
+
+#: What the model worker imports right after its start, so that the first Analyze need not wait for it.
+WARM_MODULES = ("numpy", "torch", "scipy.ndimage", "medviewer.plugin_host.run_task")
+
+
+class AppContext:
+    """The open document, its history, jobs, plugins, settings and use cases.
+
+    Parameters
+    ----------
+    post : callable
+        Brings a function to the main thread.
+    settings : Settings
+    plugins : PluginRegistry
+    journal : bool
+        Whether every step is written to the user's journal folder (the window does; scripts do not).
+    """
+
+    def __init__(
+        self,
+        post: Post,
+        settings: Settings,
+        plugins: PluginRegistry,
+        *,
+        journal: bool = True,
+        lanes: Mapping[str, int] = LANES,
+    ) -> None:
+        self.post = post
+        self.settings = settings
+        self.plugins = plugins
+        self.messages = MessageLog()
+        self.workspace = Workspace()
+        self.history = UndoStack()
+        self.jobs = JobRunner(post, lanes, device=settings.device)
+        #: Ids of volumes whose slices are still being read.
+        self.loading: set[str] = set()
+        self.studies = OpenStudy(self)
+        self.segments = Segments(self)
+        self.router = ToolRouter(self)
+        self.analyze = Analyze(self)
+        self.findings = Findings(self)
+        self.registration = Register(self)
+        self.exports = ExportCases(self)
+        self.documents = Documents(self)
+        self.journaling = Journaling(self, journal_dir() if journal else None)
+        self.workspace.view.overlay_opacity = settings.overlay_opacity
+        self.workspace.view.outline = settings.outline
+
+    @cached_property
+    def model_worker(self) -> WorkerProcess:
+        """The process that runs tasks and holds the device."""
+        return WorkerProcess("model", warm=WARM_MODULES)
+
+    @cached_property
+    def decode_worker(self) -> WorkerProcess:
+        """The process that decodes compressed pixels and foreign containers."""
+        from medviewer.io.decode_worker import new_decode_worker
+
+        return new_decode_worker()
+
+    def describe_task(self, task: TaskInfo) -> tuple[ParamSpec, ...]:
+        """Return the parameters of a task; asks the model worker."""
+        from medviewer.plugin_host.run_task import DESCRIBE
+
+        answer = self.model_worker.call(DESCRIBE, self.plugins.source(task.id), NullContext())
+        assert isinstance(answer, tuple)
+        return answer
+
+    def undo(self) -> None:
+        """Take the last step back; a stroke in the hand is finished first."""
+        self.router.finish()
+        self.history.undo()
+
+    def redo(self) -> None:
+        """Do the last undone step again."""
+        self.router.finish()
+        self.history.redo()
+
+    def warm(self) -> None:
+        """Start the model worker in the background."""
+        self.jobs.submit("Starting the model worker", lambda ctx: self.model_worker.start(), lane="gpu")
+
+    @property
+    def has_unsaved_work(self) -> bool:
+        """Whether closing now would leave work only in the journal."""
+        return self.workspace.dirty
+
+    def close(self, *, keep_journal: bool = False) -> None:
+        """Stop jobs, end workers, close the journal (kept only when its work is not saved on purpose)."""
+        self.router.activate("")
+        self.jobs.shutdown()
+        for name in ("model_worker", "decode_worker"):
+            worker = self.__dict__.get(name)
+            if worker is not None:
+                worker.close()
+        self.journaling.close(delete=not keep_journal)
+        self.settings.overlay_opacity = self.workspace.view.overlay_opacity
+        self.settings.outline = self.workspace.view.outline
+        self.settings.save()

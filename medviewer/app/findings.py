@@ -1,0 +1,81 @@
+"""The lesion list: jump, accept, reject, relabel, make a mask. Every change is a named undo step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from medviewer.core.annotation import Box3D, Review
+from medviewer.core.errors import InputError
+from medviewer.core.segmentation import Segment
+from medviewer.editing.steps import BoxesStep
+from medviewer.jobs.job import Job
+
+if TYPE_CHECKING:
+    from medviewer.app.context import AppContext
+
+#: Makes a mask from a box.
+MASK_TASK = "lesion_mask"
+
+_VERBS: dict[Review, str] = {"accepted": "Accept", "rejected": "Reject", "open": "Reopen"}
+
+
+class Findings:
+    """Reviews the findings of a volume."""
+
+    def __init__(self, app: AppContext) -> None:
+        self._app = app
+
+    def find(self, volume_id: str, box_id: str) -> Box3D:
+        """Return a finding; raises `InputError` when it is gone."""
+        for box in self._app.workspace.boxes(volume_id):
+            if box.id == box_id:
+                return box
+        raise InputError("This finding is no longer there.", hint="Choose another one from the list.")
+
+    def jump(self, volume_id: str, box_id: str) -> None:
+        """Show a finding in all views."""
+        box = self.find(volume_id, box_id)
+        self._app.workspace.activate(volume_id)
+        self._app.workspace.view.selected_box = box_id
+        self._app.workspace.view.crosshair_lps = box.center_lps
+
+    def review(self, volume_id: str, box_id: str, review: Review) -> None:
+        """Accept, reject or reopen a finding."""
+        box = self.find(volume_id, box_id)
+        if box.review != review:
+            self._change(volume_id, f"{_VERBS[review]} {box.label}", replace(box, review=review))
+
+    def relabel(self, volume_id: str, box_id: str, label: str) -> None:
+        """Call a finding something else."""
+        box = self.find(volume_id, box_id)
+        if label.strip() and label != box.label:
+            self._change(volume_id, f"Relabel {box.label}", replace(box, label=label.strip()))
+
+    def remove(self, volume_id: str, box_id: str) -> None:
+        """Take a finding off the list."""
+        box = self.find(volume_id, box_id)
+        before = self._app.workspace.boxes(volume_id)
+        after = tuple(b for b in before if b.id != box_id)
+        self._app.history.do(BoxesStep(self._app.workspace, volume_id, f"Remove {box.label}", before, after))
+
+    def make_mask(self, volume_id: str, box_id: str) -> Job:
+        """Turn the box of a finding into an editable segment; the finding counts as accepted then."""
+        box = self.find(volume_id, box_id)
+        task = self._app.plugins.task(MASK_TASK)
+        inputs = {
+            name: self._app.workspace.volume(volume_id) if kind == "volume" else (box,)
+            for name, kind in task.inputs.items()
+        }
+
+        def landed(segments: Sequence[Segment]) -> None:
+            if segments:
+                self._app.workspace.segmentation(volume_id).active = segments[0].value
+
+        return self._app.analyze.submit(task, volume_id, inputs, landed=landed, link_box=box_id)
+
+    def _change(self, volume_id: str, label: str, box: Box3D) -> None:
+        before = self._app.workspace.boxes(volume_id)
+        after = tuple(box if b.id == box.id else b for b in before)
+        self._app.history.do(BoxesStep(self._app.workspace, volume_id, label, before, after))

@@ -1,0 +1,41 @@
+"""What decides whether a command is enabled."""
+
+from __future__ import annotations
+
+from medviewer.app.context import AppContext
+
+
+def always(_app: AppContext) -> bool:
+    """Whether the program runs."""
+    return True
+
+
+def has_volume(app: AppContext) -> bool:
+    """Whether a volume is looked at."""
+    return app.workspace.active is not None
+
+
+def has_active_segment(app: AppContext) -> bool:
+    """Whether there is a segment to work on."""
+    segmentation = app.workspace.active_segmentation
+    return segmentation is not None and bool(segmentation.active)
+
+
+def can_undo(app: AppContext) -> bool:
+    """Whether there is a step to take back."""
+    return app.history.can_undo
+
+
+def can_redo(app: AppContext) -> bool:
+    """Whether there is a step to do again."""
+    return app.history.can_redo
+
+
+def is_dirty(app: AppContext) -> bool:
+    """Whether there is unsaved work."""
+    return app.workspace.dirty
+
+
+def job_running(app: AppContext) -> bool:
+    """Whether something runs."""
+    return bool(app.jobs.running)

@@ -1,0 +1,213 @@
+"""Scan paths for studies, and open a series as a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from medviewer.core.dicom_ref import SeriesRef, Study
+from medviewer.core.errors import InputError
+from medviewer.core.view_state import WindowLevel
+from medviewer.core.volume import Volume
+from medviewer.jobs.job import Job, JobContext, JobState
+
+if TYPE_CHECKING:
+    from medviewer.app.context import AppContext
+
+
+def merge_studies(known: Sequence[Study], new: Study) -> tuple[Study, ...]:
+    """Return `known` with `new` in the place of the study with its UID, or at the end."""
+    merged = [new if study.study_instance_uid == new.study_instance_uid else study for study in known]
+    if not any(study is new for study in merged):
+        merged.append(new)
+    return tuple(merged)
+
+
+def best_series(studies: Sequence[Study]) -> SeriesRef | None:
+    """Return the series a person most likely wants to see first: the volume with the most voxels."""
+    volumes = [series for study in studies for series in study.series if series.volume and series.size]
+    return max(volumes, key=lambda s: _voxels(s), default=None)
+
+
+def _voxels(series: SeriesRef) -> int:
+    i, j, k = series.size or (0, 0, 0)
+    return i * j * k
+
+
+def auto_window(volume: Volume) -> WindowLevel:
+    """Return the window of the file, or one that spans the 1st to the 99th percentile of a sample of the voxels."""
+    if volume.window is not None and volume.window[1] > 0:
+        return WindowLevel(*volume.window)
+    return percentile_window(volume)
+
+
+def percentile_window(volume: Volume) -> WindowLevel:
+    """Return a window from the 1st to the 99th percentile of a sample of the voxels."""
+    import numpy as np
+
+    k, j, i = (max(1, n // 64) for n in volume.array.shape)
+    sample = np.asarray(volume.array[::k, ::j, ::i], dtype=np.float64).ravel()
+    sample = sample[np.isfinite(sample)]
+    if volume.padding is not None:
+        sample = sample[sample != volume.padding]
+    if sample.size == 0:
+        return WindowLevel(0.0, 1.0)
+    low, high = np.percentile(sample, [1.0, 99.0])
+    return WindowLevel(float(low + high) / 2, max(float(high - low), 1e-3))
+
+
+class OpenStudy:
+    """What was found on disk, and opening it.
+
+    Signals
+    -------
+    changed()
+        The studies changed.
+    """
+
+    changed = Signal()
+
+    def __init__(self, app: AppContext) -> None:
+        self._app = app
+        self._studies: tuple[Study, ...] = ()
+        self._opening: dict[str, Job] = {}
+        self._sources: dict[str, tuple[Path, ...]] = {}
+
+    @property
+    def studies(self) -> tuple[Study, ...]:
+        """Studies found so far."""
+        return self._studies
+
+    @property
+    def recent(self) -> tuple[Path, ...]:
+        """Folders and files opened last, newest first."""
+        return tuple(Path(p) for p in self._app.settings.recent)
+
+    def scan(self, paths: Sequence[Path], *, open_best: bool = False) -> Job:
+        """Scan folders, files and zips; the studies appear while it runs. A saved workspace is opened instead."""
+        if len(paths) == 1 and paths[0].suffix == ".mvw":
+            return self._app.documents.open(paths[0])
+        names = ", ".join(path.name for path in paths[:3])
+
+        def work(ctx: JobContext) -> list[Study]:
+            from medviewer.io.dicom_scan import scan_paths
+
+            return scan_paths(ctx, paths, lambda study: self._app.post(lambda: self._add(study, paths)))
+
+        def done(job: Job) -> None:
+            if job.state is JobState.ERROR and job.error is not None:
+                self._app.messages.error(job.error, f"Cannot open {names}")
+            if job.state is not JobState.SUCCESS or not isinstance(job.result, list):
+                return
+            for study in job.result:
+                self._add(study, paths)
+            self._scanned(paths, job.result, names)
+            first = best_series(job.result)
+            if open_best and first is not None and self._app.workspace.active is None:
+                self.open_series(first)
+
+        return self._app.jobs.submit(f"Scanning {names}", work, lane="io", done=done)
+
+    def _scanned(self, paths: Sequence[Path], studies: list[Study], names: str) -> None:
+        for path in paths:
+            self._app.settings.add_recent(path)
+        self._app.settings.save()
+        count = sum(len(study.series) for study in studies)
+        if count == 0:
+            self._app.messages.add(
+                "warning", f"No images found in {names}.", "Choose a folder or zip that holds DICOM or NIfTI files."
+            )
+        else:
+            self._app.messages.add("info", f"Found {count} series in {len(studies)} studies in {names}.")
+
+    def sources(self, volume: Volume) -> tuple[Path, ...]:
+        """Return what the user opened to get a volume: a folder, a file, a zip."""
+        return self._sources.get(volume.series.key, ()) if volume.series is not None else ()
+
+    def _add(self, study: Study, paths: Sequence[Path]) -> None:
+        for series in study.series:
+            self._sources[series.key] = tuple(paths)
+        self._studies = merge_studies(self._studies, study)
+        self.changed.emit()
+
+    def find_volume(self, series: SeriesRef) -> Volume | None:
+        """Return the open volume of a series, if it is open."""
+        for volume in self._app.workspace.volumes:
+            if volume.series is not None and volume.series.key == series.key:
+                return volume
+        return None
+
+    def open_series(self, series: SeriesRef) -> Job | None:
+        """Open a series and look at it; the middle slice shows long before the last is read.
+
+        Returns None when it is open already; then it is only looked at.
+        """
+        known = self.find_volume(series)
+        if known is not None:
+            self._app.workspace.activate(known.id)
+            return None
+        running = self._opening.get(series.key)
+        if running is not None and not running.state.is_final:
+            return running
+        shown: list[Volume] = []
+
+        def show(volume: Volume) -> None:
+            workspace = self._app.workspace
+            for old in shown:
+                if workspace.has_volume(old.id):
+                    workspace.remove_volume(old.id)
+            shown[:] = [volume]
+            self._app.loading.add(volume.id)
+            add_and_show(self._app, volume)
+
+        def work(ctx: JobContext) -> Volume:
+            from medviewer.io.reader import open_series
+
+            if not series.volume:
+                reason = series.warnings[0].text if series.warnings else "it is no volume"
+                raise InputError(f"“{series.title}” cannot be opened: {reason}", hint="Choose another series.")
+            return open_series(
+                ctx,
+                series,
+                self._app.decode_worker,
+                on_first=lambda volume: self._app.post(lambda: show(volume)),
+            )
+
+        def done(job: Job) -> None:
+            self._opened(series, job, shown)
+
+        job = self._app.jobs.submit(f"Opening {series.title}", work, lane="io", done=done)
+        self._opening[series.key] = job
+        return job
+
+    def _opened(self, series: SeriesRef, job: Job, shown: list[Volume]) -> None:
+        workspace = self._app.workspace
+        for volume in shown:
+            self._app.loading.discard(volume.id)
+        volume = job.result
+        if job.state is JobState.SUCCESS and isinstance(volume, Volume):
+            if workspace.has_volume(volume.id):
+                workspace.replace_volume(volume)
+            else:
+                add_and_show(self._app, volume)
+            if volume.window is None and workspace.active is not None and workspace.active.id == volume.id:
+                workspace.view.window = percentile_window(volume)
+            for warning in volume.warnings:
+                self._app.messages.add("warning", f"{series.title}: {warning.text}", "", warning.code)
+            return
+        for partial in shown:
+            if workspace.has_volume(partial.id):
+                workspace.remove_volume(partial.id)
+        if job.error is not None:
+            self._app.messages.error(job.error, f"Cannot open {series.title}")
+
+
+def add_and_show(app: AppContext, volume: Volume) -> None:
+    """Add a volume to the workspace, look at it, and put the crosshair into its middle."""
+    app.workspace.add_volume(volume)
+    app.workspace.view.window = auto_window(volume)
+    app.workspace.view.crosshair_lps = volume.geometry.center_lps
+    app.workspace.activate(volume.id)

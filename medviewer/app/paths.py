@@ -1,0 +1,33 @@
+"""Where the program keeps its own files. `MEDVIEWER_DATA_DIR` moves them all, for tests and portable use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+
+def data_dir() -> Path:
+    """Return the user's data folder, made for this user only."""
+    override = os.environ.get("MEDVIEWER_DATA_DIR")
+    folder = Path(override) if override else user_data_path("medviewer", appauthor=False)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def journal_dir() -> Path:
+    """Return the folder of the journals."""
+    folder = data_dir() / "journals"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    return folder
+
+
+def settings_file() -> Path:
+    """Return the path of the settings."""
+    return data_dir() / "settings.toml"
+
+
+def log_file() -> Path:
+    """Return the path of the log."""
+    return data_dir() / "medviewer.log"

@@ -1,0 +1,124 @@
+"""Run tasks in the model worker: the part that window, command and script share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from medviewer.api.plugin import Input, LabelResult, Result, TaskInfo
+from medviewer.core.geometry import Geometry
+from medviewer.core.provenance import Provenance
+from medviewer.core.volume import Volume
+from medviewer.jobs.job import JobContext
+from medviewer.jobs.worker import WorkerProcess
+from medviewer.plugin_host.registry import PluginRegistry
+from medviewer.plugin_host.run_task import RUN, RunOutput, RunPayload
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskRun:
+    """One finished run: what came out, and how it was made."""
+
+    task: TaskInfo
+    results: tuple[Result, ...]
+    provenance: Provenance
+    seconds: float
+    peak_rss: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanItem:
+    """Whether a task fits a volume, and roughly how long it takes here.
+
+    Attributes
+    ----------
+    reason : str
+        Why it does not fit; empty when it does.
+    seconds : float
+        Rough time on this machine's CPU.
+    """
+
+    task: TaskInfo
+    fits: bool
+    reason: str = ""
+    seconds: float = 0.0
+
+
+#: BodyPartExamined values that include others (DICOM PS3.16 annex L uses free words here).
+_WIDE_BODY_PARTS = frozenset({"WHOLEBODY", "WHOLE BODY", "TRUNK", "CHESTABDPELVIS", "CHESTABDOMEN", "TSPINE"})
+
+
+def why_not(task: TaskInfo, volume: Volume) -> str:
+    """Return why a task does not fit a volume; empty when it does."""
+    if task.modalities and volume.modality and volume.modality not in task.modalities:
+        return f"made for {', '.join(sorted(task.modalities))}, this is {volume.modality}"
+    part = volume.body_part_examined.upper().strip()
+    if task.body_parts and part and part not in task.body_parts and part not in _WIDE_BODY_PARTS:
+        return f"made for {', '.join(sorted(task.body_parts)).lower()}, this is {part.lower()}"
+    if any(n < need for n, need in zip(volume.geometry.size, task.min_size, strict=True)):
+        return f"needs at least {task.min_size[0]}×{task.min_size[1]}×{task.min_size[2]} voxels"
+    extent = [n * s for n, s in zip(volume.geometry.size, volume.geometry.spacing, strict=True)]
+    if any(have < need for have, need in zip(extent, task.min_extent_mm, strict=True)):
+        return "the field of view is too small"
+    return ""
+
+
+def plan(registry: PluginRegistry, volume: Volume) -> tuple[PlanItem, ...]:
+    """Return what Analyze could run on a volume, in the order in which it would run.
+
+    Tasks that need more than the volume (two volumes, boxes) are not part of it.
+    """
+    megavoxels = volume.array.size / 1e6
+    items = []
+    for task in registry.tasks:
+        if not task.auto or list(task.inputs.values()) != ["volume"]:
+            continue
+        reason = why_not(task, volume)
+        items.append(PlanItem(task, not reason, reason, 1.0 + megavoxels * task.seconds_per_megavoxel))
+    return tuple(items)
+
+
+def run_task(
+    ctx: JobContext,
+    worker: WorkerProcess,
+    registry: PluginRegistry,
+    task: TaskInfo,
+    inputs: Mapping[str, Input],
+    params: Mapping[str, object] | None = None,
+) -> TaskRun:
+    """Run a task in the model worker.
+
+    Parameters
+    ----------
+    ctx : JobContext
+        Progress and cancel.
+    worker : WorkerProcess
+    registry : PluginRegistry
+    task : TaskInfo
+    inputs : mapping of name to value
+        As the task's manifest names them.
+    params : mapping, optional
+        Values of the task's parameters; what is missing keeps its default.
+
+    Raises
+    ------
+    TaskError, WorkerDied, OutOfMemory, PluginError, JobCancelled
+    """
+    payload = RunPayload.of(registry.source(task.id), inputs, params)
+    clock = time.monotonic()
+    output = worker.call(RUN, payload, ctx, device=ctx.device)
+    assert isinstance(output, RunOutput)
+    return TaskRun(task, output.results, output.provenance, time.monotonic() - clock, worker.peak_rss)
+
+
+def on_grid(result: Result, geometry: Geometry) -> Result:
+    """Return a label result on `geometry` (nearest neighbour); others, and those on it already, as they are."""
+    if not isinstance(result, LabelResult) or result.geometry.is_close(geometry):
+        return result
+    import numpy as np
+
+    from medviewer.imaging.resample import resample_onto
+
+    labels = resample_onto(result.labels, result.geometry, geometry, interpolation="nearest")
+    return LabelResult(result.name, labels.astype(np.uint16, copy=False), geometry, result.segments)

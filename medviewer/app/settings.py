@@ -1,0 +1,98 @@
+"""What the program remembers between sessions. Plain TOML with a version; nothing about patients."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+MAX_RECENT = 10
+
+
+@dataclass(slots=True)
+class Settings:
+    """Settings of one user.
+
+    Attributes
+    ----------
+    device : str
+        ``auto``, ``cpu`` or ``cuda[:n]``.
+    recent : list of str
+        Folders and files opened last, newest first.
+    window_geometry, window_state, views_state : str
+        Base64 of what Qt saves.
+    notice_read : bool
+        Whether the first-start notice was confirmed.
+    """
+
+    path: Path | None = None
+    device: str = "auto"
+    recent: list[str] = field(default_factory=list)
+    keep_recent: bool = True
+    brush_radius_mm: float = 5.0
+    brush_shape: str = "disc"
+    overlay_opacity: float = 0.45
+    outline: bool = True
+    window_geometry: str = ""
+    window_state: str = ""
+    views_state: str = ""
+    last_export_folder: str = ""
+    last_export_format: str = "nifti"
+    notice_read: bool = False
+
+    @classmethod
+    def load(cls, path: Path) -> Settings:
+        """Read settings; a damaged file is set aside as ``.bad`` and defaults are used."""
+        settings = cls(path=path)
+        if not path.exists():
+            return settings
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            log.warning("The settings could not be read; defaults are used.")
+            path.replace(path.with_suffix(".bad"))
+            return settings
+        for item in fields(cls):
+            value = data.get(item.name)
+            default = getattr(settings, item.name)
+            if item.name != "path" and value is not None and isinstance(value, type(default)):
+                setattr(settings, item.name, value)
+        settings.recent = [entry for entry in settings.recent if isinstance(entry, str)][:MAX_RECENT]
+        return settings
+
+    def save(self) -> None:
+        """Write the settings, atomically; without a path nothing is kept."""
+        if self.path is None:
+            return
+        lines = [f"version = {VERSION}"]
+        lines += [f"{item.name} = {_toml(getattr(self, item.name))}" for item in fields(self) if item.name != "path"]
+        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            temporary.replace(self.path)
+        except OSError:
+            log.warning("The settings could not be saved.")
+
+    def add_recent(self, path: Path) -> None:
+        """Put a path on top of the recent list."""
+        if self.keep_recent:
+            text = str(path.absolute())
+            self.recent = [text, *(p for p in self.recent if p != text)][:MAX_RECENT]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    escaped = "".join(
+        {"\\": "\\\\", '"': '\\"'}.get(c, c if c.isprintable() else f"\\U{ord(c):08X}") for c in str(value)
+    )
+    return f'"{escaped}"'
