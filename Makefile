@@ -1,0 +1,42 @@
+# `make demo` and `make test` are all that a fresh checkout needs; each sets up what it uses.
+.PHONY: help setup demo test test-slow bench bundle lint format clean
+
+help:
+	@echo "make demo       set up, make a sample study, analyze and export it, open the window on it"
+	@echo "make test       set up, then lint, types, import contracts and tests"
+	@echo "make test-slow  the tests that take minutes, the frozen program among them"
+	@echo "make bench      measure against peers"
+	@echo "make bundle     build the program as one folder, dist/medviewer"
+	@echo "make lint       ruff, mypy, import contracts"
+	@echo "make format     let ruff put the code in shape"
+	@echo "make clean      remove what was built (not .venv)"
+
+setup:
+	@sh tools/setup.sh
+
+demo: setup
+	@sh tools/demo.sh
+
+test: setup
+	@sh tools/test.sh
+
+test-slow: setup
+	@.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bundle]'
+	@sh tools/test.sh --only-tests -m slow
+
+bench: setup
+	@sh tools/test.sh --only-tests -m benchmark_run -s
+
+bundle: setup
+	@.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bundle]'
+	.venv/bin/pyinstaller --noconfirm --log-level WARN medviewer.spec
+
+lint: setup
+	@sh tools/lint.sh
+
+format: setup
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+
+clean:
+	rm -rf build dist demo .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	find medviewer plugins tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
