@@ -1,0 +1,1 @@
+"""Pictures of the document: slices, volumes, surfaces. Observes `core`, knows no window."""

@@ -1,0 +1,42 @@
+"""A second volume over the first, in colour."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from medviewer.core.view_state import WindowLevel
+from medviewer.core.workspace import Overlay
+from medviewer.render.colors import Pixels, fusion_table, window
+from medviewer.render.plane import PlaneFrame
+from medviewer.render.sampler import PlaneSampler
+
+
+def sampled_window(overlay: Overlay) -> WindowLevel:
+    """Return the window of the file, or the 1st to the 99th percentile of a sample of the voxels."""
+    volume = overlay.volume
+    if volume.window is not None and volume.window[1] > 0:
+        return WindowLevel(*volume.window)
+    k, j, i = (max(1, n // 64) for n in volume.array.shape)
+    sample = volume.array[::k, ::j, ::i].astype(np.float64)
+    sample = sample[np.isfinite(sample)]
+    low, high = np.percentile(sample, [1.0, 99.0]) if sample.size else (0.0, 1.0)
+    return WindowLevel(float(low + high) / 2, max(float(high - low), 1e-3))
+
+
+class FusionLayer:
+    """Draws an overlay, whatever its own grid is; where it has no voxel or is black, nothing is drawn."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        self.overlay = overlay
+        self._level = sampled_window(overlay)
+        self._sampler = PlaneSampler(overlay.volume.array, "linear")
+
+    def fits(self, overlay: Overlay) -> bool:
+        """Whether only the opacity of another overlay differs."""
+        return overlay.volume.array is self.overlay.volume.array
+
+    def draw(self, base: Pixels, frame: PlaneFrame) -> Pixels:
+        """Return a picture (frame.height, frame.width) with the overlay laid over it."""
+        to_index = self.overlay.volume.geometry.lps_to_index_matrix @ frame.grid.geometry.index_to_lps_matrix
+        values = self._sampler.sample(to_index @ frame.pixel_to_index, (0, 0, frame.width, frame.height))
+        return fusion_table(self.overlay.opacity).over(base, window(values, self._level))

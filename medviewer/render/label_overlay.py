@@ -1,0 +1,132 @@
+"""Labels over a slice: fill and outline, at the resolution of the screen, and only where something changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.core.segmentation import MAX_VALUE, Color, Group, Segmentation
+from medviewer.core.view_state import ViewState
+from medviewer.render.colors import BlendTable, Pixels
+from medviewer.render.plane import PlaneFrame
+from medviewer.render.sampler import PlaneSampler, Rect
+
+Index = npt.NDArray[np.uint16]
+
+
+class LabelOverlay:
+    """Draws the groups of a segmentation over pixels, later groups on top.
+
+    It reads the label maps where they are; `labels_changed` and `style_changed` tell it that they, or the looks of
+    the segments, are no longer what they were.
+    """
+
+    def __init__(self, segmentation: Segmentation, view: ViewState) -> None:
+        self.segmentation = segmentation
+        self._view = view
+        self._samplers: dict[int, PlaneSampler] = {}
+        self._styles: dict[int, tuple[Index, BlendTable, int] | None] = {}
+
+    def labels_changed(self, group_id: int) -> None:
+        """Voxels of a group have changed, or the group came or went."""
+        sampler = self._samplers.get(group_id)
+        if sampler is not None:
+            sampler.touch()
+
+    def style_changed(self) -> None:
+        """Colours, visibility, opacity or the list of segments have changed."""
+        self._styles.clear()
+
+    def draw(self, pixels: Pixels, base: Pixels, frame: PlaneFrame, rect: Rect) -> None:
+        """Write `base` with labels over it into a rectangle of `pixels`.
+
+        Parameters
+        ----------
+        pixels : uint32, shape (frame.height, frame.width)
+            Written inside the rectangle.
+        base : uint32, same shape
+            The image without labels.
+        frame : PlaneFrame
+            What is on the screen.
+        rect : (x0, y0, x1, y1)
+            Half-open, device pixels.
+        """
+        x0, y0, x1, y1 = rect
+        result = base[y0:y1, x0:x1].copy()
+        for group in self.segmentation.groups:
+            self._draw_group(result, group, frame, rect)
+        pixels[y0:y1, x0:x1] = result
+
+    def _draw_group(self, result: Pixels, group: Group, frame: PlaneFrame, rect: Rect) -> None:
+        style = self._style(group.id)
+        if style is None:
+            return
+        lookup, table, count = style
+        x0, y0, x1, y1 = rect
+        # One more pixel on every side that exists: an outline depends on its neighbours.
+        wide = (max(0, x0 - 1), max(0, y0 - 1), min(frame.width, x1 + 1), min(frame.height, y1 + 1))
+        labels = self._sampler(group).sample(frame.pixel_to_index, wide)
+        box = _box_of(labels)
+        if box is None:
+            return
+        top, bottom, left, right = box
+        shown = lookup.take(labels[top:bottom, left:right], mode="clip")
+        if self._view.outline:
+            shown[_edges(shown)] += np.uint16(count)
+        # Back from the wider rectangle to the one asked for.
+        row, column = wide[1] + top - y0, wide[0] + left - x0
+        r0, c0 = max(0, row), max(0, column)
+        r1, c1 = min(y1 - y0, row + shown.shape[0]), min(x1 - x0, column + shown.shape[1])
+        if r0 < r1 and c0 < c1:
+            part = result[r0:r1, c0:c1]
+            part[...] = table.over(part, shown[r0 - row : r1 - row, c0 - column : c1 - column])
+
+    def _sampler(self, group: Group) -> PlaneSampler:
+        sampler = self._samplers.get(group.id)
+        if sampler is None or sampler.array is not group.labels:
+            sampler = self._samplers[group.id] = PlaneSampler(group.labels, "nearest")
+        return sampler
+
+    def _style(self, group_id: int) -> tuple[Index, BlendTable, int] | None:
+        """Table value -> position, blend table of positions (fill, then outline), and number of positions."""
+        if group_id not in self._styles:
+            self._styles[group_id] = self._make_style(group_id)
+        return self._styles[group_id]
+
+    def _make_style(self, group_id: int) -> tuple[Index, BlendTable, int] | None:
+        shown = [s for s in self.segmentation.segments if s.group == group_id and s.visible and s.opacity > 0]
+        if not shown:
+            return None
+        lookup: Index = np.zeros(MAX_VALUE + 1, dtype=np.uint16)
+        for position, segment in enumerate(shown, start=1):
+            lookup[segment.value] = position
+        colors: list[Color] = [(0, 0, 0), *(s.color for s in shown)]
+        fill = [0.0, *(s.opacity * self._view.overlay_opacity for s in shown)]
+        line = [0.0, *(s.opacity for s in shown)]
+        return lookup, BlendTable(colors * 2, fill + line), len(colors)
+
+
+def _box_of(labels: npt.NDArray[Any]) -> tuple[int, int, int, int] | None:
+    """Rows and columns, half-open, that hold every label and a rim of one pixel; None without labels."""
+    rows = np.flatnonzero(labels.any(axis=1))
+    if rows.size == 0:
+        return None
+    top, bottom = max(0, int(rows[0]) - 1), min(labels.shape[0], int(rows[-1]) + 2)
+    columns = np.flatnonzero(labels[top:bottom].any(axis=0))
+    left, right = max(0, int(columns[0]) - 1), min(labels.shape[1], int(columns[-1]) + 2)
+    return top, bottom, left, right
+
+
+def _edges(index: Index) -> npt.NDArray[np.bool_]:
+    """Return the pixels of a shown label that touch another one or the background."""
+    edge = np.zeros(index.shape, dtype=bool)
+    differs = index[1:] != index[:-1]
+    edge[1:] |= differs
+    edge[:-1] |= differs
+    differs = index[:, 1:] != index[:, :-1]
+    edge[:, 1:] |= differs
+    edge[:, :-1] |= differs
+    edge &= index != 0
+    return edge

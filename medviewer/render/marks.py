@@ -1,0 +1,206 @@
+"""What is drawn over a slice as lines and words: crosshair, findings, letters, scale bar, corner texts.
+
+Marks are values in device pixels; whoever paints them needs no model, whoever makes them needs no painter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from medviewer.core.annotation import Box3D
+from medviewer.core.geometry import Points, Vec3
+from medviewer.core.segmentation import Color
+from medviewer.core.view_state import Plane, WindowLevel
+from medviewer.core.volume import Volume
+from medviewer.render.plane import PlaneFrame, opposite_letters, orientation_letters
+from medviewer.render.slice_scene import SliceScene
+
+#: As in 3D Slicer: what the views and their lines are known by.
+PLANE_COLORS: dict[Plane, Color] = {"axial": (240, 90, 80), "coronal": (110, 190, 90), "sagittal": (235, 200, 70)}
+TEXT: Color = (226, 230, 234)
+DIM: Color = (150, 158, 166)
+_REVIEW_COLORS: dict[str, Color] = {"open": (255, 170, 60), "accepted": (90, 210, 120)}
+_SELECTED: Color = (255, 240, 120)
+_SCALE_STEPS = (1.0, 2.0, 5.0)
+
+Point = tuple[float, float]
+Place = Literal["top left", "top right", "bottom left", "bottom right", "left", "right", "top", "bottom", "point"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A straight line between two display coordinates; `width` in device-independent pixels."""
+
+    start: Point
+    end: Point
+    color: Color
+    width: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """A closed outline through display coordinates."""
+
+    points: tuple[Point, ...]
+    color: Color
+    width: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """An outline of an ellipse with upright axes, in display coordinates."""
+
+    center: Point
+    radius: Point
+    color: Color
+    width: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Lines of text in a corner, at the middle of an edge, or beside a point."""
+
+    text: tuple[str, ...]
+    place: Place
+    color: Color = TEXT
+    at: Point = (0.0, 0.0)
+    bold: bool = False
+
+
+Mark = Line | Polygon | Circle | Words
+
+
+def marks(scene: SliceScene, ratio: float = 1.0) -> list[Mark]:
+    """Return everything that lies over the picture of a scene.
+
+    Parameters
+    ----------
+    scene : SliceScene
+        The view.
+    ratio : float
+        Device pixels for one pixel of the desktop.
+    """
+    frame, volume = scene.frame, scene.volume
+    if frame is None or volume is None:
+        return []
+    view = scene.workspace.view
+    found: list[Mark] = list(finding_marks(frame, scene.workspace.boxes(volume.id), view.selected_box))
+    if view.crosshair_visible:
+        found.extend(crosshair_marks(frame, view.crosshair_lps, 14 * ratio))
+    left, right, top, bottom = frame.grid.letters
+    places: tuple[tuple[str, Place], ...] = ((left, "left"), (right, "right"), (top, "top"), (bottom, "bottom"))
+    found.extend(Words((letters,), place, TEXT, bold=True) for letters, place in places)
+    found.extend(scale_bar(frame, ratio))
+    found.extend(corner_texts(frame, volume, view.window, scene.zoom))
+    return found
+
+
+def crosshair_marks(frame: PlaneFrame, lps: Vec3, gap: float) -> Iterator[Line]:
+    """Yield the lines of the other two planes through a point, open around it by `gap` device pixels."""
+    x, y = frame.lps_to_display(lps)
+    # On the middle of a pixel, so that a line one pixel wide stays sharp.
+    x, y = float(np.floor(x)) + 0.5, float(np.floor(y)) + 0.5
+    plane = frame.grid.plane
+    vertical = PLANE_COLORS["coronal" if plane == "sagittal" else "sagittal"]
+    horizontal = PLANE_COLORS["coronal" if plane == "axial" else "axial"]
+    if 0 <= x < frame.width:
+        yield Line((x, 0.0), (x, y - gap), vertical)
+        yield Line((x, y + gap), (x, float(frame.height)), vertical)
+    if 0 <= y < frame.height:
+        yield Line((0.0, y), (x - gap, y), horizontal)
+        yield Line((x + gap, y), (float(frame.width), y), horizontal)
+
+
+def box_section(frame: PlaneFrame, box: Box3D) -> Points | None:
+    """Return where the slice cuts a box: corners (n, 2) of a convex outline in display coordinates, or None."""
+    geometry, normal = frame.grid.geometry, frame.grid.normal
+    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float64)
+    lower, upper = np.array(box.lower), np.array(box.upper)
+    index = geometry.lps_to_index(lower + corners * (upper - lower))
+    height = index[:, normal] - frame.slice_index
+    # A box thinner than the slices still shows in the slice that holds its middle.
+    middle = (height.min() + height.max()) / 2
+    if height.max() - height.min() < 1.0 and abs(middle) <= 0.5:
+        height = height - middle
+    points = [index[a] for a in range(8) if abs(height[a]) < 1e-9]
+    for a in range(8):
+        for b in range(a + 1, 8):
+            if np.abs(corners[a] - corners[b]).sum() == 1 and height[a] * height[b] < 0:
+                points.append(index[a] + (index[b] - index[a]) * (height[a] / (height[a] - height[b])))
+    if len(points) < 3:
+        return None
+    flat = np.array([frame.index_to_display(p[frame.grid.across], p[frame.grid.down]) for p in points])
+    offset = flat - flat.mean(axis=0)
+    ring: Points = flat[np.argsort(np.arctan2(offset[:, 1], offset[:, 0]))]
+    return ring
+
+
+def finding_marks(frame: PlaneFrame, boxes: Sequence[Box3D], selected: str) -> Iterator[Mark]:
+    """Yield the outlines of findings in this slice; rejected ones are hidden, the selected one has its name."""
+    for box in boxes:
+        ring = box_section(frame, box) if box.review != "rejected" else None
+        if ring is None:
+            continue
+        chosen = box.id == selected
+        color = _SELECTED if chosen else _REVIEW_COLORS[box.review]
+        yield Polygon(tuple((float(x), float(y)) for x, y in ring), color, 2.0 if chosen else 1.0)
+        if chosen:
+            size = f" {box.diameter_mm:.0f} mm" if box.diameter_mm is not None else ""
+            corner = (float(ring[:, 0].max()), float(ring[:, 1].min()))
+            yield Words((f"{box.label}{size}",), "point", color, corner)
+
+
+def scale_length_mm(mm_per_pixel: float, available: float) -> float:
+    """Return the longest of 1, 2, 5, 10, 20, … mm that fits into `available` pixels."""
+    longest = max(mm_per_pixel * available, 1e-6)
+    power = float(10.0 ** np.floor(np.log10(longest)))
+    return max(step * power for step in (0.5, *_SCALE_STEPS) if step * power <= longest * (1 + 1e-9))
+
+
+def scale_bar(frame: PlaneFrame, ratio: float) -> Iterator[Mark]:
+    """Yield a bar with ends and its length, above the bottom edge."""
+    available = min(0.3 * frame.width, 200 * ratio)
+    length = scale_length_mm(frame.mm_per_pixel, available)
+    pixels = length / frame.mm_per_pixel
+    y = frame.height - 24 * ratio
+    x0 = round((frame.width - pixels) / 2) + 0.5
+    x1 = round(x0 + pixels) + 0.5
+    for start, end in (((x0, y), (x1, y)), *(((x, y - 4 * ratio), (x, y + 4 * ratio)) for x in (x0, x1))):
+        yield Line(start, end, TEXT)
+    text = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
+    yield Words((text,), "point", TEXT, (x1 + 4 * ratio, y - 8 * ratio))
+
+
+def slice_position(frame: PlaneFrame) -> str:
+    """Return where the slice lies along its normal, as ``H 12.5 mm``."""
+    position = frame.grid.position_mm(frame.slice_index)
+    letters = orientation_letters(frame.grid.normal_lps)
+    return f"{letters if position >= 0 else opposite_letters(letters)} {abs(position):.1f} mm"
+
+
+def corner_texts(frame: PlaneFrame, volume: Volume, window: WindowLevel, zoom: float) -> Iterator[Words]:
+    """Yield who and what is shown, where, and how."""
+    name = volume.patient_name.replace("^", " ").strip()
+    patient = tuple(text for text in (name, volume.patient_id, _date(volume.study_date)) if text)
+    if patient:
+        yield Words(patient, "top left")
+    series = tuple(text for text in (volume.name, volume.modality) if text)
+    if series:
+        yield Words(series, "top right")
+    grid = frame.grid
+    yield Words(
+        (f"{frame.slice_index + 1} / {grid.count}", slice_position(frame)), "bottom left", PLANE_COLORS[grid.plane]
+    )
+    level = f"C {window.center:.4g}  W {window.width:.4g}"
+    yield Words((level, f"{zoom:.0%}"), "bottom right", DIM)
+
+
+def _date(study_date: str) -> str:
+    """Return DICOM DA ``20250131`` as ``2025-01-31``; anything else as it is."""
+    if len(study_date) == 8 and study_date.isdigit():
+        return f"{study_date[:4]}-{study_date[4:6]}-{study_date[6:]}"
+    return study_date

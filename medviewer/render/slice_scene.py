@@ -1,0 +1,261 @@
+"""One plane of the document as pixels: image, second image, labels. Listens to the models; knows no window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.core.geometry import Vec3, vec3
+from medviewer.core.region import Region
+from medviewer.core.segmentation import Segmentation
+from medviewer.core.view_state import Plane, WindowLevel
+from medviewer.core.volume import Volume
+from medviewer.core.workspace import Workspace
+from medviewer.render.colors import OPAQUE, Pixels, grey_table, window
+from medviewer.render.fusion import FusionLayer
+from medviewer.render.label_overlay import LabelOverlay
+from medviewer.render.plane import PlaneFrame, PlaneGrid
+from medviewer.render.sampler import Interpolation, PlaneSampler, Rect
+
+#: Enlargement relative to the whole slice.
+MIN_ZOOM, MAX_ZOOM = 0.1, 60.0
+
+
+class SliceScene:
+    """What one slice view shows of the active volume of a workspace: the slice that holds the crosshair.
+
+    A signal of a model only records what is out of date and calls `request_render`; the work is done once, in
+    `render`.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    plane : "axial", "coronal" or "sagittal"
+    request_render : callable
+        Asks for a repaint; called often, so it merges.
+    """
+
+    def __init__(self, workspace: Workspace, plane: Plane, request_render: Callable[[], None]) -> None:
+        self.workspace = workspace
+        self.plane: Plane = plane
+        self.volume: Volume | None = None
+        self.frame: PlaneFrame | None = None
+        self._request = request_render
+        self._size = (1, 1)
+        self._interpolation: Interpolation = "linear"
+        self._image: PlaneSampler | None = None
+        self._fusion: FusionLayer | None = None
+        self._labels: LabelOverlay | None = None
+        # From the voxels to the screen; None where out of date.
+        self._values: npt.NDArray[Any] | None = None
+        self._base: Pixels | None = None
+        self._pixels: Pixels = np.full((1, 1), OPAQUE, dtype=np.uint32)
+        self._stale: Rect | None = None
+        self._links: tuple[tuple[Any, Callable[..., None]], ...] = (
+            (workspace.active_changed, self._active_changed),
+            (workspace.volume_updated, self._volume_updated),
+            (workspace.overlay_changed, self._fusion_changed),
+            (workspace.boxes_changed, self._marks_changed),
+            (workspace.view.selected_box_changed, self._marks_changed),
+            (workspace.view.crosshair_changed, self._crosshair_changed),
+            (workspace.view.window_changed, self._window_changed),
+            (workspace.view.overlay_changed, self._style_changed),
+        )
+        for signal, slot in self._links:
+            signal.connect(slot)
+        self._active_changed(workspace.active)
+
+    def close(self) -> None:
+        """Stop listening and let go of the volume."""
+        for signal, slot in self._links:
+            signal.disconnect(slot)
+        self._links = ()
+        self._attach(None)
+        self.volume = self.frame = self._image = self._fusion = None
+
+    # --- the models have changed
+
+    def _active_changed(self, volume: Volume | None) -> None:
+        self._attach(self.workspace.active_segmentation if volume is not None else None)
+        self.volume = volume
+        if volume is None:
+            self._image = self.frame = None
+        else:
+            self._image = PlaneSampler(volume.array, self._interpolation)
+            grid = PlaneGrid.of(volume.geometry, self.plane)
+            self.frame = PlaneFrame.fit(grid, grid.slice_of(self.workspace.view.crosshair_lps), *self._size)
+        self._fusion_changed()
+        self._voxels_changed()
+
+    def _attach(self, segmentation: Segmentation | None) -> None:
+        if self._labels is not None:
+            self._labels.segmentation.labels_changed.disconnect(self._labels_changed)
+            self._labels.segmentation.segments_changed.disconnect(self._style_changed)
+        self._labels = None
+        if segmentation is not None:
+            self._labels = LabelOverlay(segmentation, self.workspace.view)
+            segmentation.labels_changed.connect(self._labels_changed)
+            segmentation.segments_changed.connect(self._style_changed)
+
+    def _volume_updated(self, volume: Volume) -> None:
+        if self.volume is None or volume.id != self.volume.id:
+            return
+        if self._image is not None and np.shares_memory(self._image.array, volume.array):
+            self._image.touch()  # still being filled
+        else:
+            self._image = PlaneSampler(volume.array, self._interpolation)
+        self.volume = volume
+        self._voxels_changed()
+
+    def _fusion_changed(self) -> None:
+        overlay = self.workspace.overlay if self.volume is not None else None
+        if overlay is None:
+            self._fusion = None
+        elif self._fusion is not None and self._fusion.fits(overlay):
+            self._fusion.overlay = overlay
+        else:
+            self._fusion = FusionLayer(overlay)
+        self._base = None
+        self._request()
+
+    def _crosshair_changed(self, lps: Vec3) -> None:
+        if self.frame is not None:
+            index = self.frame.grid.slice_of(lps)
+            if index != self.frame.slice_index:
+                self._look(replace(self.frame, slice_index=index))
+        self._request()
+
+    def _window_changed(self, _level: WindowLevel) -> None:
+        self._base = None
+        self._request()
+
+    def _marks_changed(self, _id: str) -> None:
+        self._request()
+
+    def _style_changed(self) -> None:
+        if self._labels is not None:
+            self._labels.style_changed()
+        self._add_stale((0, 0, *self._size))
+
+    def _labels_changed(self, region: Region, group_id: int) -> None:
+        if self._labels is not None and self.frame is not None:
+            self._labels.labels_changed(group_id)
+            rect = self.frame.rect_of(region)
+            if rect is not None:
+                self._add_stale(rect)
+
+    def _voxels_changed(self) -> None:
+        self._values = self._base = None
+        self._request()
+
+    def _add_stale(self, rect: Rect) -> None:
+        # The rim of one pixel: an outline changes beside the voxels that did.
+        (x0, y0, x1, y1), (width, height) = rect, self._size
+        grown = (max(0, x0 - 1), max(0, y0 - 1), min(width, x1 + 1), min(height, y1 + 1))
+        if self._stale is not None:
+            (a0, b0, a1, b1), (x0, y0, x1, y1) = self._stale, grown
+            grown = (min(a0, x0), min(b0, y0), max(a1, x1), max(b1, y1))
+        self._stale = grown
+        self._request()
+
+    # --- where one looks
+
+    def _look(self, frame: PlaneFrame) -> None:
+        self.frame = frame
+        self._voxels_changed()
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """How values between voxels are made on the screen."""
+        return self._interpolation
+
+    @interpolation.setter
+    def interpolation(self, interpolation: Interpolation) -> None:
+        self._interpolation = interpolation
+        if self._image is not None:
+            self._image.interpolation = interpolation
+        self._voxels_changed()
+
+    @property
+    def zoom(self) -> float:
+        """Enlargement; 1 shows the whole slice."""
+        if self.frame is None:
+            return 1.0
+        whole = PlaneFrame.fit(self.frame.grid, 0, *self._size)
+        return whole.mm_per_pixel / self.frame.mm_per_pixel
+
+    def resize(self, width: int, height: int) -> None:
+        """Take another size in device pixels; the middle and the zoom stay."""
+        size = (max(1, width), max(1, height))
+        if size == self._size:
+            return
+        zoom = self.zoom
+        self._size = size
+        if self.frame is not None:
+            whole = PlaneFrame.fit(self.frame.grid, self.frame.slice_index, *size)
+            self._look(replace(whole, center=self.frame.center, mm_per_pixel=whole.mm_per_pixel / zoom))
+
+    def reset(self) -> None:
+        """Show the whole slice."""
+        if self.frame is not None:
+            self._look(PlaneFrame.fit(self.frame.grid, self.frame.slice_index, *self._size))
+
+    def zoom_by(self, factor: float, x: float, y: float) -> None:
+        """Enlarge around a display coordinate."""
+        if self.frame is not None:
+            zoom = self.zoom
+            self._look(self.frame.zoomed(min(MAX_ZOOM, max(MIN_ZOOM, zoom * factor)) / zoom, x, y))
+
+    def pan_by(self, dx: float, dy: float) -> None:
+        """Move the picture by device pixels."""
+        if self.frame is not None:
+            self._look(self.frame.panned(dx, dy))
+
+    def show_slice(self, index: int) -> None:
+        """Move the crosshair along the normal into a slice; all views follow."""
+        if self.frame is None:
+            return
+        grid = self.frame.grid
+        ijk = grid.geometry.lps_to_index(self.workspace.view.crosshair_lps)
+        ijk[grid.normal] = min(grid.count - 1, max(0, index))
+        self.workspace.view.crosshair_lps = vec3(grid.geometry.index_to_lps(ijk))
+
+    def step(self, slices: int) -> None:
+        """Go by slices towards the head (axial), anterior (coronal) or left (sagittal)."""
+        if self.frame is not None:
+            self.show_slice(self.frame.slice_index + slices * self.frame.grid.forward)
+
+    # --- the picture
+
+    def render(self) -> Pixels:
+        """Bring the picture up to date.
+
+        Returns
+        -------
+        uint32, shape (height, width)
+            ``0xffRRGGBB``; valid until the next call.
+        """
+        frame = self.frame
+        if frame is None or self._image is None:
+            return np.full(self._size[::-1], OPAQUE, dtype=np.uint32)
+        whole = (0, 0, frame.width, frame.height)
+        if self._base is None:
+            if self._values is None:
+                self._values = self._image.sample(frame.pixel_to_index, whole).copy()
+            self._base = self._draw_base(frame, self._values)
+            self._pixels = self._base.copy()
+            self._stale = whole
+        if self._stale is not None and self._labels is not None:
+            self._labels.draw(self._pixels, self._base, frame, self._stale)
+        self._stale = None
+        return self._pixels
+
+    def _draw_base(self, frame: PlaneFrame, values: npt.NDArray[Any]) -> Pixels:
+        inverted = self.volume is not None and self.volume.inverted
+        base = grey_table(inverted).take(window(values, self.workspace.view.window), mode="clip")
+        frame.blank_outside(base, OPAQUE)
+        return base if self._fusion is None else self._fusion.draw(base, frame)

@@ -1,0 +1,51 @@
+"""NumPy arrays as VTK images that share their memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from vtkmodules.util.numpy_support import numpy_to_vtk
+from vtkmodules.vtkCommonDataModel import vtkImageData
+
+from medviewer.core.geometry import Geometry
+from medviewer.core.volume import Volume
+
+
+def share_array(array: npt.NDArray[Any], geometry: Geometry | None = None) -> vtkImageData:
+    """Return an image that reads the memory of an array.
+
+    Parameters
+    ----------
+    array : any numeric dtype, shape (k, j, i)
+        Shared where it is C-contiguous (written voxels are seen after `touch`), copied otherwise. The image keeps
+        it alive.
+    geometry : Geometry, optional
+        LPS mm. Without one the image is in index space: spacing 1, origin 0, no rotation.
+    """
+    # A view of our own: VTK's buffer must not freeze or thaw the caller's array.
+    flat = np.ascontiguousarray(array).reshape(-1)
+    scalars = numpy_to_vtk(flat, deep=False)  # type: ignore[no-untyped-call]  # VTK ships no types for it
+    image = vtkImageData()
+    nk, nj, ni = array.shape
+    image.SetDimensions(ni, nj, nk)
+    image.GetPointData().SetScalars(scalars)
+    if geometry is not None:
+        if geometry.shape != array.shape:
+            raise ValueError(f"array {array.shape} does not fit the grid {geometry.shape}")
+        image.SetSpacing(geometry.spacing)
+        image.SetOrigin(geometry.origin)
+        image.SetDirectionMatrix(geometry.direction)
+    return image
+
+
+def vtk_image(volume: Volume) -> vtkImageData:
+    """Return a volume as VTK has it: spacing, origin and direction in LPS mm, voxels shared without a copy."""
+    return share_array(volume.array, volume.geometry)
+
+
+def touch(image: vtkImageData) -> None:
+    """Tell VTK that voxels of a shared array have changed, for example because a slice has arrived."""
+    image.GetPointData().GetScalars().Modified()
+    image.Modified()
