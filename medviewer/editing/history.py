@@ -128,13 +128,6 @@ class UndoStack:
         self.changed.emit()
         return step.label
 
-    def take_back(self, step: UndoStep) -> None:
-        """Take back a step that was done before this stack was begun; it can be done again like any other."""
-        step.undo()
-        self._undone.append(step)
-        self.undone.emit(step)
-        self.changed.emit()
-
     def clear(self) -> None:
         """Forget everything."""
         self._done.clear()

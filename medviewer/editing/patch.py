@@ -46,12 +46,12 @@ class LabelPatch:
         if (before == before[0]).all():
             before = before[:1].copy()
         target[inner] = after
-        k, j, i = region.lower
+        k, j, i = (int(n) for n in region.lower)
         absolute = Region(
             (tight.lower[0] + k, tight.lower[1] + j, tight.lower[2] + i),
             (tight.upper[0] + k, tight.upper[1] + j, tight.upper[2] + i),
         )
-        return cls(absolute, np.packbits(inner), before, after)
+        return cls(absolute, np.packbits(inner), before, int(after))
 
     @property
     def nbytes(self) -> int:

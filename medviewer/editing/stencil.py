@@ -39,7 +39,8 @@ def capsule(
     if axis is not None:
         slice_index = int(np.floor(ends[0, axis] + 0.5))
         lower[axis], upper[axis] = slice_index, slice_index + 1
-    region = Region((lower[2], lower[1], lower[0]), (upper[2], upper[1], upper[0])).clip(geometry.region)
+    (i0, j0, k0), (i1, j1, k1) = (tuple(int(n) for n in corner) for corner in (lower, upper))
+    region = Region((k0, j0, i0), (k1, j1, i1)).clip(geometry.region)
     if region.is_empty:
         return region, np.zeros(region.shape, dtype=np.bool_)
     flat = axis if axis is not None else -1

@@ -17,7 +17,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -165,10 +165,17 @@ class Journal:
         """Store that a task ran; its results come as steps."""
         self._append(RawRecord("run", run.to_json()))
 
-    def append_saved(self, path: Path, save_id: str) -> None:
-        """Store that everything so far is in a saved file; what follows builds on it."""
-        self._append(RawRecord("saved", {"path": str(path.absolute()), "save_id": save_id}))
+    def begin_save(self) -> int:
+        """Note where a save takes its snapshot; give the number to `append_saved` once the file is on the disk.
+
+        Work goes on meanwhile; from here on an undo or redo of an earlier step is stored with the step.
+        """
         self._done = self._undone = 0
+        return self._number
+
+    def append_saved(self, path: Path, save_id: str, at: int) -> None:
+        """Store that everything up to `begin_save` is in a saved file; what came after builds on it."""
+        self._append(RawRecord("saved", {"path": str(path.absolute()), "save_id": save_id, "at": at}))
 
     def close(self, delete: bool) -> None:
         """Stop; `delete` removes it because the work is saved or discarded on purpose."""
@@ -179,6 +186,14 @@ class Journal:
         if delete:
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
+
+    def give_back(self) -> None:
+        """Stop, and leave it as it would be after a crash: it is offered again."""
+        self.close(delete=False)
+        parsed = parse_path(self.path)
+        if parsed is not None:
+            with contextlib.suppress(OSError):
+                os.rename(self.path, journal_path(self.path.parent, parsed[0], replace(parsed[1], pid=0, started=0)))
 
     def _append(self, record: RawRecord) -> None:
         """Append one record and wait until it is on the disk; a failed one leaves no trace.

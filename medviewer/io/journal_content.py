@@ -54,7 +54,7 @@ class JournalEntry:
     ----------
     kind : "push", "undo", "redo", "volume", "closed" or "run"
     step : StepRecord or None
-        For "push" always; for "undo" and "redo" when the newest base does not know the step: it was done, or undone,
+        For "push" always; for "undo" and "redo" when the newest base may not know the step: it was done, or undone,
         before it. Who replays on an older base finds the same step on top of the stack and need not use it.
     volume : VolumeRef or None
         For "volume": it was opened.
@@ -155,6 +155,7 @@ def read_journal(path: Path, arrays: bool = True) -> JournalContent:
     entries: list[JournalEntry] = []
     bases: list[JournalBase] = []
     header: JournalHeader | None = None
+    before: list[int] = []
     good = 0
     try:
         with path.open("rb") as file:
@@ -162,18 +163,19 @@ def read_journal(path: Path, arrays: bool = True) -> JournalContent:
             _check_magic(file.read(len(MAGIC)))
             file.seek(0)
             for record, position in read_records(file, size, arrays):
+                before.append(len(entries))
                 if header is None:
                     header = _header_from_json(record.meta)
                     bases.append(JournalBase(header.base_path, header.base_save_id, 0))
                 elif record.kind == "saved":
-                    base = JournalBase(Path(record.meta["path"]), str(record.meta["save_id"]), len(entries))
-                    bases.append(base)
+                    start = before[int(record.meta["at"])]
+                    bases.append(JournalBase(Path(record.meta["path"]), str(record.meta["save_id"]), start))
                 else:
                     entries.append(_entry(record))
                 good = position
     except OSError as error:
         raise WorkspaceError("The journal cannot be read.", hint=str(error.strerror or "")) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (IndexError, KeyError, TypeError, ValueError) as error:
         log.warning("A record of a journal has unexpected content: %s", type(error).__name__)
     if header is None:
         raise WorkspaceError("The journal is damaged from its start.", hint="It holds nothing that can be recovered.")

@@ -17,7 +17,7 @@ from medviewer.core.provenance import Provenance
 from medviewer.core.record import StepRecord
 from medviewer.core.volume import Volume
 from medviewer.io import journal_owner
-from medviewer.io.journal import Journal, JournalHeader, discard_journal, find_journals, read_journal
+from medviewer.io.journal import Journal, JournalEntry, JournalHeader, discard_journal, find_journals, read_journal
 from medviewer.io.volume_ref import VolumeRef
 
 GRID = Geometry((5, 4, 3), (0.7, 0.8, 2.5), (1.25, -3.0, 1e-9))
@@ -36,6 +36,10 @@ def _step(n: int) -> StepRecord:
 
 def _header() -> JournalHeader:
     return JournalHeader(workspace_id="abc", title="CT chest, 133 slices")
+
+
+def _carried(entries: tuple[JournalEntry, ...]) -> list[tuple[str, int | None]]:
+    return [(e.kind, e.step.meta["n"] if e.step else None) for e in entries]
 
 
 def _abandon(journal: Journal) -> Path:
@@ -101,7 +105,7 @@ def test_steps_around_a_save_can_be_replayed_from_both_bases(tmp_path: Path) -> 
     journal.append_step(_step(1))
     journal.append_step(_step(2))
     journal.append_undo(lambda: _step(2))
-    journal.append_saved(tmp_path / "a.mvw", "first")
+    journal.append_saved(tmp_path / "a.mvw", "first", journal.begin_save())
     journal.append_redo(lambda: _step(2))
     journal.append_undo(lambda: _step(2))
     journal.append_undo(lambda: _step(1))
@@ -111,12 +115,45 @@ def test_steps_around_a_save_can_be_replayed_from_both_bases(tmp_path: Path) -> 
     content = read_journal(journal.path)
     base, entries = content.replay_from(lambda path: "first")
     assert base.path == tmp_path / "a.mvw"
-    carried = [(e.kind, e.step.meta["n"] if e.step else None) for e in entries]
-    assert carried == [("redo", 2), ("undo", None), ("undo", 1), ("redo", None)]
+    assert _carried(entries) == [("redo", 2), ("undo", None), ("undo", 1), ("redo", None)]
     base, entries = content.replay_from(lambda path: None)
     assert base.path is None
     assert len(entries) == 7
     assert content.unsaved == 4
+
+
+def test_work_during_a_save_comes_after_its_snapshot(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, _header())
+    journal.append_step(_step(1))
+    at = journal.begin_save()
+    journal.append_undo(lambda: _step(1))
+    journal.append_step(_step(2))
+    journal.append_saved(tmp_path / "a.mvw", "id", at)
+    journal.append_undo(lambda: _step(2))
+    journal.close(delete=False)
+    content = read_journal(journal.path)
+    assert _carried(content.replay_from(lambda path: "id")[1]) == [("undo", 1), ("push", 2), ("undo", None)]
+    assert content.unsaved == 3
+
+
+def test_a_save_that_failed_leaves_the_old_base(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, _header())
+    journal.append_step(_step(1))
+    journal.begin_save()
+    journal.append_undo(lambda: _step(1))
+    journal.append_redo(lambda: _step(1))
+    journal.close(delete=False)
+    content = read_journal(journal.path)
+    assert [base.path for base in content.bases] == [None]
+    assert [e.kind for e in content.entries] == ["push", "undo", "redo"]
+
+
+def test_a_journal_that_cannot_be_recovered_now_is_offered_again(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, _header())
+    journal.append_step(_step(1))
+    taken, _ = Journal.take_over(_abandon(journal))
+    taken.give_back()
+    assert [info.steps for info in find_journals(tmp_path)] == [1]
 
 
 def test_a_base_that_was_changed_by_others_is_refused(tmp_path: Path) -> None:
@@ -142,7 +179,7 @@ def test_journals_of_running_programs_are_not_offered(tmp_path: Path) -> None:
 def test_a_journal_without_unsaved_steps_is_removed(tmp_path: Path) -> None:
     journal = Journal.create(tmp_path, _header())
     journal.append_step(_step(1))
-    journal.append_saved(tmp_path / "a.mvw", "id")
+    journal.append_saved(tmp_path / "a.mvw", "id", journal.begin_save())
     orphan = _abandon(journal)
     assert find_journals(tmp_path) == []
     assert not orphan.exists()
