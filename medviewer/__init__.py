@@ -1,5 +1,59 @@
-"""MedViewer: open a study, analyze it on your own machine, correct the masks, export a labelled dataset."""
+"""MedViewer: open a study, analyze it on your own machine, correct the masks, export a labelled dataset.
+
+From Python::
+
+    import medviewer as mv
+
+    study = mv.scan("study.zip")[0]
+    volume = mv.load(study.series[0])
+    results = mv.analyze(volume)
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from medviewer.app.scripting import analyze, export, load, open_workspace, scan
+    from medviewer.core.dicom_ref import SeriesRef, Study
+    from medviewer.core.errors import MedViewerError
+    from medviewer.core.volume import Volume
+    from medviewer.core.workspace import Workspace
+
+__all__ = [
+    "MedViewerError",
+    "SeriesRef",
+    "Study",
+    "Volume",
+    "Workspace",
+    "__version__",
+    "analyze",
+    "export",
+    "load",
+    "open_workspace",
+    "scan",
+]
+
+#: Loaded at first use: `import medviewer` alone must stay fast, every part of the program does it.
+_HOMES = {
+    "MedViewerError": "medviewer.core.errors",
+    "SeriesRef": "medviewer.core.dicom_ref",
+    "Study": "medviewer.core.dicom_ref",
+    "Volume": "medviewer.core.volume",
+    "Workspace": "medviewer.core.workspace",
+    "analyze": "medviewer.app.scripting",
+    "export": "medviewer.app.scripting",
+    "load": "medviewer.app.scripting",
+    "open_workspace": "medviewer.app.scripting",
+    "scan": "medviewer.app.scripting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -88,9 +88,29 @@ def _guarded(run: Run) -> Run:
     return guarded
 
 
-def _open(app: AppContext, paths: list[Path]) -> None:
-    if paths:
+def open_paths(app: AppContext, ui: Ui, paths: list[Path]) -> None:
+    """Open what the user chose or dropped; a saved workspace takes the place of what is open, after asking."""
+    if not paths:
+        return
+    replaces = len(paths) == 1 and paths[0].suffix == ".mvw" and app.workspace.dirty
+    if not replaces or ui.confirm("Opening a saved workspace closes the present one. Its unsaved work is lost. Go on?"):
         app.studies.scan(paths, open_best=True)
+
+
+def _open_folder(app: AppContext, ui: Ui) -> None:
+    open_paths(app, ui, ui.ask_open_folder())
+
+
+def _open_files(app: AppContext, ui: Ui) -> None:
+    open_paths(app, ui, ui.ask_open_paths())
+
+
+def _previous_segment(app: AppContext, ui: Ui) -> None:
+    app.segments.step_active(False)
+
+
+def _next_segment(app: AppContext, ui: Ui) -> None:
+    app.segments.step_active(True)
 
 
 def _save(app: AppContext, ui: Ui) -> None:
@@ -153,13 +173,15 @@ def _toggle_crosshair(app: AppContext, ui: Ui) -> None:
     app.workspace.view.crosshair_visible = not app.workspace.view.crosshair_visible
 
 
-def _action(action_id: str, title: str, shortcut: str, menu: str, enabled: Callable[[AppContext], bool], run: Run) -> Action:
+def _action(
+    action_id: str, title: str, shortcut: str, menu: str, enabled: Callable[[AppContext], bool], run: Run
+) -> Action:
     return Action(action_id, title, shortcut, menu, enabled, _guarded(run))
 
 
 ACTIONS: tuple[Action, ...] = (
-    _action("open_folder", "Open folder…", "Ctrl+O", "File", always, lambda a, u: _open(a, u.ask_open_folder())),
-    _action("open_files", "Open files or zip…", "Ctrl+Shift+O", "File", always, lambda a, u: _open(a, u.ask_open_paths())),
+    _action("open_folder", "Open folder…", "Ctrl+O", "File", always, _open_folder),
+    _action("open_files", "Open files or zip…", "Ctrl+Shift+O", "File", always, _open_files),
     _action("save", "Save workspace", "Ctrl+S", "File", is_dirty, _save),
     _action("save_as", "Save workspace as…", "Ctrl+Shift+S", "File", has_volume, _save_as),
     _action("export", "Export…", "Ctrl+E", "File", has_volume, lambda a, u: u.show_export()),
@@ -169,8 +191,8 @@ ACTIONS: tuple[Action, ...] = (
     _action("redo", "Redo", "Ctrl+Y", "Edit", can_redo, lambda a, u: a.redo()),
     _action("add_segment", "Add segment", "Ctrl+N", "Edit", has_volume, _add_segment),
     _action("delete_segment", "Delete segment", "Ctrl+Delete", "Edit", has_active_segment, _delete_segment),
-    _action("previous_segment", "Previous segment", "Q", "Edit", has_active_segment, lambda a, u: a.segments.step_active(False)),
-    _action("next_segment", "Next segment", "W", "Edit", has_active_segment, lambda a, u: a.segments.step_active(True)),
+    _action("previous_segment", "Previous segment", "Q", "Edit", has_active_segment, _previous_segment),
+    _action("next_segment", "Next segment", "W", "Edit", has_active_segment, _next_segment),
     _action("settings", "Settings…", "Ctrl+,", "Edit", always, lambda a, u: u.show_settings()),
     _action("navigate", "Navigate", "Esc", "Tools", always, lambda a, u: a.router.activate("")),
     _action("brush", "Brush", "B", "Tools", has_volume, lambda a, u: a.router.activate("brush")),

@@ -134,9 +134,9 @@ class Journaling:
         self._app.workspace.dirty = True
         self._entry(lambda journal: journal.append_undo(step.record))
 
-    def _redone(self, _step: UndoStep) -> None:
+    def _redone(self, step: UndoStep) -> None:
         self._app.workspace.dirty = True
-        self._entry(lambda journal: journal.append_redo())
+        self._entry(lambda journal: journal.append_redo(step.record))
 
     def _closed(self, volume: Volume) -> None:
         if self._journal is not None and volume.id in self._known:

@@ -187,8 +187,8 @@ class OpenStudy:
         workspace = self._app.workspace
         for volume in shown:
             self._app.loading.discard(volume.id)
-        volume = job.result
-        if job.state is JobState.SUCCESS and isinstance(volume, Volume):
+        if job.state is JobState.SUCCESS and isinstance(job.result, Volume):
+            volume = job.result
             if workspace.has_volume(volume.id):
                 workspace.replace_volume(volume)
             else:

@@ -62,7 +62,7 @@ class Settings:
             default = getattr(settings, item.name)
             if item.name != "path" and value is not None and isinstance(value, type(default)):
                 setattr(settings, item.name, value)
-        settings.recent = [entry for entry in settings.recent if isinstance(entry, str)][:MAX_RECENT]
+        settings.recent = [str(entry) for entry in settings.recent][:MAX_RECENT]
         return settings
 
     def save(self) -> None:

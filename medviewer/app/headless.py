@@ -1,0 +1,154 @@
+"""The main job without a window: what the command line and scripts run.
+
+Results land in the same workspace, through the same code, as in the window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from medviewer.app.apply_results import ResultApplier
+from medviewer.app.messages import MessageLog
+from medviewer.app.open_study import best_series
+from medviewer.app.run_tasks import TaskRun, on_grid, plan, run_task
+from medviewer.core.dicom_ref import SeriesRef, Study
+from medviewer.core.errors import InputError, MedViewerError
+from medviewer.core.segmentation import Segment
+from medviewer.core.volume import Volume
+from medviewer.core.workspace import Workspace
+from medviewer.editing.history import UndoStack
+from medviewer.jobs.job import JobContext, SubContext
+from medviewer.jobs.worker import WorkerProcess
+from medviewer.plugin_host.registry import PluginRegistry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LandedRun:
+    """A run with the segments it made; `error` when it failed."""
+
+    task_id: str
+    title: str
+    run: TaskRun | None = None
+    segments: tuple[Segment, ...] = ()
+    boxes: int = 0
+    error: MedViewerError | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Analysis:
+    """A volume with everything that was found in it."""
+
+    workspace: Workspace
+    volume: Volume
+    runs: list[LandedRun] = field(default_factory=list)
+    seconds: float = 0.0
+    peak_rss: dict[str, int] = field(default_factory=dict)
+
+
+def choose_series(studies: Sequence[Study], uid: str | None = None) -> SeriesRef:
+    """Return the series with a SeriesInstanceUID (or scan key), by default the biggest volume.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    every = [series for study in studies for series in study.series]
+    if uid:
+        named = [series for series in every if uid in (series.key, series.series_instance_uid)]
+        usable = [series for series in named if series.volume] or named
+        if not usable:
+            raise InputError(f"There is no series {uid}.", hint="`medviewer info PATH` lists them.", code="E_NO_SERIES")
+        return max(usable, key=lambda s: s.size or (0, 0, 0))
+    best = best_series(studies)
+    if best is None:
+        why = next((w.text for s in every for w in s.warnings), "no image series was found")
+        raise InputError(
+            f"Nothing to analyze: {why}", hint="`medviewer info PATH` says what is there.", code="E_NO_SERIES"
+        )
+    return best
+
+
+def analyze_volume(
+    ctx: JobContext,
+    volume: Volume,
+    registry: PluginRegistry,
+    worker: WorkerProcess,
+    task_ids: Sequence[str] | None = None,
+    on_task: Callable[[str], None] | None = None,
+) -> Analysis:
+    """Run tasks on a volume and land their results.
+
+    Parameters
+    ----------
+    ctx : JobContext
+        Progress over all tasks, cancel, device.
+    volume : Volume
+    registry : PluginRegistry
+    worker : WorkerProcess
+    task_ids : sequence of str, optional
+        Default: all that Analyze would offer for this volume.
+    on_task : callable, optional
+        Called with the title of each task before it runs.
+
+    Raises
+    ------
+    InputError
+        When no task fits, or a task id is unknown.
+    MedViewerError
+        When every task failed: the error of the first. A task that fails among others is in its `LandedRun`.
+    """
+    if task_ids:
+        tasks = [registry.task(task_id) for task_id in task_ids]
+    else:
+        items = plan(registry, volume)
+        tasks = [item.task for item in items if item.fits]
+        if not tasks:
+            reasons = "; ".join(f"{item.task.title}: {item.reason}" for item in items)
+            raise InputError(f"No task fits this series ({reasons}).", hint="Name one with --task.", code="E_NO_TASK")
+    for task in tasks:
+        if list(task.inputs.values()) != ["volume"]:
+            raise InputError(
+                f"{task.title} needs more than one volume.", hint="Run it in the window.", code="E_MODEL_INPUT"
+            )
+    workspace = Workspace()
+    workspace.add_volume(volume)
+    workspace.activate(volume.id)
+    analysis = Analysis(workspace, volume)
+    applier = ResultApplier(workspace, UndoStack(), MessageLog())
+    for n, task in enumerate(tasks):
+        if on_task is not None:
+            on_task(task.title)
+        part = SubContext(ctx, n / len(tasks), (n + 1) / len(tasks))
+        try:
+            run = run_task(part, worker, registry, task, {next(iter(task.inputs)): volume})
+        except MedViewerError as error:
+            analysis.runs.append(LandedRun(task.id, task.title, error=error))
+            continue
+        results = tuple(on_grid(result, volume.geometry) for result in run.results)
+        segments = applier.apply(volume.id, task, results, run.provenance)
+        boxes = sum(box.provenance.task == task.id for box in workspace.boxes(volume.id))
+        analysis.runs.append(LandedRun(task.id, task.title, replace(run, results=results), tuple(segments), boxes))
+        analysis.seconds += run.seconds
+    failed = [landed.error for landed in analysis.runs if landed.error is not None]
+    if failed and len(failed) == len(tasks):
+        raise failed[0]
+    return analysis
+
+
+def write_masks(analysis: Analysis, folder: Path) -> dict[int, Path]:
+    """Write ``masks/<task>__<segment>.nii.gz`` on the image's grid, read back and compared; value -> file."""
+    from medviewer.export.formats.nifti import safe_name, write_mask_nifti
+
+    target = folder / "masks"
+    target.mkdir(parents=True, exist_ok=True)
+    segmentation = analysis.workspace.segmentation(analysis.volume.id)
+    files: dict[int, Path] = {}
+    for landed in analysis.runs:
+        for segment in landed.segments:
+            path = target / f"{safe_name(landed.task_id)}__{safe_name(segment.name)}.nii.gz"
+            write_mask_nifti(segmentation.mask(segment.value), segmentation.geometry, path)
+            files[segment.value] = path
+    return files

@@ -1,0 +1,106 @@
+"""What ``analyze -o DIR`` writes. The names of files, columns and keys are a contract: others build on them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from medviewer import __version__
+from medviewer.api.plugin import FindingResult
+from medviewer.app.documents import save_workspace
+from medviewer.app.headless import Analysis, write_masks
+from medviewer.core.segmentation import Segment
+from medviewer.jobs.job import JobContext
+from medviewer.jobs.memory import peak_rss
+
+LESION_COLUMNS = ("rank", "label", "score", "x_lps_mm", "y_lps_mm", "z_lps_mm", "diameter_mm", "task")
+
+
+def write_report(ctx: JobContext, analysis: Analysis, folder: Path, sources: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Write report.json, lesions.csv, masks/ and workspace.mvw into `folder`; return what report.json holds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = write_masks(analysis, folder)
+    ctx.check_cancelled()
+    _write_lesions(analysis, folder / "lesions.csv")
+    save_workspace(folder / "workspace.mvw", analysis.workspace, {analysis.volume.id: sources})
+    report = _report(analysis, {value: path.relative_to(folder).as_posix() for value, path in files.items()})
+    (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return report
+
+
+def _write_lesions(analysis: Analysis, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(LESION_COLUMNS)
+        for rank, box in enumerate(analysis.workspace.boxes(analysis.volume.id), start=1):
+            x, y, z = (f"{v:.3f}" for v in box.center_lps)
+            score = "" if box.score is None else f"{box.score:.4f}"
+            diameter = "" if box.diameter_mm is None else f"{box.diameter_mm:.2f}"
+            out.writerow([rank, _cell(box.label), score, x, y, z, diameter, box.provenance.task])
+
+
+def _cell(text: str) -> str:
+    """Keep a spreadsheet from reading a label as a formula."""
+    return f"'{text}" if text[:1] in "=+-@\t\r" else text
+
+
+def _report(analysis: Analysis, files: dict[int, str]) -> dict[str, Any]:
+    volume = analysis.volume
+    geometry = volume.geometry
+    return {
+        "medviewer": __version__,
+        "series": {
+            "series_instance_uid": volume.series_instance_uid,
+            "study_instance_uid": volume.series.study_instance_uid if volume.series else "",
+            "modality": volume.modality,
+            "description": volume.series.description if volume.series else volume.name,
+            "size": list(geometry.size),
+            "spacing": list(geometry.spacing),
+            "origin": list(geometry.origin),
+            "direction": list(geometry.direction),
+            "warnings": [{"code": w.code, "text": w.text} for w in volume.warnings],
+        },
+        "tasks": [_task(analysis, landed_index, files) for landed_index in range(len(analysis.runs))],
+        "seconds": round(analysis.seconds, 3),
+        "peak_memory_bytes": {"main": peak_rss(), **analysis.peak_rss},
+        "files": {"lesions": "lesions.csv", "workspace": "workspace.mvw"},
+    }
+
+
+def _task(analysis: Analysis, index: int, files: dict[int, str]) -> dict[str, Any]:
+    landed = analysis.runs[index]
+    if landed.run is None:
+        error = landed.error
+        assert error is not None
+        failed = {"code": error.code, "text": error.text, "hint": error.hint}
+        return {"task": landed.task_id, "title": landed.title, "state": "error", "error": failed}
+    findings = [
+        {"concept": f.concept.code_meaning, "code": f.concept.code_value, "probability": f.probability}
+        for result in landed.run.results
+        if isinstance(result, FindingResult)
+        for f in result.findings
+    ]
+    return {
+        "task": landed.task_id,
+        "title": landed.title,
+        "state": "success",
+        "seconds": round(landed.run.seconds, 3),
+        "segments": [_segment(analysis, segment, files[segment.value]) for segment in landed.segments],
+        "candidates": landed.boxes,
+        "findings": findings,
+        "run": landed.run.provenance.to_json(),
+    }
+
+
+def _segment(analysis: Analysis, segment: Segment, file: str) -> dict[str, Any]:
+    segmentation = analysis.workspace.segmentation(analysis.volume.id)
+    voxels = int((segmentation.labels_of(segment.value) == segment.value).sum())
+    return {
+        "name": segment.name,
+        "value": segment.value,
+        "file": file,
+        "voxels": voxels,
+        "volume_ml": round(voxels * segmentation.geometry.voxel_volume_mm3 / 1000, 3),
+    }

@@ -1,0 +1,193 @@
+"""The public Python interface: ``import medviewer as mv``. Documented in docs/python.md; the names are a contract."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medviewer.api.plugin import Result
+from medviewer.core.dicom_ref import SeriesRef, Study
+from medviewer.core.errors import InputError
+from medviewer.core.volume import Volume
+from medviewer.core.workspace import Workspace
+from medviewer.jobs.job import JobContext
+from medviewer.jobs.worker import WorkerProcess
+from medviewer.plugin_host.registry import PluginRegistry
+
+if TYPE_CHECKING:
+    from medviewer.app.headless import Analysis
+    from medviewer.export.exporter import Case, ExportReport
+
+Progress = Callable[[float | None, str], None]
+
+
+class CallbackContext:
+    """A `JobContext` that reports to a function; raising in it stops the work."""
+
+    def __init__(self, progress: Progress | None, device: str = "cpu") -> None:
+        self.device = device
+        self._progress = progress
+
+    def progress(self, fraction: float | None, text: str = "") -> None:
+        """Report."""
+        if self._progress is not None:
+            self._progress(fraction, text)
+
+    def check_cancelled(self) -> None:
+        """Do nothing: a script is stopped by its own exceptions."""
+
+
+@dataclass(slots=True)
+class _Engine:
+    """The plugins and worker processes of a script; ended with it."""
+
+    registry: PluginRegistry
+    model: WorkerProcess
+    decode: WorkerProcess
+
+
+@cache
+def engine() -> _Engine:
+    """Return the script's plugins and workers; processes start at their first use."""
+    from medviewer.app.bootstrap import discover_plugins
+    from medviewer.app.context import WARM_MODULES
+    from medviewer.io.decode_worker import new_decode_worker
+
+    made = _Engine(discover_plugins(), WorkerProcess("model", warm=WARM_MODULES[:1]), new_decode_worker())
+    atexit.register(made.model.close)
+    atexit.register(made.decode.close)
+    return made
+
+
+def scan(path: str | Path, *, progress: Progress | None = None) -> list[Study]:
+    """List the studies in a folder, file or zip; reads headers only.
+
+    Returns
+    -------
+    list of Study
+        Each with `.series`, each with `.series_instance_uid`, `.modality`, `.description`, `.warnings`.
+
+    Raises
+    ------
+    MedViewerError
+        With `.code`, `.text` and `.hint`.
+    """
+    from medviewer.io.dicom_scan import scan_paths
+
+    return scan_paths(CallbackContext(progress), [Path(path)])
+
+
+def load(path_or_series: str | Path | SeriesRef, *, progress: Progress | None = None) -> Volume:
+    """Open a series (or the biggest one under a path) as a volume.
+
+    Returns
+    -------
+    Volume
+        `.array` read-only (k, j, i) in real units; `.geometry.size/.spacing/.origin/.direction` as ITK has them.
+
+    Raises
+    ------
+    MedViewerError
+        With `.code`, `.text` and `.hint`.
+    """
+    from medviewer.app.headless import choose_series
+    from medviewer.io.reader import open_series
+
+    series = path_or_series if isinstance(path_or_series, SeriesRef) else choose_series(scan(path_or_series))
+    return open_series(CallbackContext(progress), series, engine().decode)
+
+
+def analyze(
+    volume: Volume,
+    tasks: Sequence[str] | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Run analysis tasks on a volume, in a worker process.
+
+    Parameters
+    ----------
+    volume : Volume
+    tasks : sequence of str, optional
+        Task ids; default is what Analyze would choose for this volume.
+    device : str
+        ``auto``, ``cpu`` or ``cuda[:n]``.
+    progress : callable, optional
+        Called with a fraction 0..1 (or None) and a text.
+
+    Returns
+    -------
+    list of Result
+        `LabelResult`, `BoxResult`, … in the order of the tasks, on the grid of the volume.
+
+    Raises
+    ------
+    MedViewerError
+        With `.code`, `.text` and `.hint`; also when one task of several failed.
+    """
+    from medviewer.app.headless import analyze_volume
+
+    parts = engine()
+    analysis = analyze_volume(CallbackContext(progress, device), volume, parts.registry, parts.model, tasks)
+    for landed in analysis.runs:
+        if landed.error is not None:
+            raise landed.error
+    return [result for landed in analysis.runs if landed.run is not None for result in landed.run.results]
+
+
+def open_workspace(path: str | Path, *, progress: Progress | None = None) -> Workspace:
+    """Open a saved workspace (.mvw) with its volumes; raises `MedViewerError`."""
+    from medviewer.app.documents import load_workspace
+
+    return load_workspace(CallbackContext(progress), Path(path), engine().decode)
+
+
+def analysis_of(ctx: JobContext, volume: Volume, tasks: Sequence[str] | None = None) -> Analysis:
+    """Run tasks and keep the workspace they landed in; what the command line uses."""
+    from medviewer.app.headless import analyze_volume
+
+    parts = engine()
+    analysis = analyze_volume(ctx, volume, parts.registry, parts.model, tasks)
+    analysis.peak_rss = {"model worker": parts.model.peak_rss, "decode worker": parts.decode.peak_rss}
+    return analysis
+
+
+def export(
+    cases: Sequence[Case] | Workspace | Sequence[Workspace],
+    format: str,  # noqa: A002 - the word of the field, and part of the contract
+    folder: str | Path,
+    *,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Export workspaces or cases; returns only after everything was read back and compared.
+
+    Parameters
+    ----------
+    cases : Workspace, or sequence of Workspace or Case
+    format : str
+        ``nifti``, ``nnunet`` or ``dicom-seg``.
+    folder : path
+        Made if needed; existing files are never overwritten.
+
+    Raises
+    ------
+    MedViewerError
+        With `.code`, `.text` and `.hint`; then nothing half-written is left.
+    """
+    from medviewer.app.export_cases import cases_of
+    from medviewer.export.exporter import run_export
+
+    given = [cases] if isinstance(cases, Workspace) else list(cases)
+    flat: list[Case] = []
+    for item in given:
+        if isinstance(item, Workspace):
+            flat += cases_of(item)
+        else:
+            flat.append(item)
+    if not flat:
+        raise InputError("There is nothing to export.", hint="Open a workspace with segments first.")
+    return run_export(CallbackContext(progress), format, flat, Path(folder))
