@@ -69,6 +69,8 @@ def decode_slices(ctx: JobContext, request: object) -> DecodedSlices:
         Naming the first file that no decoder can read.
     """
     assert isinstance(request, DecodeRequest)
+    # Its log has a traceback for every decoder that fails; here the next one is tried, and the last error is told.
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     dtype = np.dtype(f"{'i' if request.signed else 'u'}{request.bits_allocated // 8}")
     pixels = np.empty((len(request.paths), request.rows, request.columns), dtype)
     decoders = []
@@ -101,13 +103,14 @@ def _decode_file(path: Path) -> tuple[npt.NDArray[Any], str]:
     # A broken file breaks pydicom in many ways; here, in the worker, each of them means the same.
     except Exception as error:
         raise DecodeError(f"{path.name} is broken ({type(error).__name__}: {error}).") from error
-    return _decode_frame(dataset, path.name)
+    return _decode_frame(dataset, path)
 
 
-def _decode_frame(dataset: Dataset, name: str) -> tuple[npt.NDArray[Any], str]:
+def _decode_frame(dataset: Dataset, path: Path) -> tuple[npt.NDArray[Any], str]:
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
+    name = path.name
     syntax = UID(str(dataset.file_meta.TransferSyntaxUID))
     chain = CHAINS.get(syntax)
     if chain is None:
@@ -117,10 +120,10 @@ def _decode_frame(dataset: Dataset, name: str) -> tuple[npt.NDArray[Any], str]:
         )
     decoder = get_decoder(syntax)
     reasons = []
-    for plugin in chain:
-        if plugin not in decoder.available_plugins:
-            continue
+    for plugin in (*(plugin for plugin in chain if plugin in decoder.available_plugins), "gdcm file"):
         try:
+            if plugin == "gdcm file":
+                return _read_with_gdcm(path), plugin
             frame, _ = decoder.as_array(dataset, index=0, raw=True, decoding_plugin=plugin)
         except (KeyboardInterrupt, SystemExit, JobCancelled):
             raise
@@ -133,6 +136,27 @@ def _decode_frame(dataset: Dataset, name: str) -> tuple[npt.NDArray[Any], str]:
         f"{name} cannot be decoded ({syntax.name}).",
         hint="; ".join(reasons) or "No decoder for it is installed; run `medviewer doctor`.",
     )
+
+
+def _read_with_gdcm(path: Path) -> npt.NDArray[Any]:
+    """Return the one frame of a file as GDCM reads it by itself: 12-bit JPEG Extended, which its plugin leaves out."""
+    import gdcm
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    if not reader.Read():
+        raise DecodeError(f"{path.name} cannot be read.")
+    image = reader.GetImage()
+    form = image.GetPixelFormat()
+    rows, columns = image.GetDimension(1), image.GetDimension(0)
+    if image.GetNumberOfDimensions() != 2 or form.GetSamplesPerPixel() != 1:
+        raise DecodeError(f"{path.name} is not one picture with one sample per pixel.")
+    dtype = np.dtype(f"{'i' if form.GetPixelRepresentation() else 'u'}{form.GetBitsAllocated() // 8}")
+    # The wrapper hands bytes over as text with surrogates.
+    data = image.GetBuffer().encode("utf-8", errors="surrogateescape")
+    if len(data) != rows * columns * dtype.itemsize:
+        raise DecodeError(f"{path.name} decodes to {len(data)} bytes.", code="E_PIXEL_LENGTH")
+    return np.frombuffer(data, dtype).reshape(rows, columns)
 
 
 def available_decoders() -> dict[str, tuple[str, ...]]:
@@ -148,5 +172,3 @@ def available_decoders() -> dict[str, tuple[str, ...]]:
             plugins = ()
         found[UID(syntax).name] = tuple(plugin for plugin in chain if plugin in plugins)
     return found
-
-

@@ -127,5 +127,3 @@ def _pixel_element(source: BinaryIO, *, implicit: bool, big_endian: bool) -> tup
     if head[4:6] not in _LONG_VR or len(head) < 12:
         raise ValueError("pixel data with an unexpected VR")
     return start + 12, struct.unpack_from(order + "I", head, 8)[0], tag
-
-

@@ -102,9 +102,7 @@ class Tag:
 
 WANTED: Final = frozenset(v for k, v in vars(Tag).items() if k.isupper())
 #: Wanted only for being there; their items are not kept.
-SEQUENCES: Final = frozenset(
-    {Tag.MODALITY_LUT_SEQUENCE, Tag.SHARED_FUNCTIONAL_GROUPS, Tag.PER_FRAME_FUNCTIONAL_GROUPS}
-)
+SEQUENCES: Final = frozenset({Tag.MODALITY_LUT_SEQUENCE, Tag.SHARED_FUNCTIONAL_GROUPS, Tag.PER_FRAME_FUNCTIONAL_GROUPS})
 #: Pixel data elements: float, double float, integer.
 PIXEL_TAGS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 

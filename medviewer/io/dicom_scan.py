@@ -1,0 +1,199 @@
+"""Folders, files and archives -> studies with their series, from headers only.
+
+A scan never fails for one bad file: what is no image is counted, what is broken is named in a warning of its series.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from medviewer.core.dicom_ref import SeriesWarning, Study
+from medviewer.core.errors import InputError
+from medviewer.io.archive import extract, is_archive
+from medviewer.io.dicom_header import read_header
+from medviewer.io.reader import lister_of
+from medviewer.io.study_tree import StudyTree
+from medviewer.jobs.job import JobContext, SubContext
+
+_REPORT_EVERY: Final = 32
+_GROW_SECONDS: Final = 0.25
+_NEVER_IMAGES: Final = frozenset({".ds_store", "thumbs.db", "desktop.ini", "dicomdir"})
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """What a scan found.
+
+    Attributes
+    ----------
+    studies : tuple of Study
+    skipped : mapping
+        Reason -> number of files left out.
+    """
+
+    studies: tuple[Study, ...]
+    skipped: Mapping[str, int]
+
+    @property
+    def skipped_text(self) -> str:
+        """One line about what was left out; empty when nothing was."""
+        return "; ".join(f"{count} {reason}" for reason, count in sorted(self.skipped.items()))
+
+
+def scan_paths(
+    ctx: JobContext, paths: Sequence[Path], on_series: Callable[[Study], None] | None = None
+) -> list[Study]:  # fmt: skip
+    """Return the studies in folders, files and zip archives; see `scan`."""
+    return list(scan(ctx, paths, on_series).studies)
+
+
+def scan(ctx: JobContext, paths: Sequence[Path], on_series: Callable[[Study], None] | None = None) -> ScanResult:
+    """List what can be opened.
+
+    Parameters
+    ----------
+    ctx : JobContext
+        For progress and cancel.
+    paths : sequence of Path
+        Folders are searched to the bottom; links that leave them are not followed.
+    on_series : callable, optional
+        Gets studies while they grow, on the calling thread. A series that is still growing is no volume yet and has the
+        warning ``W_SCANNING``.
+
+    Returns
+    -------
+    ScanResult
+
+    Raises
+    ------
+    InputError
+        When a path does not exist, an archive is unsafe or broken, or the only path is a file that cannot be read.
+    """
+    running = _Scan(ctx, on_series)
+    files: list[Path] = []
+    for path in paths:
+        files += running.files_of(path)
+    only_file = len(paths) == 1 and paths[0].is_file() and len(files) == 1
+    running.read(files, strict=only_file)
+    return running.finish()
+
+
+class _Scan:
+    """One run: collects files, reads headers, reports growth."""
+
+    def __init__(self, ctx: JobContext, on_series: Callable[[Study], None] | None) -> None:
+        self._ctx = ctx
+        self._on_series = on_series
+        self._tree = StudyTree()
+        self._listed: list[Study] = []
+        self._skipped: Counter[str] = Counter()
+        self._broken: list[InputError] = []
+        self._last_growth = time.monotonic()
+
+    def files_of(self, path: Path) -> list[Path]:
+        """Return every file below a path, in order of name; an archive is unpacked first."""
+        if not path.exists():
+            raise InputError(
+                f"{path} does not exist.", hint="Check the name, and that the disk is there.", code="E_NO_FILE"
+            )  # fmt: skip
+        if path.is_dir():
+            return sorted(self._walk(path))
+        if is_archive(path):
+            archive = extract(SubContext(self._ctx, 0.0, 0.5), path)
+            return sorted(self._walk(archive.folder))
+        return [path]
+
+    def _walk(self, root: Path) -> Iterator[Path]:
+        """Yield files below a folder; links that leave it, and folders seen before, are skipped."""
+        real_root = os.path.realpath(root)
+        seen = {real_root}
+        waiting = [str(root)]
+        while waiting:
+            self._ctx.check_cancelled()
+            folder = waiting.pop()
+            try:
+                entries = list(os.scandir(folder))
+            except OSError:
+                self._skipped["unreadable folders"] += 1
+                continue
+            for entry in entries:
+                if entry.is_symlink() and not self._stays_inside(entry.path, real_root):
+                    self._skipped["links that leave the folder"] += 1
+                elif entry.is_dir():
+                    real = os.path.realpath(entry.path)
+                    if real not in seen:
+                        seen.add(real)
+                        waiting.append(entry.path)
+                elif entry.is_file():
+                    yield Path(entry.path)
+
+    @staticmethod
+    def _stays_inside(path: str, real_root: str) -> bool:
+        real = os.path.realpath(path)
+        return os.path.commonpath([real, real_root]) == real_root and os.path.exists(real)
+
+    def read(self, files: Sequence[Path], *, strict: bool) -> None:
+        """Read headers; `strict` raises for the first file that is no image."""
+        for n, path in enumerate(files):
+            if n % _REPORT_EVERY == 0:
+                self._ctx.progress(0.5 + 0.5 * n / len(files), f"Reading headers: {n} of {len(files)}")
+                self._grow()
+            try:
+                self._read_one(path)
+            except InputError as error:
+                if strict:
+                    raise
+                self._skip(path, error)
+
+    def _read_one(self, path: Path) -> None:
+        listing = lister_of(path)
+        if listing is not None:
+            study = listing(path)
+            self._listed.append(study)
+            if self._on_series is not None:
+                self._on_series(study)
+            return
+        if path.name.lower() in _NEVER_IMAGES:
+            raise InputError(f"{path.name} is no image.", code="E_NOT_DICOM")
+        header = read_header(path)
+        if not self._tree.add(header):
+            raise InputError(f"{path.name} is a DICOM file without an image or a report.", code="E_NO_IMAGE")
+
+    def _skip(self, path: Path, error: InputError) -> None:
+        if error.code == "E_NOT_DICOM":
+            kind = "archives inside folders" if path.suffix.lower() in (".zip", ".tar", ".gz") else "other files"
+            self._skipped[kind] += 1
+            return
+        self._skipped["DICOM files without an image" if error.code == "E_NO_IMAGE" else "broken files"] += 1
+        if error.code != "E_NO_IMAGE":
+            self._broken.append(error)
+
+    def _grow(self) -> None:
+        """Show what has been found so far, a few times a second."""
+        now = time.monotonic()
+        if self._on_series is None or now - self._last_growth < _GROW_SECONDS:
+            return
+        self._last_growth = now
+        for study in self._tree.previews():
+            self._on_series(study)
+
+    def finish(self) -> ScanResult:
+        """Split the series and return the studies."""
+        self._ctx.progress(1.0, "Sorting slices")
+        studies = [*self._tree.studies(), *self._listed]
+        if self._broken and studies:
+            more = f" and {len(self._broken) - 1} more files" if len(self._broken) > 1 else ""
+            warning = SeriesWarning("W_UNREADABLE", f"Left out: {self._broken[0].text}{more}")
+            studies = [replace(study, warnings=(*study.warnings, warning)) for study in studies]
+        if self._on_series is not None:
+            for study in studies:
+                self._on_series(study)
+        result = ScanResult(tuple(studies), dict(self._skipped))
+        self._ctx.progress(1.0, result.skipped_text and f"Left out: {result.skipped_text}")
+        return result

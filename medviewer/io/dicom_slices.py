@@ -1,0 +1,111 @@
+"""Parallel slices of one series with their places in the patient, and a part of a series that is listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from medviewer.core.dicom_ref import SeriesWarning
+from medviewer.core.geometry import Geometry, Points
+from medviewer.io.dicom_geometry import (
+    SAME_PLACE_MM,
+    SliceFrame,
+    StackFit,
+    fit_stack,
+    single_slice_spacing,
+)
+from medviewer.io.dicom_header import Header, Tag
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """Parallel slices, sorted by place along their normal (and by InstanceNumber at one place).
+
+    Attributes
+    ----------
+    headers, frames : tuples
+        One per slice.
+    positions : shape (n, 3)
+        LPS mm of the first pixel.
+    """
+
+    headers: tuple[Header, ...]
+    frames: tuple[SliceFrame, ...]
+    positions: Points
+
+    @classmethod
+    def sorted(cls, headers: Sequence[Header], frames: Sequence[SliceFrame], positions: Points) -> Slices:
+        """Sort slices given in any order."""
+        along = positions @ frames[0].normal
+        numbers = np.array([header.number(Tag.INSTANCE_NUMBER) or 0.0 for header in headers])
+        order = np.lexsort((numbers, np.round(along / SAME_PLACE_MM)))
+        return cls(tuple(headers[n] for n in order), tuple(frames[n] for n in order), positions[order])
+
+    def __len__(self) -> int:
+        return len(self.headers)
+
+    def take(self, indices: Iterable[int]) -> Slices:
+        """Return some of the slices, in the given order."""
+        chosen = list(indices)
+        return Slices(
+            tuple(self.headers[n] for n in chosen), tuple(self.frames[n] for n in chosen), self.positions[chosen]
+        )
+
+    @cached_property
+    def along(self) -> Points:
+        """Millimetres along the normal."""
+        return self.positions @ self.frames[0].normal
+
+    @cached_property
+    def gaps(self) -> Points:
+        """Millimetres from each slice to the next, shape (n - 1,)."""
+        gaps: Points = np.linalg.norm(np.diff(self.positions, axis=0), axis=1)
+        return gaps
+
+    @cached_property
+    def place_numbers(self) -> tuple[int, ...]:
+        """For each slice, which place it lies at, counted along the normal."""
+        if len(self) == 1:
+            return (0,)
+        return (0, *(int(n) for n in np.cumsum(np.diff(self.along) > SAME_PLACE_MM)))
+
+    @cached_property
+    def most_at_one_place(self) -> int:
+        """Largest number of slices at one place."""
+        return int(np.bincount(self.place_numbers).max())
+
+    @cached_property
+    def fit(self) -> StackFit:
+        """How well the slices make one grid."""
+        return fit_stack(self.frames, self.positions, single_slice_spacing(self.headers[0]))
+
+    def apart_by(self, tag: int) -> dict[str, Slices]:
+        """Return the slices for each value of a tag, in the order in which the values first appear."""
+        indices: dict[str, list[int]] = {}
+        for n, header in enumerate(self.headers):
+            indices.setdefault(header.text(tag), []).append(n)
+        return {value: self.take(chosen) for value, chosen in indices.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of a series as it is listed: a volume when it has a geometry.
+
+    Attributes
+    ----------
+    headers : tuple of Header
+        In the order of the slices.
+    geometry : Geometry or None
+    warnings : tuple of SeriesWarning
+        Without a geometry the first says why.
+    label : str
+        What tells the part from the others of its series.
+    """
+
+    headers: tuple[Header, ...]
+    geometry: Geometry | None
+    warnings: tuple[SeriesWarning, ...] = ()
+    label: str = ""

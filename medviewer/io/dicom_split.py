@@ -1,0 +1,180 @@
+"""One DICOM series -> the parts that are listed: regular stacks, and what cannot be a volume with its reason.
+
+A series is split by size, spacing, orientation, frame of reference and pixel format; then `medviewer.io.dicom_stacks`
+splits each group into evenly spaced stacks.
+
+References
+----------
+DICOM PS3.3 C.7.6.2 (Image Plane), C.7.6.16.2.2 (Frame Content), C.8.3.1 (MR Image).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from medviewer.core.dicom_ref import SeriesWarning
+from medviewer.core.errors import DecodeError, GeometryError
+from medviewer.io.decode_task import CHAINS
+from medviewer.io.dicom_duplicates import without_repeated_uids
+from medviewer.io.dicom_geometry import FrameKey, SliceFrame, frame_key, slice_frame, slice_position
+from medviewer.io.dicom_header import DEFLATED_LITTLE_ENDIAN, NATIVE_SYNTAXES, Header, Tag
+from medviewer.io.dicom_slices import Part, Slices
+from medviewer.io.dicom_stacks import stacks
+from medviewer.io.pixel_format import check_native_length, pixel_format
+
+_READABLE: Final = frozenset({*NATIVE_SYNTAXES, *CHAINS, DEFLATED_LITTLE_ENDIAN})
+#: Code of an error about one file -> code of the warning about the series.
+_GEOMETRY_WARNINGS: Final = {
+    "E_NO_POSITION": "W_NO_POSITION",
+    "E_BAD_IOP": "W_NO_POSITION",
+    "E_NO_SPACING": "W_NO_SPACING",
+}
+
+
+def split_series(headers: Sequence[Header]) -> list[Part]:
+    """Return the parts of one series of images, the largest volume first.
+
+    Parameters
+    ----------
+    headers : sequence of Header
+        All files of the series, in any order.
+    """
+    headers, notes = without_repeated_uids(headers)
+    usable: list[Header] = []
+    broken: list[tuple[Header, SeriesWarning]] = []
+    parts: list[Part] = []
+    apart: dict[str, list[tuple[Header, SeriesWarning]]] = {}
+    for header in headers:
+        obstacle = _obstacle(header)
+        if obstacle is None:
+            usable.append(header)
+        elif obstacle.code == "W_UNREADABLE":
+            broken.append((header, obstacle))
+        else:
+            apart.setdefault(obstacle.code, []).append((header, obstacle))
+    placed, unplaced = _with_places(usable)
+    for header, obstacle in unplaced:
+        apart.setdefault(obstacle.code, []).append((header, obstacle))
+    for slices in placed:
+        parts += [_with_localizer(part) for part in stacks(slices)]
+    parts += [_not_a_volume(found) for found in apart.values()]
+    parts.sort(key=lambda part: (part.geometry is None, -len(part.headers)))
+    if broken:
+        parts = _with_broken(parts, broken)
+    if len(parts) > 1:
+        note = f"The series is not one stack: it was split into {len(parts)} parts."
+        notes.append(SeriesWarning("W_SPLIT", note))
+    return [replace(part, warnings=(*part.warnings, *notes)) for part in parts]
+
+
+def _obstacle(header: Header) -> SeriesWarning | None:
+    """Return why an image cannot be a slice of a volume, whatever its place; None when it can."""
+    name = header.path.name
+    if not header.has_pixels:
+        return SeriesWarning("W_NO_PIXELS", "The object has no pixel data.")
+    if header.frames != 1:
+        frames = header.text(Tag.NUMBER_OF_FRAMES)[:12]
+        return SeriesWarning("W_MULTIFRAME", f"A multi-frame object ({frames} frames), which is not opened yet.")
+    photometric = header.text(Tag.PHOTOMETRIC_INTERPRETATION)
+    if (header.integer(Tag.SAMPLES_PER_PIXEL) or 1) > 1 or photometric == "PALETTE COLOR":
+        return SeriesWarning("W_COLOUR", "A colour picture, not a volume.")
+    if Tag.MODALITY_LUT_SEQUENCE in header.values:
+        return SeriesWarning("W_MODALITY_LUT", "Its values need a Modality LUT, which is not applied yet.")
+    if header.transfer_syntax_uid not in _READABLE:
+        return SeriesWarning("W_CODEC", f"Compressed as {_syntax_name(header)}, which cannot be read.")
+    try:
+        form = pixel_format(header)
+        if header.is_native:
+            check_native_length(header, form)
+    except DecodeError as error:
+        return SeriesWarning("W_UNREADABLE", error.text or f"{name} cannot be read.")
+    return None
+
+
+def _syntax_name(header: Header) -> str:
+    from pydicom.uid import UID
+
+    return UID(header.transfer_syntax_uid).name
+
+
+_GroupKey = tuple[int, str, int | None, str, bool, bool]
+
+
+def _with_places(headers: Sequence[Header]) -> tuple[list[Slices], list[tuple[Header, SeriesWarning]]]:
+    """Group images into parallel slices of one format; return those without a place apart."""
+    frames: dict[FrameKey, SliceFrame] = {}
+    distinct: list[SliceFrame] = []
+    groups: dict[_GroupKey, list[tuple[Header, SliceFrame, tuple[float, ...]]]] = {}
+    unplaced: list[tuple[Header, SeriesWarning]] = []
+    for header in headers:
+        try:
+            position = slice_position(header)
+            key = frame_key(header)
+            frame = frames.get(key)
+            if frame is None:
+                frame = frames[key] = slice_frame(header)
+                if not any(frame.is_parallel(other) for other in distinct):
+                    distinct.append(frame)
+        except GeometryError as error:
+            code = _GEOMETRY_WARNINGS.get(error.code, "W_NO_POSITION")
+            unplaced.append((header, SeriesWarning(code, error.text)))
+            continue
+        which = next(n for n, other in enumerate(distinct) if frame is other or frame.is_parallel(other))
+        groups.setdefault(_group_key(which, header), []).append((header, frame, position))
+    placed = []
+    for members in groups.values():
+        group_headers, group_frames, positions = zip(*members, strict=True)
+        placed.append(Slices.sorted(group_headers, group_frames, np.array(positions)))
+    return placed, unplaced
+
+
+def _group_key(frame_number: int, header: Header) -> _GroupKey:
+    """Return what slices of one volume have in common."""
+    return (
+        frame_number,
+        header.text(Tag.FRAME_OF_REFERENCE_UID),
+        header.integer(Tag.BITS_ALLOCATED),
+        header.text(Tag.PHOTOMETRIC_INTERPRETATION),
+        _is_localizer(header),
+        header.is_native,
+    )
+
+
+def _is_localizer(header: Header) -> bool:
+    return "LOCALIZER" in header.text(Tag.IMAGE_TYPE).upper().split("\\")
+
+
+def _with_localizer(part: Part) -> Part:
+    """Name a localizer; one of fewer than three slices is no volume."""
+    if not _is_localizer(part.headers[0]):
+        return part
+    warning = SeriesWarning("W_LOCALIZER", f"A localizer ({len(part.headers)} images), made for planning only.")
+    geometry = part.geometry if len(part.headers) > 2 else None
+    return replace(part, geometry=geometry, warnings=(warning, *part.warnings), label=part.label or "localizer")
+
+
+def _not_a_volume(found: Sequence[tuple[Header, SeriesWarning]]) -> Part:
+    """Return images that cannot be a volume, all for one reason, in the order of their InstanceNumber."""
+    ordered = sorted(found, key=lambda pair: pair[0].number(Tag.INSTANCE_NUMBER) or 0.0)
+    warning = ordered[0][1]
+    if len(ordered) > 1:
+        texts = Counter(pair[1].text for pair in ordered)
+        others = "" if len(texts) == 1 else f" The same in {len(ordered) - 1} more files."
+        warning = replace(warning, text=f"{warning.text}{others}")
+    return Part(tuple(pair[0] for pair in ordered), None, (warning,))
+
+
+def _with_broken(parts: list[Part], broken: Sequence[tuple[Header, SeriesWarning]]) -> list[Part]:
+    """Tell every part which files of the series were left out; list them when nothing else is there."""
+    first = broken[0][1].text
+    more = f" and {len(broken) - 1} more files" if len(broken) > 1 else ""
+    if not parts:
+        warning = SeriesWarning("W_UNREADABLE", f"{first}{more}")
+        return [Part(tuple(header for header, _ in broken), None, (warning,))]
+    warning = SeriesWarning("W_UNREADABLE", f"Left out as unreadable: {first}{more}")
+    return [replace(part, warnings=(*part.warnings, warning)) for part in parts]

@@ -1,0 +1,195 @@
+"""Parallel slices -> evenly spaced stacks.
+
+Several images at one place are told apart by time point, echo, b-value, acquisition and the like. What is then not
+evenly spaced is split into its evenly spaced runs, each exact; nothing is ever stacked at invented places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from medviewer.core.dicom_ref import SeriesWarning
+from medviewer.core.geometry import Points
+from medviewer.io.dicom_duplicates import without_copies
+from medviewer.io.dicom_header import Tag
+from medviewer.io.dicom_slices import Part, Slices
+
+#: More evenly spaced runs than this are not offered one by one; the series is listed whole, not as a volume.
+MOST_RUNS: Final = 6
+#: What may tell images at one place apart, with the name shown.
+DISCRIMINATORS: Final = (
+    (Tag.TEMPORAL_POSITION_IDENTIFIER, "time point"),
+    (Tag.ECHO_NUMBERS, "echo"),
+    (Tag.ECHO_TIME, "echo time"),
+    (Tag.DIFFUSION_B_VALUE, "b-value"),
+    (Tag.INVERSION_TIME, "inversion time"),
+    (Tag.FLIP_ANGLE, "flip angle"),
+    (Tag.REPETITION_TIME, "repetition time"),
+    (Tag.ACQUISITION_NUMBER, "acquisition"),
+    (Tag.CONVOLUTION_KERNEL, "kernel"),
+    (Tag.IMAGE_TYPE, "image type"),
+    (Tag.TRIGGER_TIME, "trigger time"),
+    (Tag.FRAME_REFERENCE_TIME, "frame time"),
+    (Tag.SLICE_THICKNESS, "slice thickness"),
+    (Tag.RESCALE_TYPE, "rescale type"),
+    (Tag.ACQUISITION_TIME, "acquisition time"),
+    (Tag.CONTENT_TIME, "content time"),
+)
+#: Gaps that differ by less than this, mm, belong to one run; the fit then decides to a tenth of a millimetre.
+_SAME_GAP_MM: Final = 0.1
+_TILT_NAMED_DEGREES: Final = 0.01
+
+
+def stacks(slices: Slices) -> list[Part]:
+    """Return the evenly spaced stacks of parallel slices."""
+    parts: list[Part] = []
+    for part_slices, warnings, label in _one_per_place(slices):
+        for part in _even(part_slices):
+            joined = ", ".join(text for text in (label, part.label) if text)
+            parts.append(replace(part, warnings=(*part.warnings, *warnings), label=joined))
+    return parts
+
+
+_Labelled = tuple[Slices, list[SeriesWarning], str]
+
+
+def _one_per_place(slices: Slices) -> list[_Labelled]:
+    """Split slices so that no two lie at one place."""
+    most = slices.most_at_one_place
+    if most == 1:
+        return [(slices, [], "")]
+
+    def tells_apart(part: Slices) -> bool:
+        return part.most_at_one_place < most
+
+    found = _apart(slices, 2 * most, tells_apart)
+    if found is not None:
+        name, groups = found
+        parts: list[_Labelled] = []
+        for value, group in groups.items():
+            here = f"{name} {_short(value)}"
+            parts += [(s, w, f"{here}, {label}" if label else here) for s, w, label in _one_per_place(group)]
+        return parts
+    fewer, warnings = without_copies(slices)
+    if warnings:
+        return [(s, [*w, *warnings], label) for s, w, label in _one_per_place(fewer)]
+    return _by_occurrence(slices)
+
+
+def _by_occurrence(slices: Slices) -> list[_Labelled]:
+    """Split by InstanceNumber alone: the first image at each place, the second, and so on."""
+    seen: dict[int, int] = {}
+    turns: dict[int, list[int]] = {}
+    for n, place in enumerate(slices.place_numbers):
+        turn = seen.get(place, 0)
+        seen[place] = turn + 1
+        turns.setdefault(turn, []).append(n)
+    text = "Several images lie at one place and nothing but InstanceNumber tells them apart; check that they belong."
+    return [(slices.take(n), [SeriesWarning("W_AMBIGUOUS", text)], f"image {turn + 1}") for turn, n in turns.items()]
+
+
+def _apart(slices: Slices, most_parts: int, good: Callable[[Slices], bool]) -> tuple[str, dict[str, Slices]] | None:
+    """Return the first tag that divides the slices into a few parts that are all good."""
+    for tag, name in DISCRIMINATORS:
+        groups = slices.apart_by(tag)
+        if 1 < len(groups) <= most_parts and all(good(group) for group in groups.values()):
+            return name, groups
+    return None
+
+
+def _even(slices: Slices) -> list[Part]:
+    """Split slices, one per place, into evenly spaced stacks."""
+    if slices.fit.geometry is not None:
+        return [_part(slices)]
+
+    def is_stack(part: Slices) -> bool:
+        return len(part) > 1 and part.fit.geometry is not None
+
+    found = _apart(slices, max(1, len(slices) // 2), is_stack)
+    if found is not None:
+        name, groups = found
+        warning = _gap_warning(slices)
+        warning = replace(warning, text=f"{warning.text} Opened as {len(groups)} evenly spaced parts by {name}.")
+        return [
+            _part(group, warning, label=f"{name} {_short(value)}") for value, group in groups.items()
+        ]  # fmt: skip
+    return _runs(slices)
+
+
+def _runs(slices: Slices) -> list[Part]:
+    """Split into runs of even spacing, or refuse when there would be too many."""
+    bounds = _run_bounds(slices.gaps)
+    warning = _gap_warning(slices)
+    if len(bounds) > MOST_RUNS:
+        text = f"{warning.text} That makes {len(bounds)} parts, so it is not offered as a volume."
+        return [Part(slices.headers, None, (replace(warning, text=text),))]
+    runs = [slices.take(range(start, stop)) for start, stop in bounds]
+    if any(run.fit.geometry is None for run in runs):
+        worst = max(run.fit.deviation_mm for run in runs)
+        text = f"{warning.text} A slice lies {worst:.2f} mm from any even grid, so it is not offered as a volume."
+        return [Part(slices.headers, None, (replace(warning, text=text),))]
+    warning = replace(warning, text=f"{warning.text} Opened as {len(runs)} evenly spaced parts.")
+    return [
+        _part(run, warning, label=f"slices {start + 1} to {stop}")
+        for run, (start, stop) in zip(runs, bounds, strict=True)
+    ]  # fmt: skip
+
+
+def _run_bounds(gaps: Points) -> list[tuple[int, int]]:
+    """Return half-open slice ranges in which the gaps between neighbours are alike."""
+    bounds: list[tuple[int, int]] = []
+    start = 0
+    count = len(gaps) + 1
+    while start < count:
+        stop = start + 1
+        # A gap much wider than the next one stands alone: its slice does not begin a run across it.
+        if stop < count and not (stop < len(gaps) and gaps[start] > gaps[stop] + _SAME_GAP_MM):
+            stop += 1
+            while stop < count and abs(gaps[stop - 1] - gaps[start]) <= _SAME_GAP_MM:
+                stop += 1
+        bounds.append((start, stop))
+        start = stop
+    return bounds
+
+
+def _gap_warning(slices: Slices) -> SeriesWarning:
+    """Say what is wrong with the spacing, with numbers."""
+    gaps = slices.gaps
+    usual = float(np.median(gaps))
+    smallest = float(gaps.min())
+    multiples = gaps / usual
+    missing = np.round(multiples) - 1
+    if np.abs(multiples - np.round(multiples)).max() < 0.05 and smallest > 0.95 * usual and missing.sum() > 0:
+        where = [n for n in range(len(gaps)) if missing[n] > 0]
+        places = "; ".join(
+            f"after slice {n + 1}, at {slices.along[n]:.1f} mm along the normal (gap {gaps[n]:.2f} mm)"
+            for n in where[:3]
+        )
+        more = f" and {len(where) - 3} more places" if len(where) > 3 else ""
+        count = int(missing.sum())
+        text = f"{count} slice{'s' if count > 1 else ''} missing: {places}{more}; spacing {usual:.2f} mm."
+        return SeriesWarning("W_MISSING_SLICE", text)
+    text = f"Uneven spacing: gaps from {smallest:.2f} to {float(gaps.max()):.2f} mm between {len(slices)} slices."
+    return SeriesWarning("W_UNEVEN_SPACING", text)
+
+
+def _part(slices: Slices, *warnings_before: SeriesWarning, label: str = "") -> Part:
+    """Return slices that fit a grid, with what must be known about it."""
+    warnings = list(warnings_before)
+    tilt = slices.fit.tilt_degrees
+    if tilt > _TILT_NAMED_DEGREES:
+        text = f"Tilted gantry: the slices are sheared by {tilt:.1f} degrees; every place shown is the true one."
+        warnings.append(SeriesWarning("W_TILT", text))
+    if len(slices) == 1:
+        text = "A single slice: it has no depth, and 3-D steps make little sense."
+        warnings.append(SeriesWarning("W_SINGLE_SLICE", text))
+    return Part(slices.headers, slices.fit.geometry, tuple(warnings), label)
+
+
+def _short(value: str) -> str:
+    """Return the value of a tag for a label."""
+    return value.replace("\\", "/")[:24] or "none"

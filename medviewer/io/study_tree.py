@@ -1,0 +1,228 @@
+"""Headers sorted into studies and series as they come in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from uuid import NAMESPACE_OID, uuid5
+
+from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Study
+from medviewer.core.geometry import Geometry
+from medviewer.io.dicom_header import Header, Tag
+from medviewer.io.dicom_slices import Part
+from medviewer.io.dicom_split import split_series
+from medviewer.io.dicom_text import decoded_text, has_bad_text
+
+_MEDIA_DIRECTORY: Final = "1.2.840.10008.1.3.10"
+_STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
+#: Start of a SOP class UID -> kind of object; the longest start wins. What is not here is an image.
+_KINDS: Final = {
+    f"{_STORAGE}66.4": "seg",
+    f"{_STORAGE}66.7": "seg",
+    f"{_STORAGE}66.5": "surface",
+    f"{_STORAGE}66.1": "registration",
+    f"{_STORAGE}66.2": "registration",
+    f"{_STORAGE}66.3": "registration",
+    f"{_STORAGE}66": "raw",
+    f"{_STORAGE}67": "real_world_mapping",
+    f"{_STORAGE}30": "parametric_map",
+    f"{_STORAGE}481.1": "dicom",
+    f"{_STORAGE}481.2": "rtdose",
+    f"{_STORAGE}481.3": "rtstruct",
+    f"{_STORAGE}481": "rt",
+    f"{_STORAGE}88": "sr",
+    f"{_STORAGE}91": "annotation",
+    f"{_STORAGE}11": "presentation",
+    f"{_STORAGE}104": "document",
+    f"{_STORAGE}9": "waveform",
+    f"{_STORAGE}4.2": "spectroscopy",
+}
+_KIND_NAMES: Final = {
+    "seg": "a segmentation",
+    "surface": "a surface segmentation",
+    "registration": "a registration",
+    "raw": "raw data",
+    "real_world_mapping": "a real world value mapping",
+    "parametric_map": "a parametric map",
+    "rtdose": "a dose distribution",
+    "rtstruct": "a structure set",
+    "rt": "a radiotherapy plan or record",
+    "sr": "a structured report",
+    "annotation": "an annotation",
+    "presentation": "a presentation state",
+    "document": "a document",
+    "waveform": "a waveform",
+    "spectroscopy": "spectroscopy",
+}
+_SCANNING: Final = SeriesWarning("W_SCANNING", "Still being scanned.")
+
+
+def object_kind(sop_class_uid: str) -> str:
+    """Return the `SeriesRef.kind` of a SOP class: ``dicom`` for images, a name for everything else."""
+    parts = sop_class_uid.split(".")
+    for length in range(len(parts), 0, -1):
+        kind = _KINDS.get(".".join(parts[:length]))
+        if kind is not None:
+            return kind
+    return "dicom"
+
+
+class StudyTree:
+    """Studies and series, filled one header at a time."""
+
+    def __init__(self) -> None:
+        self._studies: dict[str, dict[str, list[Header]]] = {}
+
+    def add(self, header: Header) -> bool:
+        """Sort in a header; False when it is neither an image nor another object of a series."""
+        sop_class_uid = header.sop_class_uid
+        if sop_class_uid == _MEDIA_DIRECTORY or not (sop_class_uid or header.has_pixels):
+            return False
+        series_uid = header.text(Tag.SERIES_INSTANCE_UID) or _made_up_series(header)
+        study_uid = header.text(Tag.STUDY_INSTANCE_UID) or _made_up_study(header)
+        self._studies.setdefault(study_uid, {}).setdefault(series_uid, []).append(header)
+        return True
+
+    def previews(self) -> list[Study]:
+        """Return the studies as they are so far, cheaply: no series is split, none can be opened yet."""
+        return [
+            _study(uid, next(iter(series.values()))[0], [_preview(key, members) for key, members in series.items()])
+            for uid, series in self._studies.items()
+        ]
+
+    def studies(self) -> list[Study]:
+        """Return the studies with every series split into its parts."""
+        found = []
+        for uid, series in self._studies.items():
+            refs = [ref for key, members in series.items() for ref in _series(key, uid, members)]
+            refs.sort(key=lambda ref: (ref.series_number is None, ref.series_number or 0))
+            found.append(_study(uid, next(iter(series.values()))[0], refs))
+        return found
+
+
+def made_up_uid(*parts: str) -> str:
+    """Return the same UID for the same parts, from the arc for UUIDs (PS3.5 B.2)."""
+    return f"2.25.{uuid5(NAMESPACE_OID, chr(31).join(parts)).int}"
+
+
+def _made_up_series(header: Header) -> str:
+    tags = (Tag.MODALITY, Tag.SERIES_NUMBER, Tag.SERIES_DESCRIPTION, Tag.STUDY_DATE, Tag.STUDY_INSTANCE_UID)
+    return made_up_uid("series", _origin(header), *(header.text(tag) for tag in tags))
+
+
+def _made_up_study(header: Header) -> str:
+    tags = (Tag.PATIENT_ID, Tag.PATIENT_NAME, Tag.STUDY_DATE, Tag.STUDY_DESCRIPTION)
+    return made_up_uid("study", _origin(header), *(header.text(tag) for tag in tags))
+
+
+def _origin(header: Header) -> str:
+    """Return what images without UIDs may share: their frame of reference, else the name of their folder."""
+    return header.text(Tag.FRAME_OF_REFERENCE_UID) or header.path.parent.name
+
+
+def _study(uid: str, header: Header, series: Sequence[SeriesRef]) -> Study:
+    texts = (Tag.PATIENT_NAME, Tag.PATIENT_ID, Tag.STUDY_DESCRIPTION)
+    warnings: tuple[SeriesWarning, ...] = ()
+    if any(has_bad_text(header, tag) for tag in texts):
+        warnings = (SeriesWarning("W_CHARSET", "A name or description does not follow its declared character set."),)
+    return Study(
+        study_instance_uid=uid,
+        patient_name=decoded_text(header, Tag.PATIENT_NAME),
+        patient_id=decoded_text(header, Tag.PATIENT_ID),
+        patient_birth_date=header.text(Tag.PATIENT_BIRTH_DATE),
+        patient_sex=header.text(Tag.PATIENT_SEX),
+        study_date=header.text(Tag.STUDY_DATE),
+        description=decoded_text(header, Tag.STUDY_DESCRIPTION),
+        accession_number=decoded_text(header, Tag.ACCESSION_NUMBER),
+        series=tuple(series),
+        warnings=warnings,
+    )
+
+
+def _preview(key: str, headers: Sequence[Header]) -> SeriesRef:
+    first = headers[0]
+    size = None
+    columns, rows = first.integer(Tag.COLUMNS), first.integer(Tag.ROWS)
+    if columns and rows:
+        size = (columns, rows, len(headers))
+    return SeriesRef(
+        key=key,
+        series_instance_uid=key,
+        study_instance_uid=first.text(Tag.STUDY_INSTANCE_UID),
+        modality=first.text(Tag.MODALITY),
+        description=decoded_text(first, Tag.SERIES_DESCRIPTION),
+        series_number=_series_number(first),
+        size=size,
+        kind=object_kind(first.sop_class_uid),
+        volume=False,
+        warnings=(_SCANNING,),
+    )
+
+
+def _series(uid: str, study_uid: str, headers: Sequence[Header]) -> list[SeriesRef]:
+    """Return the parts of one series."""
+    images = [header for header in headers if object_kind(header.sop_class_uid) == "dicom"]
+    parts = split_series(images) if images else []
+    others = [header for header in headers if object_kind(header.sop_class_uid) != "dicom"]
+    parts += [_other_object(header) for header in others]
+    made_up = not headers[0].text(Tag.SERIES_INSTANCE_UID)
+    refs = []
+    for n, part in enumerate(parts):
+        key = uid if len(parts) == 1 else f"{uid}#{n + 1}"
+        refs.append(_ref(key, uid, study_uid, part, made_up=made_up))
+    return refs
+
+
+def _other_object(header: Header) -> Part:
+    name = _KIND_NAMES[object_kind(header.sop_class_uid)]
+    return Part((header,), None, (SeriesWarning("W_NOT_IMAGE", f"The object is {name}, not an image."),))
+
+
+def _ref(key: str, uid: str, study_uid: str, part: Part, *, made_up: bool) -> SeriesRef:
+    first = part.headers[0]
+    description = decoded_text(first, Tag.SERIES_DESCRIPTION)
+    warnings = part.warnings
+    if made_up:
+        text = "The files have no SeriesInstanceUID; one was made up."
+        warnings = (*warnings, SeriesWarning("W_NO_UID", text))
+    size, spacing = _extent(part, part.geometry)
+    return SeriesRef(
+        key=key,
+        series_instance_uid=uid,
+        study_instance_uid=study_uid,
+        frame_of_reference_uid=first.text(Tag.FRAME_OF_REFERENCE_UID),
+        modality=first.text(Tag.MODALITY),
+        description=f"{description} [{part.label}]".strip() if part.label else description,
+        series_number=_series_number(first),
+        body_part_examined=first.text(Tag.BODY_PART_EXAMINED),
+        size=size,
+        spacing=spacing,
+        files=_paths(part.headers),
+        transfer_syntax_uid=first.transfer_syntax_uid,
+        sop_class_uid=first.sop_class_uid,
+        kind=object_kind(first.sop_class_uid),
+        volume=part.geometry is not None,
+        warnings=warnings,
+    )
+
+
+def _extent(
+    part: Part, geometry: Geometry | None
+) -> tuple[tuple[int, int, int] | None, tuple[float, float, float] | None]:
+    if geometry is not None:
+        return geometry.size, geometry.spacing
+    first = part.headers[0]
+    columns, rows = first.integer(Tag.COLUMNS), first.integer(Tag.ROWS)
+    if not columns or not rows:
+        return None, None
+    return (columns, rows, len(part.headers) * (first.frames or 1)), None
+
+
+def _series_number(header: Header) -> int | None:
+    number = header.number(Tag.SERIES_NUMBER)
+    return int(number) if number is not None and abs(number) < 2**31 else None
+
+
+def _paths(headers: Sequence[Header]) -> tuple[Path, ...]:
+    return tuple(header.path for header in headers)
