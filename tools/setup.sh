@@ -3,7 +3,8 @@
 # A second run finds its stamp and does nothing.
 #
 #   PYTHON                   the Python to use (3.11 or newer); otherwise python3, then python3.14 … python3.11
-#   MEDVIEWER_TORCH_SOURCE   one more source of PyTorch builds for pip: a folder, an .html list or an index address
+#   MEDVIEWER_TORCH_SOURCE   one more source of PyTorch builds for pip: a folder, an .html list or an index address;
+#                            without it, a folder of wheels that this machine keeps is used when it has the right one
 #   MEDVIEWER_NO_SYSTEM=1    leave the system's packages alone
 set -eu
 cd "$(dirname "$0")/.."
@@ -95,7 +96,7 @@ if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
     "$python" -m venv --clear "$VENV"
 fi
 
-pip_install() { "$VENV/bin/python" -m pip install --disable-pip-version-check -c constraints.txt "$@" >>"$LOG" 2>&1; }
+pip_install() { "$VENV/bin/python" -m pip install --disable-pip-version-check -c "$CONSTRAINTS" "$@" >>"$LOG" 2>&1; }
 fail() {
     tail -n 15 "$LOG" >&2
     stop "$@" "the whole output is in $LOG"
@@ -103,7 +104,17 @@ fail() {
 : >"$LOG"
 
 version=$(sed -n 's/^torch==//p' constraints.txt)
+# pip takes the constraint torch==X as a contradiction to the request for its build X+cpu.
+CONSTRAINTS=$VENV/constraints.txt
+grep -v '^torch==' constraints.txt >"$CONSTRAINTS"
 source=${MEDVIEWER_TORCH_SOURCE:-}
+if [ -z "$source" ]; then
+    for folder in wheels ../wheels /opt/wheels /srv/wheels /usr/local/share/wheels; do
+        for wheel in "$folder/torch-$version+cpu-"*.whl; do
+            [ -f "$wheel" ] && source=$folder
+        done
+    done
+fi
 case $source in
     '') ;;
     *.html) source="--find-links $source" ;;
@@ -136,6 +147,7 @@ install_torch() {
 }
 
 install_torch
+CONSTRAINTS=constraints.txt
 say "installing MedViewer and its packages"
 pip_install -e '.[test]' || fail "the packages could not be installed"
 
