@@ -62,12 +62,12 @@ class Study:
     """A study with its series."""
 
     study_instance_uid: str
-    patient_name: str = ""
-    patient_id: str = ""
-    patient_birth_date: str = ""
+    patient_name: str = field(default="", repr=False)
+    patient_id: str = field(default="", repr=False)
+    patient_birth_date: str = field(default="", repr=False)
     patient_sex: str = ""
     study_date: str = ""
     description: str = ""
-    accession_number: str = ""
+    accession_number: str = field(default="", repr=False)
     series: tuple[SeriesRef, ...] = ()
     warnings: tuple[SeriesWarning, ...] = field(default=())

@@ -37,7 +37,8 @@ class Volume:
         PixelPaddingValue in real units: outside the field of view.
     """
 
-    array: VoxelArray
+    #: Fields with `repr=False` would put voxels or the patient into logs and messages.
+    array: VoxelArray = field(repr=False)
     geometry: Geometry
     name: str = ""
     modality: str = ""
@@ -47,8 +48,8 @@ class Volume:
     inverted: bool = False
     padding: float | None = None
     body_part_examined: str = ""
-    patient_name: str = ""
-    patient_id: str = ""
+    patient_name: str = field(default="", repr=False)
+    patient_id: str = field(default="", repr=False)
     study_date: str = ""
     warnings: tuple[SeriesWarning, ...] = ()
     id: str = field(default_factory=lambda: uuid4().hex)
