@@ -1,0 +1,1 @@
+"""The four views: three slices and the volume."""

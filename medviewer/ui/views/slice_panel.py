@@ -1,0 +1,137 @@
+"""One slice view: a title, the picture, and a slider for the slice at its edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QVBoxLayout, QWidget
+
+from medviewer.core.segmentation import Color
+from medviewer.core.view_state import Plane
+from medviewer.core.workspace import Workspace
+from medviewer.editing.tool import CursorSpec, PointerEvent
+from medviewer.render.marks import PLANE_COLORS
+from medviewer.ui.views.slice_canvas import SliceCanvas
+
+
+class ViewTitle(QWidget):
+    """The strip above a view: its colour, its name, and a button to maximise it.
+
+    Signals
+    -------
+    maximise_asked()
+    """
+
+    maximise_asked = Signal()
+
+    def __init__(self, name: str, title: str, color: Color, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName(f"{name}_title")
+        self._color = QColor(*color)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(8, 3, 2, 1)
+        self.row.setSpacing(6)
+        label = QLabel(title)
+        label.setStyleSheet(f"color: {self._color.name()}; font-weight: 600;")
+        self.row.addWidget(label)
+        self.row.addStretch(1)
+        self._button = QToolButton()
+        self._button.setObjectName(f"{name}_maximise")
+        self._button.setAutoRaise(True)
+        self._button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._button.setFixedSize(22, 20)
+        self._button.clicked.connect(self.maximise_asked)
+        self.row.addWidget(self._button)
+        self.show_maximised(False)
+
+    def show_maximised(self, maximised: bool) -> None:
+        """Say what the button would do."""
+        self._button.setText("❐" if maximised else "□")
+        tip = "Show all views (double-click)" if maximised else "Maximise this view (double-click)"
+        self._button.setToolTip(tip)
+        self._button.setAccessibleName(tip)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """A line in the colour of the view."""
+        super().paintEvent(event)
+        painter = QPainter(self)
+        painter.fillRect(0, 0, self.width(), 2, self._color)
+        painter.end()
+
+
+class SlicePanel(QWidget):
+    """A slice of the active volume.
+
+    Parameters
+    ----------
+    plane : Plane
+        Which of the three.
+    workspace : Workspace
+        The document; followed until `close_view`.
+    pointer : callable
+        Offers an event of the left button to the active tool; True when it was used.
+    cursor : callable
+        What the active tool's pointer looks like.
+    """
+
+    def __init__(
+        self,
+        plane: Plane,
+        workspace: Workspace,
+        pointer: Callable[[PointerEvent], bool],
+        cursor: Callable[[], CursorSpec],
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName(f"{plane}_panel")
+        self.name: str = plane
+        self.title = ViewTitle(plane, plane.capitalize(), PLANE_COLORS[plane])
+        self.canvas = SliceCanvas(workspace, plane, pointer, cursor)
+        self.slider = QSlider(Qt.Orientation.Vertical)
+        self.slider.setObjectName(f"{plane}_slider")
+        self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.slider.setAccessibleName(f"{plane.capitalize()} slice")
+        row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addWidget(self.canvas, 1)
+        row.addWidget(self.slider)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.title)
+        column.addLayout(row, 1)
+        self._following = False
+        self.canvas.slice_changed.connect(self._follow)
+        self.slider.valueChanged.connect(self._slide)
+        self._follow()
+
+    def close_view(self) -> None:
+        """Stop following the document."""
+        self.canvas.close_scene()
+
+    def reset_view(self) -> None:
+        """Show the whole slice."""
+        self.canvas.scene.reset()
+
+    def _follow(self) -> None:
+        frame = self.canvas.scene.frame
+        self.slider.setEnabled(frame is not None)
+        if frame is not None:
+            count = frame.grid.count
+            # The top of the slider is where the wheel goes forward: the head.
+            value = frame.slice_index if frame.grid.forward > 0 else count - 1 - frame.slice_index
+            self._following = True  # a new range moves the handle; nobody has moved it
+            self.slider.setRange(0, count - 1)
+            self.slider.setValue(value)
+            self._following = False
+
+    def _slide(self, value: int) -> None:
+        frame = self.canvas.scene.frame
+        if frame is not None and not self._following:
+            index = value if frame.grid.forward > 0 else frame.grid.count - 1 - value
+            if index != frame.slice_index:
+                self.canvas.scene.show_slice(index)
