@@ -1,0 +1,1 @@
+"""One file per export format; `medviewer.export.exporter.all_exporters` finds them."""

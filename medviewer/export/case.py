@@ -1,0 +1,125 @@
+"""What is exported: values that nobody changes while a job writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from medviewer.core.annotation import Box3D
+from medviewer.core.errors import ExportError
+from medviewer.core.geometry import Geometry
+from medviewer.core.provenance import Provenance
+from medviewer.core.segmentation import LabelArray, Mask, Segment, Segmentation
+from medviewer.core.volume import Volume
+from medviewer.core.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Case:
+    """One volume with what was found in it.
+
+    Attributes
+    ----------
+    id : str
+        Names the case in the export; patient-free.
+    segments : tuple of Segment
+        In the order of the list. Later ones have no priority over earlier ones: groups may overlap.
+    groups : mapping of group id to uint16 array (k, j, i)
+    edited : frozenset of int
+        Values of segments that a person has corrected after a task made them.
+    runs : tuple of Provenance
+        Every task run of the workspace.
+    """
+
+    id: str
+    volume: Volume
+    segments: tuple[Segment, ...] = ()
+    groups: Mapping[int, LabelArray] = field(default_factory=dict)
+    boxes: tuple[Box3D, ...] = ()
+    edited: frozenset[int] = frozenset()
+    runs: tuple[Provenance, ...] = ()
+
+    @property
+    def geometry(self) -> Geometry:
+        """Grid of the volume and of every mask, LPS mm."""
+        return self.volume.geometry
+
+    def mask(self, segment: Segment) -> Mask:
+        """Return the mask (k, j, i) of a segment."""
+        mask: Mask = self.groups[segment.group] == segment.value
+        return mask
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what an export says about where the case comes from; JSON-ready, patient-free."""
+        volume = self.volume
+        return {
+            "case": self.id,
+            "series_instance_uid": volume.series_instance_uid,
+            "study_instance_uid": volume.series.study_instance_uid if volume.series else "",
+            "modality": volume.modality,
+            "unit": volume.unit,
+            "warnings": [{"code": w.code, "text": w.text} for w in volume.warnings],
+            "segments": [
+                {
+                    "value": s.value,
+                    "name": s.name,
+                    "color": list(s.color),
+                    "status": s.status,
+                    "edited": s.value in self.edited,
+                    "provenance": s.provenance.to_json(),
+                }
+                for s in self.segments
+            ],
+            "runs": [run.to_json() for run in self.runs],
+        }
+
+
+def make_case(
+    case_id: str,
+    volume: Volume,
+    segmentation: Segmentation,
+    *,
+    boxes: tuple[Box3D, ...] = (),
+    runs: tuple[Provenance, ...] = (),
+    edited: frozenset[int] = frozenset(),
+    values: frozenset[int] | None = None,
+) -> Case:
+    """Copy what is to be exported; call it on the main thread.
+
+    Parameters
+    ----------
+    case_id : str
+        Patient-free name.
+    volume, segmentation
+        An open volume and its segmentation.
+    boxes, runs, edited
+        As in `Case`.
+    values : frozenset of int, optional
+        Segments to export; all by default.
+
+    Raises
+    ------
+    ExportError
+        When the segmentation lies on another grid than the volume.
+    """
+    if segmentation.geometry != volume.geometry:
+        raise ExportError("The segmentation lies on another grid than the image.", hint="Export it with its own image.")
+    segments = tuple(s for s in segmentation.segments if values is None or s.value in values)
+    needed = sorted({s.group for s in segments})
+    groups = {group: segmentation.group(group).labels.copy() for group in needed}
+    return Case(
+        id=case_id, volume=volume, segments=segments, groups=groups, boxes=boxes, edited=edited, runs=runs
+    )  # fmt: skip
+
+
+def cases_of(workspace: Workspace, edited: Mapping[str, frozenset[int]] | None = None) -> tuple[Case, ...]:
+    """Return a case for every open volume that has segments or findings; named ``case_001`` and so on."""
+    cases: list[Case] = []
+    for volume in workspace.volumes:
+        segmentation, boxes = workspace.segmentation(volume.id), workspace.boxes(volume.id)
+        if segmentation.segments or boxes:
+            case_id = f"case_{len(cases) + 1:03d}"
+            changed = (edited or {}).get(volume.id, frozenset())
+            cases.append(make_case(case_id, volume, segmentation, boxes=boxes, runs=workspace.runs, edited=changed))
+    return tuple(cases)
