@@ -108,7 +108,7 @@ class AppContext:
 
     def warm(self) -> None:
         """Start the model worker in the background."""
-        self.jobs.submit("Starting the model worker", lambda ctx: self.model_worker.start(), lane="gpu")
+        self.jobs.submit("Starting the model worker", lambda ctx: self.model_worker.start(), lane="gpu", quiet=True)
 
     @property
     def has_unsaved_work(self) -> bool:

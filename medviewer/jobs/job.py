@@ -96,10 +96,12 @@ class Job:
     state_changed = Signal(object)
     progress_changed = Signal(object, str)
 
-    def __init__(self, title: str, lane: str) -> None:
+    def __init__(self, title: str, lane: str, quiet: bool = False) -> None:
         self.id = uuid4().hex
         self.title = title
         self.lane = lane
+        #: Work of the program's own that nobody waits for: closing does not ask about it.
+        self.quiet = quiet
         self.fraction: float | None = None
         self.text = ""
         self.result: object = None

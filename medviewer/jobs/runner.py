@@ -79,9 +79,10 @@ class JobRunner:
         *,
         lane: str = "io",
         done: Callable[[Job], None] | None = None,
+        quiet: bool = False,
     ) -> Job:
         """Queue `work` and return its job; `done` is called on the main thread when it has ended, however it ended."""
-        job = Job(title, lane)
+        job = Job(title, lane, quiet)
         if done is not None:
             job.state_changed.connect(lambda state: done(job) if state.is_final else None)
         self.jobs.append(job)

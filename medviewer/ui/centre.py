@@ -1,0 +1,69 @@
+"""The middle of the window: the welcome page or the views, and the message bar over them."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, QTimer, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+
+from medviewer.app.messages import Message
+from medviewer.ui.messages import MessageBar
+from medviewer.ui.panels.welcome import Welcome
+
+MESSAGE_WIDTH = 640
+
+
+class Centre(QWidget):
+    """Shows one page.
+
+    Signals
+    -------
+    painted()
+        The welcome page has been painted for the first time.
+    """
+
+    painted = Signal()
+
+    def __init__(self, welcome: Welcome, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("centre")
+        self._welcome = welcome
+        self._stack = QStackedWidget()
+        self._stack.addWidget(welcome)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._stack)
+        self.message_bar = MessageBar(self)
+        welcome.installEventFilter(self)
+
+    def show_page(self, page: QWidget | None) -> None:
+        """Show a page; None is the welcome page."""
+        if page is None:
+            self._welcome.fill()
+            self._stack.setCurrentWidget(self._welcome)
+            return
+        if self._stack.indexOf(page) < 0:
+            self._stack.addWidget(page)
+        self._stack.setCurrentWidget(page)
+
+    def show_message(self, message: Message) -> None:
+        """Show a message over the page."""
+        self.message_bar.show_message(message)
+        self._place()
+
+    def _place(self) -> None:
+        width = min(MESSAGE_WIDTH, self.width() - 24)
+        self.message_bar.setFixedWidth(width)
+        self.message_bar.adjustSize()
+        self.message_bar.move((self.width() - width) // 2, 10)
+        self.message_bar.raise_()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802, D102
+        super().resizeEvent(event)
+        self._place()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802, D102
+        if watched is self._welcome and event.type() == QEvent.Type.Paint:
+            self._welcome.removeEventFilter(self)
+            QTimer.singleShot(0, self.painted.emit)
+        return False

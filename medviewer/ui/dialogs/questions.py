@@ -1,0 +1,71 @@
+"""Questions that need an answer before anything else: the only modal boxes of the program."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QAbstractButton, QMessageBox, QWidget
+
+
+class CloseAnswer(Enum):
+    """What to do with unsaved work."""
+
+    SAVE = "save"
+    DISCARD = "discard"
+    CANCEL = "cancel"
+
+
+def message_box(parent: QWidget | None, name: str, text: str, more: str = "") -> QMessageBox:
+    """Return a box with plain text and no buttons yet."""
+    box = QMessageBox(parent)
+    box.setObjectName(name)
+    box.setWindowTitle("MedViewer")
+    box.setTextFormat(Qt.TextFormat.PlainText)
+    box.setText(text)
+    box.setInformativeText(more)
+    box.setIcon(QMessageBox.Icon.Question)
+    return box
+
+
+def add_button(box: QMessageBox, text: str, role: QMessageBox.ButtonRole, name: str) -> QAbstractButton:
+    """Add a button with an object name."""
+    button = box.addButton(text, role)
+    button.setObjectName(name)
+    return button
+
+
+def ask_yes_no(parent: QWidget | None, text: str) -> bool:
+    """Ask a yes-or-no question; Escape is no."""
+    box = message_box(parent, "confirmBox", text)
+    yes = add_button(box, "Yes", QMessageBox.ButtonRole.YesRole, "confirmYes")
+    no = add_button(box, "No", QMessageBox.ButtonRole.NoRole, "confirmNo")
+    box.setEscapeButton(no)
+    box.exec()
+    return box.clickedButton() is yes
+
+
+def ask_before_closing(parent: QWidget | None, jobs: list[str], unsaved: bool) -> CloseAnswer:
+    """Ask what to do with running jobs and unsaved work; without either there is nothing to ask."""
+    if not jobs and not unsaved:
+        return CloseAnswer.DISCARD
+    parts = []
+    if jobs:
+        parts.append(f"Still running: {', '.join(jobs[:3])}{' …' if len(jobs) > 3 else ''}.")
+    if unsaved:
+        parts.append("There is work that is not saved.")
+    more = "Closing stops what is running." if jobs else ""
+    box = message_box(parent, "closeBox", " ".join(parts), more)
+    cancel = add_button(box, "Cancel", QMessageBox.ButtonRole.RejectRole, "closeCancel")
+    box.setEscapeButton(cancel)
+    save = None
+    if unsaved:
+        save = add_button(box, "Save", QMessageBox.ButtonRole.AcceptRole, "closeSave")
+        discard = add_button(box, "Discard", QMessageBox.ButtonRole.DestructiveRole, "closeDiscard")
+    else:
+        discard = add_button(box, "Stop and close", QMessageBox.ButtonRole.DestructiveRole, "closeDiscard")
+    box.exec()
+    clicked = box.clickedButton()
+    if save is not None and clicked is save:
+        return CloseAnswer.SAVE
+    return CloseAnswer.DISCARD if clicked is discard else CloseAnswer.CANCEL

@@ -1,0 +1,166 @@
+"""One widget per kind of parameter. Each reads and writes one value and tells when the user changed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox, QWidget
+
+from medviewer.plugin_host.forms import ParamSpec
+
+MAX_INT = 2**31 - 1
+
+
+class Editor(Protocol):
+    """A widget for one value."""
+
+    @property
+    def widget(self) -> QWidget:
+        """What the form shows."""
+
+    def value(self) -> object:
+        """Return what is entered."""
+
+    def set_value(self, value: object) -> None:
+        """Show a value."""
+
+    def on_edit(self, slot: Callable[[], None]) -> None:
+        """Have `slot` called when the user changed it."""
+
+
+class FloatEditor:
+    """A decimal number with unit."""
+
+    def __init__(self, spec: ParamSpec) -> None:
+        self.widget = QDoubleSpinBox()
+        step = spec.step or 0.1
+        self.widget.setDecimals(decimals_for(step))
+        self.widget.setRange(
+            -1e9 if spec.minimum is None else spec.minimum, 1e9 if spec.maximum is None else spec.maximum
+        )
+        self.widget.setSingleStep(step)
+        self.widget.setSuffix(f" {spec.unit}" if spec.unit else "")
+        self.widget.setKeyboardTracking(False)
+
+    def value(self) -> object:
+        """Return a float."""
+        return self.widget.value()
+
+    def set_value(self, value: object) -> None:
+        """Show a number."""
+        self.widget.setValue(float(str(value)))
+
+    def on_edit(self, slot: Callable[[], None]) -> None:
+        """Call `slot` on every change."""
+        self.widget.valueChanged.connect(lambda _: slot())
+
+
+class IntEditor:
+    """A whole number with unit."""
+
+    def __init__(self, spec: ParamSpec) -> None:
+        self.widget = QSpinBox()
+        low = -MAX_INT if spec.minimum is None else round(spec.minimum)
+        high = MAX_INT if spec.maximum is None else round(spec.maximum)
+        self.widget.setRange(low, high)
+        self.widget.setSingleStep(max(1, round(spec.step or 1)))
+        self.widget.setSuffix(f" {spec.unit}" if spec.unit else "")
+        self.widget.setKeyboardTracking(False)
+
+    def value(self) -> object:
+        """Return an int."""
+        return self.widget.value()
+
+    def set_value(self, value: object) -> None:
+        """Show a number."""
+        self.widget.setValue(int(str(value)))
+
+    def on_edit(self, slot: Callable[[], None]) -> None:
+        """Call `slot` on every change."""
+        self.widget.valueChanged.connect(lambda _: slot())
+
+
+class BoolEditor:
+    """A tick box."""
+
+    def __init__(self, spec: ParamSpec) -> None:
+        self.widget = QCheckBox()
+
+    def value(self) -> object:
+        """Return a bool."""
+        return self.widget.isChecked()
+
+    def set_value(self, value: object) -> None:
+        """Show a bool."""
+        self.widget.setChecked(bool(value))
+
+    def on_edit(self, slot: Callable[[], None]) -> None:
+        """Call `slot` on every change."""
+        self.widget.toggled.connect(lambda _: slot())
+
+
+class ChoiceEditor:
+    """One of a few words."""
+
+    def __init__(self, spec: ParamSpec) -> None:
+        self.widget = QComboBox()
+        for option in spec.options:
+            self.widget.addItem(pretty(option), option)
+
+    def value(self) -> object:
+        """Return the chosen word."""
+        return self.widget.currentData()
+
+    def set_value(self, value: object) -> None:
+        """Show a word."""
+        self.widget.setCurrentIndex(max(0, self.widget.findData(value)))
+
+    def on_edit(self, slot: Callable[[], None]) -> None:
+        """Call `slot` on every change."""
+        self.widget.currentIndexChanged.connect(lambda _: slot())
+
+
+class TextEditor:
+    """A line of text."""
+
+    def __init__(self, spec: ParamSpec) -> None:
+        self.widget = QLineEdit()
+
+    def value(self) -> object:
+        """Return the text."""
+        return self.widget.text()
+
+    def set_value(self, value: object) -> None:
+        """Show a text."""
+        self.widget.setText(str(value))
+
+    def on_edit(self, slot: Callable[[], None]) -> None:
+        """Call `slot` when the line is left."""
+        self.widget.editingFinished.connect(slot)
+
+
+EDITORS: Mapping[str, Callable[[ParamSpec], Editor]] = {
+    "float": FloatEditor,
+    "int": IntEditor,
+    "bool": BoolEditor,
+    "choice": ChoiceEditor,
+    "text": TextEditor,
+}
+
+
+def decimals_for(step: float) -> int:
+    """Return how many decimals a spin box needs so that no step is rounded away, at most 6."""
+    for digits in range(1, 6):
+        if abs(step * 10**digits - round(step * 10**digits)) < 1e-9:
+            return digits
+    return 6
+
+
+def pretty(name: str) -> str:
+    """Return a field name or a choice as a person reads it: ``radius_mm`` becomes ``Radius``."""
+    words = [word for word in name.split("_") if word]
+    if len(words) > 1 and words[-1] in ("mm", "hu", "ml", "px", "s", "percent"):
+        words.pop()
+    text = " ".join(words)
+    return text[:1].upper() + text[1:]

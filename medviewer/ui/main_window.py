@@ -1,0 +1,317 @@
+"""The window: docks and menus from data, views in the middle; no logic."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QByteArray, Qt, Signal
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QGuiApplication
+from PySide6.QtWidgets import QFileDialog, QMainWindow
+
+from medviewer.app.actions import ACTIONS
+from medviewer.core.volume import Volume
+from medviewer.jobs.job import Job, JobState
+from medviewer.ui.actions import Commands
+from medviewer.ui.bind import Links, Merged
+from medviewer.ui.centre import Centre
+from medviewer.ui.dialogs.questions import CloseAnswer, ask_before_closing, ask_yes_no
+from medviewer.ui.icons import icon
+from medviewer.ui.panels.status import StatusLine
+from medviewer.ui.panels.welcome import Welcome
+from medviewer.ui.window_parts import Docks, MainToolBar, suggested_command
+
+if TYPE_CHECKING:
+    from medviewer.app.context import AppContext
+    from medviewer.ui.views.layout import FourViews
+
+log = logging.getLogger(__name__)
+
+LAYOUT_VERSION = 1
+FIRST_SIZE = (1600, 1000)
+
+
+class MainWindow(QMainWindow):
+    """The only window.
+
+    Signals
+    -------
+    painted()
+        The first picture of the window is on the screen.
+    """
+
+    painted = Signal()
+
+    def __init__(self, app: AppContext) -> None:
+        super().__init__()
+        self.setObjectName("mainWindow")
+        self.setWindowTitle("MedViewer")
+        self.setWindowIcon(icon("app", "accent"))
+        self.setAcceptDrops(True)
+        self.setMinimumSize(960, 600)
+        self.app = app
+        self.views: FourViews | None = None
+        self._closing = False
+        self._links = Links()
+        self.commands = Commands(app, self, self, ACTIONS)
+        self.docks = Docks(self, app, self.commands.run)
+        self.toolbar = MainToolBar(self.commands)
+        self.addToolBar(Qt.ToolBarArea.TopToolBarArea, self.toolbar)
+        self.welcome = Welcome(app, self.commands.run)
+        self.centre = Centre(self.welcome)
+        self.centre.painted.connect(self.painted)
+        self.setCentralWidget(self.centre)
+        self.status = StatusLine(app, self.commands.run)
+        self.statusBar().setSizeGripEnabled(False)
+        self.statusBar().addWidget(self.status, 1)
+        self._add_view_menu()
+        self._suggest = Merged(self, self._follow_up)
+        self._listen()
+        self._restore_layout()
+        self._follow_up()
+
+    # ---- building
+
+    def _add_view_menu(self) -> None:
+        menu = self.commands.menu("View")
+        menu.addSeparator()
+        panels = menu.addMenu("Panels")
+        panels.setObjectName("menu.Panels")
+        for dock in self.docks.by_id.values():
+            panels.addAction(dock.toggleViewAction())
+
+    def _listen(self) -> None:
+        app, workspace = self.app, self.app.workspace
+        self._links.connect(workspace.active_changed, self._active_changed)
+        self._links.connect(workspace.boxes_changed, self._boxes_changed)
+        self._links.connect(app.messages.added, self.centre.show_message)
+        for signal in (
+            workspace.active_changed, workspace.volume_updated, workspace.boxes_changed, workspace.dirty_changed,
+            app.studies.changed, app.history.changed, app.router.changed,
+        ):  # fmt: skip
+            self._links.connect(signal, self._suggest)
+        self._links.connect(app.jobs.job_added, self._job_added)
+
+    def make_views(self) -> None:
+        """Build the four views: after the first paint, because they bring VTK."""
+        if self.views is not None:
+            return
+        from medviewer.ui.views.layout import FourViews
+
+        router = self.app.router
+        self.views = FourViews(self.app.workspace, router.pointer, lambda: router.cursor)
+        self.views.setObjectName("fourViews")
+        self.views.cursor_info.connect(self.status.show_point)
+        self._links.connect(router.changed, self.views.set_cursor_dirty)
+        self._show_centre()
+
+    # ---- following the model
+
+    def _active_changed(self, volume: Volume | None) -> None:
+        self._show_centre()
+        if volume is not None and not self.app.workspace.boxes(volume.id):
+            self.docks.show("tasks")
+
+    def _show_centre(self) -> None:
+        self.centre.show_page(self.views if self.app.workspace.active is not None else None)
+
+    def _boxes_changed(self, volume_id: str) -> None:
+        active = self.app.workspace.active
+        if active is not None and active.id == volume_id and self.app.workspace.boxes(volume_id):
+            self.docks.show("findings")
+
+    def _job_added(self, job: Job) -> None:
+        job.state_changed.connect(self._suggest)
+
+    def _follow_up(self) -> None:
+        self.toolbar.suggest(suggested_command(self.app))
+        volume = self.app.workspace.active
+        name = f"{volume.name} — " if volume is not None and volume.name else ""
+        star = "*" if self.app.workspace.dirty else ""
+        self.setWindowTitle(f"{star}{name}MedViewer")
+
+    # ---- what a command may ask (medviewer.app.actions.Ui)
+
+    def ask_open_paths(self) -> list[Path]:
+        """Let the user choose files."""
+        names, _ = QFileDialog.getOpenFileNames(self, "Open files or zip", self._last_folder(), "All files (*)")
+        return self._allowed([Path(name) for name in names])
+
+    def ask_open_folder(self) -> list[Path]:
+        """Let the user choose a folder."""
+        name = QFileDialog.getExistingDirectory(self, "Open a folder with images", self._last_folder())
+        return [Path(name)] if name else []
+
+    def ask_save_path(self, suffix: str) -> Path | None:
+        """Let the user choose where to save."""
+        name, _ = QFileDialog.getSaveFileName(self, "Save", self._last_folder(), f"MedViewer workspace (*{suffix})")
+        if not name:
+            return None
+        path = Path(name)
+        return path if path.suffix == suffix else path.with_name(path.name + suffix)
+
+    def confirm(self, text: str) -> bool:
+        """Ask a yes-or-no question."""
+        return ask_yes_no(self, text)
+
+    def show_about(self) -> None:
+        """Show the About box."""
+        from medviewer.ui.dialogs.about import AboutBox
+
+        AboutBox(self).open()
+
+    def show_notice(self) -> None:
+        """Show the notice of the first start, until it has been confirmed once."""
+        from medviewer.ui.dialogs.about import AboutBox
+
+        if not self.app.settings.notice_read:
+            box = AboutBox(self, first_start=True)
+            box.accepted.connect(self._notice_read)
+            box.open()
+
+    def show_recovery(self) -> None:
+        """Offer what crashed sessions left, if they left something."""
+        from medviewer.ui.dialogs.recovery import RecoveryDialog
+
+        left = self.app.documents.recoverable()
+        if left:
+            RecoveryDialog(self.app, left, self).open()
+
+    def show_export(self) -> None:
+        """Show the export dialog."""
+        from medviewer.ui.dialogs.export_dialog import ExportDialog
+
+        ExportDialog(self.app, self).open()
+
+    def show_analyze(self) -> None:
+        """Show what Analyze would run."""
+        from medviewer.ui.dialogs.analyze_dialog import AnalyzeDialog
+
+        volume = self.app.workspace.active
+        if volume is not None:
+            AnalyzeDialog(self.app, volume.id, self).open()
+
+    def show_settings(self) -> None:
+        """Show the settings."""
+        from medviewer.ui.dialogs.settings_dialog import SettingsDialog
+
+        SettingsDialog(self.app, self).open()
+
+    def reset_views(self) -> None:
+        """Fit all views."""
+        if self.views is not None:
+            self.views.reset_views()
+
+    def reset_layout(self) -> None:
+        """Put all panels back to where they were at the first start."""
+        self.docks.arrange()
+
+    def quit(self) -> None:
+        """Close the window; asks when work is unsaved."""
+        self.close()
+
+    def _notice_read(self) -> None:
+        self.app.settings.notice_read = True
+        self.app.settings.save()
+
+    def _last_folder(self) -> str:
+        recent = self.app.studies.recent
+        return str(recent[0].parent) if recent else str(Path.home())
+
+    # ---- opening
+
+    def open_paths(self, paths: Sequence[Path]) -> None:
+        """Scan paths and open what is most likely wanted."""
+        allowed = self._allowed(paths)
+        if allowed:
+            self.app.studies.scan(allowed, open_best=True)
+
+    def _allowed(self, paths: Sequence[Path]) -> list[Path]:
+        """A saved workspace takes the place of what is open: ask when that is unsaved."""
+        replaces = any(path.suffix == ".mvw" for path in paths)
+        if replaces and self.app.has_unsaved_work and not self.confirm("Drop the work that is not saved?"):
+            return []
+        return list(paths)
+
+    # ---- layout that persists
+
+    def _restore_layout(self) -> None:
+        settings = self.app.settings
+        screen = QGuiApplication.primaryScreen().availableGeometry()
+        self.resize(min(FIRST_SIZE[0], screen.width()), min(FIRST_SIZE[1], screen.height()))
+        if settings.window_geometry:
+            self.restoreGeometry(_decoded(settings.window_geometry))
+        if settings.window_state:
+            self.restoreState(_decoded(settings.window_state), LAYOUT_VERSION)
+
+    def _save_layout(self) -> None:
+        settings = self.app.settings
+        settings.window_geometry = _encoded(self.saveGeometry())
+        settings.window_state = _encoded(self.saveState(LAYOUT_VERSION))
+
+    # ---- closing
+
+    def _save_then_close(self) -> None:
+        path = self.app.documents.path or self.ask_save_path(".mvw")
+        if path is None:
+            return
+        job = self.app.documents.save(path)
+
+        def ended(state: JobState) -> None:
+            if state is JobState.SUCCESS and not self.app.has_unsaved_work:
+                self.close()
+
+        job.state_changed.connect(ended)
+
+    def _shut_down(self) -> None:
+        """In order: connections, views before their widgets, jobs and workers, settings."""
+        self._closing = True
+        self._save_layout()
+        self._links.close()
+        self.commands.close()
+        self._suggest.stop()
+        self.docks.close_panels()
+        self.status.close_panel()
+        self.welcome.close_panel()
+        if self.views is not None:
+            self.views.close_views()
+        self.app.close()
+
+    # ---- Qt
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802, D102
+        if self._closing:
+            event.accept()
+            return
+        running = [job.title for job in self.app.jobs.running if not job.quiet]
+        answer = ask_before_closing(self, running, self.app.has_unsaved_work)
+        if answer is CloseAnswer.DISCARD:
+            self._shut_down()
+            event.accept()
+            return
+        event.ignore()
+        if answer is CloseAnswer.SAVE:
+            self._save_then_close()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802, D102
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+            self.welcome.highlight(True)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:  # noqa: N802, D102
+        self.welcome.highlight(False)
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802, D102
+        self.welcome.highlight(False)
+        event.acceptProposedAction()
+        self.open_paths([Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()])
+
+
+def _encoded(data: QByteArray) -> str:
+    return bytes(data.toBase64().data()).decode("ascii")
+
+
+def _decoded(text: str) -> QByteArray:
+    return QByteArray.fromBase64(QByteArray(text.encode("ascii", "ignore")))

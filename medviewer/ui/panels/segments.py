@@ -1,0 +1,230 @@
+"""The segment list: colour, name, shown, locked, volume; the active one is what tools draw into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QIcon
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QColorDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QSlider,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from medviewer.core.segmentation import Segment
+from medviewer.core.volume import Volume
+from medviewer.ui.bind import Merged, bind
+from medviewer.ui.icons import icon, swatch
+from medviewer.ui.panels.panel import Command, Panel, push_button
+from medviewer.ui.panels.segment_volumes import SegmentVolumes
+from medviewer.ui.text import label, plain_tip
+
+if TYPE_CHECKING:
+    from medviewer.app.context import AppContext
+
+COLOR, NAME, ML, EYE, LOCK = range(5)
+VALUE = Qt.ItemDataRole.UserRole
+
+
+class SegmentsPanel(Panel):
+    """Lists the segments of the image that is looked at."""
+
+    def __init__(self, app: AppContext, command: Command, parent: QWidget | None = None) -> None:
+        super().__init__(app, "segmentsPanel", command, parent)
+        self._filling = False
+        self._volumes = SegmentVolumes(self)
+        self._volumes.counted.connect(self._show_ml)
+        self.table = self._make_table()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.setSpacing(6)
+        layout.addWidget(self.table, 1)
+        layout.addLayout(self._make_buttons())
+        layout.addLayout(self._make_overlay_row())
+        self._refresh = Merged(self, self._fill)
+        self.links.connect(app.workspace.active_changed, self._watch)
+        self._watched: Volume | None = None
+        self._watch(self.volume)
+
+    def _make_table(self) -> QTableWidget:
+        table = QTableWidget(0, 5)
+        table.setObjectName("segmentsTable")
+        table.setHorizontalHeaderLabels(["", "Segment", "ml", "", ""])
+        table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(28)
+        table.setShowGrid(False)
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setEditTriggers(
+            QAbstractItemView.EditTrigger.DoubleClicked | QAbstractItemView.EditTrigger.EditKeyPressed
+        )
+        header = table.horizontalHeader()
+        header.setMinimumSectionSize(24)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(ML, QHeaderView.ResizeMode.ResizeToContents)
+        for column in (COLOR, EYE, LOCK):
+            table.setColumnWidth(column, 30)
+        table.cellClicked.connect(self._clicked)
+        table.currentCellChanged.connect(lambda row, *_: self._activated(row))
+        table.itemChanged.connect(self._edited)
+        return table
+
+    def _make_buttons(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        self.add_button = push_button(
+            "addSegment", "Add", lambda: self.command("add_segment"), picture="add", tip="Add a segment (Ctrl+N)"
+        )
+        self.delete_button = push_button(
+            "deleteSegment", "Delete", lambda: self.command("delete_segment"), picture="remove",
+            tip="Delete the active segment with its voxels (Ctrl+Delete)",
+        )  # fmt: skip
+        row.addWidget(self.add_button)
+        row.addWidget(self.delete_button)
+        row.addStretch(1)
+        return row
+
+    def _make_overlay_row(self) -> QHBoxLayout:
+        view = self.app.workspace.view
+        self.opacity = QSlider(Qt.Orientation.Horizontal)
+        self.opacity.setObjectName("overlayOpacity")
+        self.opacity.setRange(0, 100)
+        self.opacity.setToolTip("How strongly segments cover the image")
+        self.opacity.setAccessibleName("Segment opacity")
+        self.outline = QCheckBox("Outline")
+        self.outline.setObjectName("overlayOutline")
+        self.outline.setToolTip("Draw the border of each segment (O)")
+        self.bindings.append(bind(self.opacity, view, "overlay_opacity", view.overlay_changed, scale=100))
+        self.bindings.append(bind(self.outline, view, "outline", view.overlay_changed))
+        row = QHBoxLayout()
+        row.addWidget(label("Opacity", role="soft"))
+        row.addWidget(self.opacity, 1)
+        row.addWidget(self.outline)
+        return row
+
+    def close_panel(self) -> None:
+        """Disconnect from everything."""
+        self._refresh.stop()
+        self._unwatch()
+        super().close_panel()
+
+    def _watch(self, volume: Volume | None) -> None:
+        self._unwatch()
+        if volume is not None and self.app.workspace.has_volume(volume.id):
+            segmentation = self.app.workspace.segmentation(volume.id)
+            segmentation.segments_changed.connect(self._refresh)
+            segmentation.active_changed.connect(self._refresh)
+            self._volumes.watch(segmentation)
+            self._shown = segmentation
+            self._watched = volume
+        self._fill()
+
+    def _unwatch(self) -> None:
+        self._volumes.close()
+        if self._watched is not None:
+            self._shown.segments_changed.disconnect(self._refresh, missing_ok=True)
+            self._shown.active_changed.disconnect(self._refresh, missing_ok=True)
+            self._watched = None
+
+    def _fill(self) -> None:
+        segments = self._shown.segments if self._watched is not None else ()
+        active = self._shown.active if self._watched is not None else 0
+        self._filling = True
+        self.table.setRowCount(len(segments))
+        for row, segment in enumerate(segments):
+            self._fill_row(row, segment)
+            if segment.value == active:
+                self.table.setCurrentCell(row, NAME)
+        if not active:
+            self.table.clearSelection()
+        self._filling = False
+        self.add_button.setEnabled(self._watched is not None)
+        self.delete_button.setEnabled(bool(active))
+
+    def _fill_row(self, row: int, segment: Segment) -> None:
+        editable = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEditable
+        fixed = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        cells: tuple[tuple[QIcon | None, str, str, Qt.ItemFlag], ...] = (
+            (swatch(segment.color), "", "Colour: double click to change", fixed),
+            (None, segment.name, f"{segment.name}\nLabel value {segment.value}, made by {segment.provenance.task}.\n"
+             "Double click or F2 to rename.", editable),
+            (None, _ml_text(self._volumes.ml(segment.value)), "Volume in millilitres", fixed),
+            (icon("eye") if segment.visible else icon("eye_off", "soft"), "", "Shown: click to hide"
+             if segment.visible else "Hidden: click to show", fixed),
+            (icon("lock", "warning") if segment.locked else icon("unlock", "disabled"), "", "Locked: click to unlock"
+             if segment.locked else "Click to protect it from every stroke", fixed),
+        )  # fmt: skip
+        for column, (picture, text, tip, flags) in enumerate(cells):
+            item = QTableWidgetItem(text)
+            if picture is not None:
+                item.setIcon(picture)
+            item.setData(VALUE, segment.value)
+            item.setToolTip(plain_tip(tip))
+            item.setFlags(flags)
+            if column == ML:
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            self.table.setItem(row, column, item)
+
+    def _value(self, row: int) -> int:
+        item = self.table.item(row, COLOR)
+        return int(item.data(VALUE)) if item is not None else 0
+
+    def _activated(self, row: int) -> None:
+        value = self._value(row) if row >= 0 else 0
+        if not self._filling and self._watched is not None and self._shown.find(value) is not None:
+            self._shown.active = value
+
+    def _clicked(self, row: int, column: int) -> None:
+        segment = self._shown.find(self._value(row)) if self._watched is not None else None
+        if segment is None or self._watched is None:
+            return
+        volume_id, use = self._watched.id, self.app.segments
+        if column == EYE:
+            self.attempt(lambda: use.show(volume_id, segment.value, not segment.visible))
+        elif column == LOCK:
+            self.attempt(lambda: use.lock(volume_id, segment.value, not segment.locked))
+        elif column == COLOR:
+            self._ask_color(segment)
+
+    def _ask_color(self, segment: Segment) -> None:
+        assert self._watched is not None
+        volume_id = self._watched.id
+        dialog = QColorDialog(QColor(*segment.color), self)
+        dialog.setObjectName("segmentColor")
+        dialog.setOption(QColorDialog.ColorDialogOption.DontUseNativeDialog)
+
+        def chosen(color: QColor) -> None:
+            rgb = (color.red(), color.green(), color.blue())
+            self.attempt(lambda: self.app.segments.recolor(volume_id, segment.value, rgb))
+
+        dialog.colorSelected.connect(chosen)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
+
+    def _edited(self, item: QTableWidgetItem) -> None:
+        if self._filling or item.column() != NAME or self._watched is None:
+            return
+        volume_id, value, name = self._watched.id, int(item.data(VALUE)), item.text()
+        self.attempt(lambda: self.app.segments.rename(volume_id, value, name))
+        self._refresh()
+
+    def _show_ml(self, value: int, ml: float) -> None:
+        self._filling = True
+        for row in range(self.table.rowCount()):
+            if self._value(row) == value and (cell := self.table.item(row, ML)) is not None:
+                cell.setText(_ml_text(ml))
+        self._filling = False
+
+
+def _ml_text(ml: float | None) -> str:
+    if ml is None:
+        return "…"
+    return f"{ml:.2f}" if ml < 9.995 else f"{ml:.0f}"

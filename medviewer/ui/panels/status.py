@@ -1,0 +1,111 @@
+"""The status bar: what to do next, what runs, and where the pointer is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
+
+from medviewer.jobs.job import Job
+from medviewer.ui.bind import Merged
+from medviewer.ui.panels.panel import Command, Panel
+from medviewer.ui.text import label, lps_text
+
+if TYPE_CHECKING:
+    from medviewer.app.context import AppContext
+    from medviewer.ui.views.slice_canvas import CursorInfo
+
+
+def next_step(app: AppContext) -> str:
+    """Say what to do next."""
+    volume = app.workspace.active
+    if volume is None:
+        return "Choose a series in the tree." if app.studies.studies else "Open a study: drop it on the window."
+    if volume.id in app.loading:
+        return "Loading; you can look already."
+    if app.router.active_id:
+        return "Drag to draw; Ctrl turns brush into eraser and back; Esc when done."
+    boxes = app.workspace.boxes(volume.id)
+    if any(box.review == "open" for box in boxes):
+        return "Review the findings: click jumps, Enter accepts, Delete rejects."
+    if boxes or app.workspace.segmentation(volume.id).segments:
+        return "Correct the masks (B brush, E eraser), then save or export (Ctrl+E)."
+    return "Press Analyze (F5) to find organs and lesions."
+
+
+class StatusLine(Panel):
+    """Fills the status bar."""
+
+    def __init__(self, app: AppContext, command: Command, parent: QWidget | None = None) -> None:
+        super().__init__(app, "statusLine", command, parent)
+        self.hint = label("", name="nextStep", role="soft")
+        self.hint.setMinimumWidth(120)
+        self.job = label("", name="statusJob", role="soft")
+        self.bar = QProgressBar()
+        self.bar.setObjectName("statusProgress")
+        self.bar.setTextVisible(False)
+        self.bar.setFixedSize(110, 12)
+        self.segment = label("", name="statusSegment")
+        self.value = label("", name="statusValue", role="number")
+        self.voxel = label("", name="statusVoxel", role="number")
+        self.position = label("", name="statusPosition", role="number")
+        for widget, width in ((self.value, 78), (self.voxel, 150), (self.position, 236)):
+            widget.setMinimumWidth(width)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(10, 0, 10, 0)
+        row.setSpacing(14)
+        row.addWidget(self.hint, 1)
+        for part in (self.job, self.bar, self.segment, self.value, self.voxel, self.position):
+            row.addWidget(part)
+        self.refresh = Merged(self, self.show_now)
+        workspace = app.workspace
+        for signal in (
+            workspace.active_changed,
+            workspace.volume_updated,
+            workspace.boxes_changed,
+            app.studies.changed,
+            app.router.changed,
+            app.history.changed,
+        ):
+            self.links.connect(signal, self.refresh)
+        self.links.connect(app.jobs.job_added, self._follow)
+        self.show_now()
+
+    def close_panel(self) -> None:
+        """Disconnect from everything."""
+        self.refresh.stop()
+        super().close_panel()
+
+    def show_point(self, info: CursorInfo | None) -> None:
+        """Show what lies under the pointer: LPS mm, voxel (i, j, k), value with unit, segments."""
+        position = voxel = value = segments = ""
+        if info is not None:
+            position = lps_text(info.lps)
+            segments = ", ".join(info.segments)
+            if info.kji is not None:
+                voxel = "i {2}  j {1}  k {0}".format(*info.kji)
+            if info.value is not None:
+                number = f"{info.value:.0f}" if info.value == round(info.value) else f"{info.value:.4g}"
+                value = f"{number} {info.unit}".strip()
+        for widget, text in (
+            (self.position, position), (self.voxel, voxel), (self.value, value), (self.segment, segments),
+        ):  # fmt: skip
+            widget.setText(text)
+
+    def show_now(self) -> None:
+        """Show the next step and the running job."""
+        self.hint.setText(next_step(self.app))
+        running = self.app.jobs.running
+        self.bar.setVisible(bool(running))
+        self.job.setVisible(bool(running))
+        if running:
+            job = running[0]
+            more = f"  +{len(running) - 1}" if len(running) > 1 else ""
+            self.job.setText(f"{job.title}{more}")
+            self.bar.setRange(0, 0 if job.fraction is None else 1000)
+            self.bar.setValue(round((job.fraction or 0) * 1000))
+
+    def _follow(self, job: Job) -> None:
+        job.state_changed.connect(self.refresh)
+        job.progress_changed.connect(self.refresh)
+        self.refresh()

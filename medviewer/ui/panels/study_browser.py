@@ -1,0 +1,144 @@
+"""The study tree: patient, study, series; what is wrong with a series is said where it stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStackedLayout, QTreeWidget, QTreeWidgetItem, QWidget
+
+from medviewer.core.dicom_ref import SeriesRef, Study
+from medviewer.ui.bind import Merged
+from medviewer.ui.icons import icon
+from medviewer.ui.panels.panel import Command, Panel
+from medviewer.ui.text import dicom_date, label, person_name, plain_tip
+from medviewer.ui.theme import color
+
+if TYPE_CHECKING:
+    from medviewer.app.context import AppContext
+
+SERIES = Qt.ItemDataRole.UserRole
+
+
+class StudyBrowser(Panel):
+    """Shows what was found on disk. Double click or Enter opens a series."""
+
+    def __init__(self, app: AppContext, command: Command, parent: QWidget | None = None) -> None:
+        super().__init__(app, "studyBrowser", command, parent)
+        self.tree = QTreeWidget()
+        self.tree.setObjectName("studyTree")
+        self.tree.setHeaderLabels(["Series", "Type", "Images"])
+        self.tree.setUniformRowHeights(True)
+        self.tree.setIndentation(14)
+        self.tree.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.tree.setTextElideMode(Qt.TextElideMode.ElideRight)
+        header = self.tree.header()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column in (1, 2):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        self.tree.itemActivated.connect(self._open)
+        empty = label(
+            "Nothing open yet.\n\nDrop a DICOM folder, zip or NIfTI file anywhere on this window, or press Ctrl+O.",
+            name="studyEmpty",
+            role="soft",
+            wrap=True,
+        )
+        empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        empty.setMargin(18)
+        self._pages = QStackedLayout(self)
+        self._pages.addWidget(empty)
+        self._pages.addWidget(self.tree)
+        self._refresh = Merged(self, self._fill)
+        self.links.connect(app.studies.changed, self._refresh)
+        for signal in (app.workspace.volume_added, app.workspace.volume_removed, app.workspace.active_changed):
+            self.links.connect(signal, self._refresh)
+        self._fill()
+
+    def close_panel(self) -> None:
+        """Disconnect from everything."""
+        self._refresh.stop()
+        super().close_panel()
+
+    def _fill(self) -> None:
+        current = self.tree.currentItem()
+        chosen = current.data(0, SERIES) if current is not None else None
+        scroll = self.tree.verticalScrollBar().value()
+        self.tree.clear()
+        patients: dict[tuple[str, str], QTreeWidgetItem] = {}
+        for study in self.app.studies.studies:
+            key = (study.patient_id, study.patient_name)
+            if key not in patients:
+                patients[key] = _patient_item(study)
+                self.tree.addTopLevelItem(patients[key])
+            self._add_study(patients[key], study, chosen)
+        self.tree.expandAll()
+        for row in range(self.tree.topLevelItemCount()):
+            self._span(self.tree.topLevelItem(row))
+        self.tree.verticalScrollBar().setValue(scroll)
+        self._pages.setCurrentIndex(1 if patients else 0)
+
+    def _span(self, patient: QTreeWidgetItem | None) -> None:
+        if patient is not None:
+            patient.setFirstColumnSpanned(True)
+            for row in range(patient.childCount()):
+                if (study := patient.child(row)) is not None:
+                    study.setFirstColumnSpanned(True)
+
+    def _add_study(self, patient: QTreeWidgetItem, study: Study, chosen: object) -> None:
+        title = "  ".join(t for t in (dicom_date(study.study_date), study.description) if t) or "Study"
+        item = QTreeWidgetItem([title])
+        item.setIcon(0, icon("folder", "soft"))
+        item.setToolTip(0, plain_tip("\n".join([title, *(w.text for w in study.warnings)])))
+        patient.addChild(item)
+        active = self.app.workspace.active
+        active_key = active.series.key if active is not None and active.series is not None else ""
+        opened = {v.series.key for v in self.app.workspace.volumes if v.series is not None}
+        for series in sorted(study.series, key=lambda s: (s.series_number is None, s.series_number or 0, s.key)):
+            row = _series_item(series, series.key in opened, series.key == active_key)
+            item.addChild(row)
+            if isinstance(chosen, SeriesRef) and chosen.key == series.key:
+                self.tree.setCurrentItem(row)
+
+    def _open(self, item: QTreeWidgetItem) -> None:
+        series = item.data(0, SERIES)
+        if isinstance(series, SeriesRef):
+            self.attempt(lambda: self.app.studies.open_series(series))
+
+
+def _patient_item(study: Study) -> QTreeWidgetItem:
+    birth = dicom_date(study.patient_birth_date)
+    facts = [person_name(study.patient_name), study.patient_id, study.patient_sex, birth]
+    item = QTreeWidgetItem(["   ".join(fact for fact in facts[:2] if fact)])
+    item.setIcon(0, icon("study", "soft"))
+    item.setToolTip(0, plain_tip("\n".join(fact for fact in facts if fact)))
+    font = item.font(0)
+    font.setBold(True)
+    item.setFont(0, font)
+    return item
+
+
+def _series_item(series: SeriesRef, is_open: bool, is_active: bool) -> QTreeWidgetItem:
+    count = len(series.files) if len(series.files) > 1 or series.size is None else series.size[2]
+    number = "" if series.series_number is None else f"{series.series_number}  "
+    item = QTreeWidgetItem([f"{number}{series.title}", series.modality, str(count)])
+    item.setData(0, SERIES, series)
+    item.setTextAlignment(2, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    picture, tint = ("check", "accent") if is_open else ("volume", "soft")
+    if series.warnings or not series.volume:
+        picture, tint = "warning", "warning"
+    item.setIcon(0, icon(picture, tint))
+    if is_active:
+        item.setForeground(0, color("accent"))
+    elif not series.volume:
+        for column in range(3):
+            item.setForeground(column, color("soft"))
+    facts = [series.title, series.modality]
+    if series.size and series.spacing:
+        facts.append("{} × {} × {} voxels".format(*series.size))
+        facts.append("{:.3g} × {:.3g} × {:.3g} mm".format(*series.spacing))
+    facts += [f"⚠ {warning.text}" for warning in series.warnings]
+    facts.append("Double click to open." if series.volume else "Cannot be opened as a volume.")
+    for column in range(3):
+        item.setToolTip(column, plain_tip("\n".join(fact for fact in facts if fact)))
+    return item

@@ -1,0 +1,166 @@
+"""The tools and their options, what they may paint over, undo and redo by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from medviewer.plugin_host.forms import describe_params
+from medviewer.ui.forms.param_form import ParamForm
+from medviewer.ui.icons import icon
+from medviewer.ui.panels.panel import Command, Panel, tool_button
+from medviewer.ui.text import plain_menu
+
+if TYPE_CHECKING:
+    from medviewer.app.context import AppContext
+
+OVERWRITE = (("all", "Everything"), ("visible", "Visible segments"), ("none", "Nothing"))
+
+
+class ToolsPanel(Panel):
+    """Buttons made from the tools that exist, and the options of the active one."""
+
+    def __init__(self, app: AppContext, command: Command, parent: QWidget | None = None) -> None:
+        super().__init__(app, "toolsPanel", command, parent)
+        self._forms: dict[str, ParamForm] = {}
+        self._buttons: dict[str, QToolButton] = {}
+        self._group = QButtonGroup(self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 4)
+        layout.setSpacing(6)
+        layout.addLayout(self._make_buttons())
+        self._options = QVBoxLayout()
+        layout.addLayout(self._options)
+        self.rules = self._make_rules()
+        layout.addWidget(self.rules)
+        self.links.connect(app.router.changed, self._show)
+        self.links.connect(app.history.changed, self._show)
+        self.links.connect(app.workspace.active_changed, self._show)
+        self._show()
+
+    def _make_buttons(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        tools = [("", "Navigate", "Esc"), *((t.id, t.title, t.shortcut) for t in self.app.router.tools)]
+        for tool_id, title, shortcut in tools:
+            button = QToolButton()
+            button.setObjectName(f"tool.{tool_id or 'navigate'}")
+            button.setText(plain_menu(title))
+            button.setIcon(icon(f"tools/{tool_id or 'navigate'}"))
+            button.setIconSize(QSize(20, 20))
+            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+            button.setCheckable(True)
+            button.setToolTip(f"{title} ({shortcut})" if shortcut else title)
+            button.clicked.connect(lambda _checked=False, t=tool_id: self.app.router.activate(t))
+            self._group.addButton(button)
+            self._buttons[tool_id] = button
+            row.addWidget(button)
+        row.addStretch(1)
+        self.undo_button = tool_button("undoButton", "undo", lambda: self.command("undo"), "Undo")
+        self.redo_button = tool_button("redoButton", "redo", lambda: self.command("redo"), "Redo")
+        row.addWidget(self.undo_button)
+        row.addWidget(self.redo_button)
+        return row
+
+    def _make_rules(self) -> QWidget:
+        box = QWidget()
+        box.setObjectName("editRules")
+        self.overwrite = QComboBox()
+        self.overwrite.setObjectName("overwriteRule")
+        for data, title in OVERWRITE:
+            self.overwrite.addItem(title, data)
+        self.overwrite.setToolTip("Which other segments a stroke may paint over. Locked ones never.")
+        self.in_range = QCheckBox("Only from")
+        self.in_range.setObjectName("intensityRule")
+        self.in_range.setToolTip("Paint only voxels whose value lies in this range")
+        self.from_value, self.to_value = (self._range_spin(name, value) for name, value in (("lower", -100), ("upper", 300)))
+        between = QHBoxLayout()
+        for widget in (self.from_value, self.to_value):
+            between.addWidget(widget, 1)
+        form = QFormLayout(box)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Paint over", self.overwrite)
+        form.addRow(self.in_range, between)
+        self.overwrite.currentIndexChanged.connect(self._rules_edited)
+        self.in_range.toggled.connect(self._rules_edited)
+        return box
+
+    def _range_spin(self, name: str, value: float) -> QDoubleSpinBox:
+        spin = QDoubleSpinBox()
+        spin.setObjectName(f"intensity.{name}")
+        spin.setRange(-1e6, 1e6)
+        spin.setDecimals(0)
+        spin.setSingleStep(10)
+        spin.setValue(value)
+        spin.setKeyboardTracking(False)
+        spin.setEnabled(False)
+        spin.valueChanged.connect(self._rules_edited)
+        return spin
+
+    def _rules_edited(self) -> None:
+        limited = self.in_range.isChecked()
+        for spin in (self.from_value, self.to_value):
+            spin.setEnabled(limited)
+        low, high = sorted((self.from_value.value(), self.to_value.value()))
+        router = self.app.router
+        router.rules = replace(
+            router.rules, overwrite=self.overwrite.currentData(), intensity=(low, high) if limited else None
+        )
+        router.finish()
+
+    def _show(self, *_: object) -> None:
+        router, history = self.app.router, self.app.history
+        usable = self.volume is not None
+        for tool_id, button in self._buttons.items():
+            button.setEnabled(usable or not tool_id)
+            button.setChecked(tool_id == router.active_id)
+        for button, possible, verb, what in (
+            (self.undo_button, history.can_undo, "Undo", history.undo_label),
+            (self.redo_button, history.can_redo, "Redo", history.redo_label),
+        ):
+            button.setEnabled(possible)
+            button.setToolTip(f"{verb} {what}".strip())
+        for tool_id, form in self._forms.items():
+            form.setVisible(tool_id == router.active_id)
+        if router.active_id and router.active_id not in self._forms:
+            self._add_form(router.active_id)
+        if router.active_id in self._forms:
+            self._load(router.active_id)
+        self.rules.setVisible(bool(router.active_id))
+
+    def _add_form(self, tool_id: str) -> None:
+        options = self.app.router.options(tool_id)
+        if options is None:
+            return
+        form = ParamForm(describe_params(type(options)))
+        form.setObjectName(f"toolOptions.{tool_id}")
+        form.edited.connect(lambda name, value: self._option_edited(tool_id, name, value))
+        self._forms[tool_id] = form
+        self._options.addWidget(form)
+
+    def _load(self, tool_id: str) -> None:
+        options = self.app.router.options(tool_id)
+        form = self._forms[tool_id]
+        shown = form.values()
+        actual = {name: getattr(options, name) for name in shown}
+        if shown != actual:
+            form.set_values(actual)
+
+    def _option_edited(self, tool_id: str, name: str, value: object) -> None:
+        options = self.app.router.options(tool_id)
+        if options is not None and getattr(options, name) != value:
+            setattr(options, name, value)
+            self.app.router.options_changed()

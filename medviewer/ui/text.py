@@ -1,0 +1,75 @@
+"""Text from files is shown as text, never as markup."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
+
+from medviewer.core.geometry import Vec3
+
+
+def plain_tip(text: str) -> str:
+    """Return a tool tip that wraps and that Qt cannot take for the markup that a file may hold."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", "<br>")
+    return f"<qt>{escaped}</qt>" if text else ""
+
+
+def plain_menu(text: str) -> str:
+    """Return a text for a menu or button, where ``&`` would mark a key."""
+    return text.replace("&", "&&")
+
+
+def label(
+    text: str = "", *, name: str = "", role: str = "", wrap: bool = False, parent: QWidget | None = None
+) -> QLabel:
+    """Return a label that shows `text` as it is.
+
+    Parameters
+    ----------
+    name : str
+        Object name.
+    role : str
+        ``soft``, ``good``, ``warning``, ``error``, ``heading``, ``title`` or ``number``; see the style sheet.
+    """
+    made = QLabel(parent)
+    made.setTextFormat(Qt.TextFormat.PlainText)
+    made.setText(text)
+    made.setObjectName(name)
+    if role:
+        made.setProperty("role", role)
+    if wrap:
+        made.setWordWrap(True)
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        made.setSizePolicy(policy)
+    return made
+
+
+def lps_text(lps: Vec3) -> str:
+    """Return a position as a radiologist reads it: ``L 34.2  P 12.0  S 101.5 mm``."""
+    names = (("L", "R"), ("P", "A"), ("S", "I"))
+    parts = [
+        f"{plus if value >= 0 else minus} {abs(value):.1f}" for value, (plus, minus) in zip(lps, names, strict=True)
+    ]
+    return "  ".join(parts) + " mm"
+
+
+def person_name(name: str) -> str:
+    """Return a DICOM person name (``Doe^Jane``) for people; one that is empty is said to be missing."""
+    family, _, rest = name.partition("=")[0].partition("^")
+    given = " ".join(part for part in rest.split("^") if part)
+    return ", ".join(part for part in (family.strip(), given.strip()) if part) or "No name"
+
+
+def dicom_date(date: str) -> str:
+    """Return a DICOM date (``20240131``) as ``2024-01-31``; anything else as it is."""
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdigit() else date
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: ``0.4 s``, ``12 s``, ``3 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
