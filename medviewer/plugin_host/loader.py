@@ -79,7 +79,8 @@ def broken(info: TaskInfo, reason: str) -> PluginError:
 
 def _failed(info: TaskInfo, what: str, error: Exception) -> PluginError:
     log.error("The plugin %s %s: %s.", info.plugin, info.plugin_version, what, exc_info=error)
-    if isinstance(error, ImportError) and error.name and not error.name.startswith("medviewer"):
+    own = ("medviewer", info.entry.partition(".")[0].partition(":")[0])
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in own:
         return PluginError(
             f"The plugin {info.plugin} {info.plugin_version} needs the package {error.name}, which is not installed.",
             hint=f"Install {error.name} into the environment of this program.",

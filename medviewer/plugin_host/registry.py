@@ -84,13 +84,13 @@ class PluginRegistry:
         Raises
         ------
         PluginError
-            ``E_NO_TASK``: there is none with this id.
+            ``E_UNKNOWN_TASK``: there is none with this id.
         """
         if (task := self._tasks.get(task_id)) is None:
             raise PluginError(
                 f"There is no task {task_id!r}.",
                 hint=f"Known tasks: {', '.join(task.id for task in self.tasks) or 'none'}.",
-                code="E_NO_TASK",
+                code="E_UNKNOWN_TASK",
             )
         return task
 

@@ -88,7 +88,7 @@ def test_an_unknown_task_names_the_known(tmp_path: Path) -> None:
     registry = discovered(package(tmp_path, "aaa").parent)
     with pytest.raises(PluginError) as caught:
         registry.task("bbb.one")
-    assert caught.value.code == "E_NO_TASK"
+    assert caught.value.code == "E_UNKNOWN_TASK"
     assert "aaa.one" in caught.value.hint
 
 

@@ -1,0 +1,113 @@
+"""``medviewer info``: what is in a folder, a file or a zip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medviewer.cli.console import Output
+from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Study
+from medviewer.core.errors import InputError
+from medviewer.core.geometry import Geometry
+
+
+def grid_of(series: SeriesRef) -> Geometry | None:
+    """Return the grid of a DICOM volume, from the headers of its files; None where there is none to tell."""
+    from medviewer.io.dicom_geometry import stack_geometry
+    from medviewer.io.dicom_header import read_header
+
+    if not series.volume or series.kind != "dicom" or not series.files:
+        return None
+    try:
+        return stack_geometry([read_header(path) for path in series.files])
+    except InputError:
+        return None
+
+
+def study_facts(study: Study) -> dict[str, Any]:
+    """Return a study as JSON-ready values."""
+    return {
+        "study_instance_uid": study.study_instance_uid,
+        "patient_name": study.patient_name,
+        "patient_id": study.patient_id,
+        "patient_birth_date": study.patient_birth_date,
+        "patient_sex": study.patient_sex,
+        "study_date": study.study_date,
+        "description": study.description,
+        "accession_number": study.accession_number,
+        "warnings": _warnings(study.warnings),
+        "series": [_series_facts(series) for series in study.series],
+    }
+
+
+def _series_facts(series: SeriesRef) -> dict[str, Any]:
+    grid = grid_of(series)
+    return {
+        "key": series.key,
+        "series_instance_uid": series.series_instance_uid,
+        "frame_of_reference_uid": series.frame_of_reference_uid,
+        "modality": series.modality,
+        "description": series.description,
+        "series_number": series.series_number,
+        "body_part_examined": series.body_part_examined,
+        "kind": series.kind,
+        "volume": series.volume,
+        "size": _list(series.size),
+        "spacing": _list(series.spacing),
+        "origin": _list(grid.origin) if grid else None,
+        "direction": _list(grid.direction) if grid else None,
+        "files": len(series.files),
+        "transfer_syntax_uid": series.transfer_syntax_uid,
+        "warnings": _warnings(series.warnings),
+    }
+
+
+def _list(values: Sequence[float] | None) -> list[float] | None:
+    return None if values is None else list(values)
+
+
+def _warnings(warnings: Sequence[SeriesWarning]) -> list[dict[str, str]]:
+    return [{"code": warning.code, "text": warning.text} for warning in warnings]
+
+
+def show_studies(output: Output, studies: Sequence[Study], skipped: Mapping[str, int]) -> None:
+    """Write studies and series, with their warnings."""
+    for study in studies:
+        person = ", ".join(part for part in (study.patient_name, study.patient_id, study.patient_sex) if part)
+        about = ", ".join(part for part in (study.study_date, study.description) if part)
+        output.show(f"{person or 'Unnamed patient'} · {about or 'study without description'}")
+        for warning in study.warnings:
+            output.show(f"  {warning.code}: {warning.text}")
+        for series in study.series:
+            output.show(f"  {_line(series)}")
+            output.show(f"      {series.key}")
+            for warning in series.warnings:
+                output.show(f"      {warning.code}: {warning.text}")
+    if not studies:
+        output.show("No images found.")
+    for reason, count in skipped.items():
+        output.note(f"{count} files left out: {reason}")
+
+
+def _line(series: SeriesRef) -> str:
+    grid = grid_of(series)
+    parts = [
+        f"{series.modality or series.kind:4}{series.title}",
+        "×".join(str(n) for n in series.size or ()),
+        f"{'×'.join(f'{s:.4g}' for s in series.spacing)} mm" if series.spacing else "",
+        f"{_orientation(grid)} from ({', '.join(f'{v:.1f}' for v in grid.origin)}) mm" if grid else "",
+        f"{len(series.files)} files",
+        "" if series.volume else "not a volume",
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def _orientation(grid: Geometry) -> str:
+    """Return the letters towards which i, j and k grow, nearest axis of the patient: ``LPS`` for a plain axial CT."""
+    matrix = grid.direction_matrix
+    letters = ""
+    for axis in range(3):
+        column = matrix[:, axis]
+        n = int(abs(column).argmax())
+        letters += ("LPS" if column[n] > 0 else "RAI")[n]
+    return letters
