@@ -223,12 +223,11 @@ def read_header(path: Path) -> Header:
         beyond measure, ``E_FILE`` when it cannot be opened.
     """
     try:
+        known = _recent.get(path)
+        if known is not None:
+            return known
         with path.open("rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            known = _recent.get(path, status)
-            if known is not None:
-                return known
-            header = _parse_file(file, path, status)
+            header = _parse_file(file, path, os.fstat(file.fileno()))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(
@@ -246,11 +245,12 @@ class _RecentHeaders:
         self._headers: OrderedDict[Path, Header] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, path: Path, status: os.stat_result) -> Header | None:
+    def get(self, path: Path) -> Header | None:
         header = self._headers.get(path)
-        if header is None or header.file_size != status.st_size or header.mtime_ns != status.st_mtime_ns:
+        if header is None:
             return None
-        return header
+        status = path.stat()
+        return header if (header.file_size, header.mtime_ns) == (status.st_size, status.st_mtime_ns) else None
 
     def put(self, header: Header) -> None:
         with self._lock:

@@ -103,13 +103,13 @@ class _Scan:
                 f"{path} does not exist.", hint="Check the name, and that the disk is there.", code="E_NO_FILE"
             )  # fmt: skip
         if path.is_dir():
-            return sorted(self._walk(path))
+            return [Path(name) for name in sorted(self._walk(path))]
         if is_archive(path):
             archive = extract(SubContext(self._ctx, 0.0, 0.5), path)
-            return sorted(self._walk(archive.folder))
+            return [Path(name) for name in sorted(self._walk(archive.folder))]
         return [path]
 
-    def _walk(self, root: Path) -> Iterator[Path]:
+    def _walk(self, root: Path) -> Iterator[str]:
         """Yield files below a folder; links that leave it, and folders seen before, are skipped."""
         real_root = os.path.realpath(root)
         seen = {real_root}
@@ -131,7 +131,7 @@ class _Scan:
                         seen.add(real)
                         waiting.append(entry.path)
                 elif entry.is_file():
-                    yield Path(entry.path)
+                    yield entry.path
 
     @staticmethod
     def _stays_inside(path: str, real_root: str) -> bool:

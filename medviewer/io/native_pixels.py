@@ -6,7 +6,9 @@ a view may show it while it fills. int16 holds the values where they fit, otherw
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -22,7 +24,7 @@ from medviewer.jobs.job import JobContext
 
 _INT16: Final = np.iinfo(np.int16)
 _INT32: Final = np.iinfo(np.int32)
-_BATCH: Final = 16
+_BATCH: Final = 32
 
 
 class DoesNotFitError(Exception):
@@ -50,7 +52,7 @@ class Stack:
                 f"Not enough memory for {len(formats)} slices of {columns} x {rows}.",
                 hint="Close other studies and try again.",
             ) from error
-        self._scratch: VoxelArray | None = None
+        self._scratch = threading.local()
 
     def read(self, k: int, path: Path, offset: int) -> None:
         """Read slice `k` from the uncompressed pixels at `offset`; lengths have been checked before."""
@@ -84,9 +86,10 @@ class Stack:
         if plane.dtype.kind == "i" and plane.dtype.itemsize == stored_type.itemsize:
             view: npt.NDArray[Any] = plane.view(stored_type)
             return view
-        if self._scratch is None or self._scratch.dtype != stored_type:
-            self._scratch = np.empty(plane.shape, stored_type)
-        return self._scratch
+        scratch: VoxelArray | None = getattr(self._scratch, "array", None)
+        if scratch is None or scratch.dtype != stored_type:
+            scratch = self._scratch.array = np.empty(plane.shape, stored_type)
+        return scratch
 
     def _settle(self, k: int, stored: npt.NDArray[Any], form: PixelFormat) -> None:
         """Drop unused high bits and turn stored pixels into real values in the array."""
@@ -102,7 +105,7 @@ class Stack:
         intercept = int(form.intercept)
         if not _fits(stored, form, plane.dtype, intercept):
             raise DoesNotFitError
-        if not np.shares_memory(stored, plane):
+        if not np.may_share_memory(stored, plane):
             plane[...] = stored
         if intercept:
             # Modular arithmetic: right for every result that fits, also where the stored value does not.
@@ -161,15 +164,34 @@ class SliceSource(Protocol):
 
 
 class NativeSource:
-    """Uncompressed files; ``headers[k]`` is slice ``k``, its length checked."""
+    """Uncompressed files; ``headers[k]`` is slice ``k``, its length checked.
 
-    def __init__(self, headers: Sequence[Header]) -> None:
+    Parameters
+    ----------
+    headers : sequence of Header
+    helper : ThreadPoolExecutor
+        Reads along with the caller: reading and rescaling leave the interpreter. Where no second core is free, the
+        caller does it all.
+    """
+
+    def __init__(self, headers: Sequence[Header], helper: ThreadPoolExecutor) -> None:
         self._headers = headers
+        self._helper = helper
 
     def fill(self, ctx: JobContext, stack: Stack, slices: range) -> None:
         """Read some slices."""
         ctx.check_cancelled()
-        for k in slices:
+        # Both take the next slice from one iterator, whose steps are atomic.
+        todo = iter(slices)
+        helped = self._helper.submit(self._read, stack, todo) if len(slices) > 1 else None
+        try:
+            self._read(stack, todo)
+        finally:
+            if helped is not None and not helped.cancel():
+                helped.result()
+
+    def _read(self, stack: Stack, todo: Iterator[int]) -> None:
+        for k in todo:
             header = self._headers[k]
             assert header.pixel_offset is not None
             try:

@@ -8,6 +8,7 @@ DICOM PS3.3 C.7.6.3.1 (Image Pixel), C.11.1 (Modality LUT), PS3.5 section 8.1 (p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.errors import DecodeError
@@ -57,14 +58,38 @@ class PixelFormat:
         return self.slope == 1.0 and float(self.intercept).is_integer() and abs(self.intercept) < 2**31
 
 
+_FORMAT_TAGS: Final = (
+    Tag.ROWS, Tag.COLUMNS, Tag.NUMBER_OF_FRAMES, Tag.SAMPLES_PER_PIXEL, Tag.PHOTOMETRIC_INTERPRETATION,
+    Tag.BITS_ALLOCATED, Tag.BITS_STORED, Tag.HIGH_BIT, Tag.PIXEL_REPRESENTATION, Tag.RESCALE_SLOPE,
+    Tag.RESCALE_INTERCEPT,
+)  # fmt: skip
+
+
 def pixel_format(header: Header) -> PixelFormat:
     """Return how the pixels of a slice are stored.
 
     Raises
     ------
     DecodeError
-        ``E_DIMENSIONS``, ``E_PHOTOMETRIC``, ``E_BITS`` or ``E_PIXEL_FORMAT``, naming the file.
+        ``E_DIMENSIONS``, ``E_PHOTOMETRIC``, ``E_BITS``, ``E_RESCALE`` or ``E_PIXEL_FORMAT``, naming the file.
     """
+    # The slices of a series hardly differ here, so that most answers are known.
+    key = tuple(header.values.get(tag) for tag in _FORMAT_TAGS)
+    form = _known_formats.get((key, header.big_endian))
+    if form is None:
+        form = _format(header)
+        if len(_known_formats) > 1000:
+            _known_formats.clear()
+        _known_formats[key, header.big_endian] = form
+    if header.pixel_tag is not None and header.pixel_tag & 0xFFFF != 0x0010:
+        raise DecodeError(f"{header.path.name} stores floating-point pixels.", code="E_PIXEL_FORMAT")
+    return form
+
+
+_known_formats: dict[tuple[tuple[bytes | None, ...], bool], PixelFormat] = {}
+
+
+def _format(header: Header) -> PixelFormat:
     name = header.path.name
     rows, columns = header.integer(Tag.ROWS), header.integer(Tag.COLUMNS)
     if not rows or not columns:
@@ -85,8 +110,6 @@ def pixel_format(header: Header) -> PixelFormat:
             f"{name} declares BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}: not usable together.",
             code="E_BITS",
         )
-    if header.pixel_tag is not None and header.pixel_tag & 0xFFFF != 0x0010:
-        raise DecodeError(f"{name} stores floating-point pixels.", code="E_PIXEL_FORMAT")
     slope, intercept = _rescale(header)
     signed = header.integer(Tag.PIXEL_REPRESENTATION) == 1
     return PixelFormat(rows, columns, allocated, stored, signed, header.big_endian, slope, intercept)
@@ -94,9 +117,10 @@ def pixel_format(header: Header) -> PixelFormat:
 
 def _rescale(header: Header) -> tuple[float, float]:
     slope, intercept = header.number(Tag.RESCALE_SLOPE), header.number(Tag.RESCALE_INTERCEPT)
-    if (slope is None and header.text(Tag.RESCALE_SLOPE)) or (
+    broken = (slope is None and header.text(Tag.RESCALE_SLOPE)) or (
         intercept is None and header.text(Tag.RESCALE_INTERCEPT)
-    ) or slope == 0.0:  # fmt: skip
+    )
+    if broken or slope == 0.0:
         raise DecodeError(
             f"{header.path.name} has a RescaleSlope or RescaleIntercept that is not a usable number.", code="E_RESCALE"
         )

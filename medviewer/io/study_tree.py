@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 from uuid import NAMESPACE_OID, uuid5
@@ -58,6 +59,7 @@ _KIND_NAMES: Final = {
 _SCANNING: Final = SeriesWarning("W_SCANNING", "Still being scanned.")
 
 
+@cache
 def object_kind(sop_class_uid: str) -> str:
     """Return the `SeriesRef.kind` of a SOP class: ``dicom`` for images, a name for everything else."""
     parts = sop_class_uid.split(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.errors import DecodeError
@@ -30,7 +31,8 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     warnings = [w for w in map(check_length, headers, formats) if w is not None]
     opening = _Opening(request, headers, formats, warnings)
     if all(header.is_native for header in headers):
-        load_stack(ctx, formats, NativeSource(headers), opening.first, request.on_filled)
+        with ThreadPoolExecutor(1, thread_name_prefix="read") as helper:
+            load_stack(ctx, formats, NativeSource(headers, helper), opening.first, request.on_filled)
     else:
         with decode_worker(request.decode) as worker:
             source = DecodeSource(worker, headers)
