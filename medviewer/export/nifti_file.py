@@ -68,7 +68,7 @@ def check_nifti(array: VoxelArray, geometry: Geometry, path: Path, name: str) ->
     import nibabel
 
     expected = _storable(array)
-    image = nibabel.load(path)
+    image = nibabel.Nifti1Image.from_filename(str(path))
     found = np.asanyarray(image.dataobj)
     different = _different(found.T, expected)
     error_mm = _error_mm(np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine, geometry)

@@ -1,0 +1,88 @@
+"""The original DICOM series that a segmentation refers to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medviewer.core.errors import ExportError
+from medviewer.core.geometry import Geometry
+from medviewer.export.case import Case
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+#: Attributes that must be there but may be empty (type 2); research data often lacks them altogether.
+_MAY_BE_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+_TOLERANCE_MM = 0.01
+_NIFTI_HINT = "Export as NIfTI instead, which needs no series."
+
+
+def source_datasets(case: Case) -> list[Dataset]:
+    """Return the headers of the case's series, one for each slice k of its volume.
+
+    Raises
+    ------
+    ExportError
+        ``E_NO_SOURCE`` when the image has no DICOM series of single slices, its files are gone, or they do not lie
+        where the volume says.
+    """
+    series = case.volume.series
+    if series is None or series.kind != "dicom":
+        raise ExportError(f"{case.id} has no DICOM series to refer to.", hint=_NIFTI_HINT, code="E_NO_SOURCE")
+    if len(series.files) != case.geometry.size[2]:
+        raise ExportError(
+            f"{case.id} comes from a multi-frame file, which DICOM SEG export cannot refer to yet.",
+            hint=_NIFTI_HINT,
+            code="E_NO_SOURCE",
+        )
+    datasets = [_read(case, path) for path in series.files]
+    for k, dataset in enumerate(datasets):
+        _check_place(case, case.geometry, k, dataset)
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in dataset:
+                setattr(dataset, keyword, "")
+    return datasets
+
+
+def _read(case: Case, path: Path) -> Dataset:
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True)
+    except (OSError, InvalidDicomError) as error:
+        raise ExportError(
+            f"The original series of {case.id} is not there any more.",
+            hint="Open the study again from where it lies now.",
+            code="E_NO_SOURCE",
+        ) from error
+
+
+def _check_place(case: Case, geometry: Geometry, k: int, dataset: Dataset) -> None:
+    """Refuse to refer to a slice that does not lie where the volume has it."""
+    i, j, _ = geometry.size
+    try:
+        position = np.array(dataset.ImagePositionPatient, dtype=np.float64)
+        orientation = np.array(dataset.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
+        row_mm, column_mm = (float(v) for v in dataset.PixelSpacing)
+        same_size = (dataset.Columns, dataset.Rows) == (i, j)
+        uid = str(dataset.FrameOfReferenceUID)
+    except (AttributeError, ValueError, TypeError) as error:
+        raise ExportError(
+            f"The original series of {case.id} lacks its position in the patient.", hint=_NIFTI_HINT, code="E_NO_SOURCE"
+        ) from error
+    corner = position + orientation[0] * column_mm * (i - 1) + orientation[1] * row_mm * (j - 1)
+    expected = geometry.index_to_lps([(0, 0, k), (i - 1, j - 1, k)])
+    error_mm = float(np.abs(np.array([position, corner]) - expected).max())
+    if not same_size or not uid or error_mm > _TOLERANCE_MM:
+        raise ExportError(
+            f"The original series of {case.id} does not fit its volume (slice {k + 1}, {error_mm:.3f} mm apart).",
+            hint=_NIFTI_HINT,
+            code="E_NO_SOURCE",
+        )
