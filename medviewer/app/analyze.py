@@ -54,7 +54,9 @@ class Analyze:
             elif job.error is not None:
                 self._app.messages.error(job.error, "Cannot show the parameters")
 
-        self._app.jobs.submit("Reading parameters", lambda ctx: self.params_form(task_id), lane="gpu", done=ended, quiet=True)
+        self._app.jobs.submit(
+            "Reading parameters", lambda ctx: self.params_form(task_id), lane="gpu", done=ended, quiet=True
+        )
 
     def start(
         self,

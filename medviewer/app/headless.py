@@ -14,7 +14,7 @@ from medviewer.app.messages import MessageLog
 from medviewer.app.open_study import best_series
 from medviewer.app.run_tasks import TaskRun, on_grid, plan, run_task
 from medviewer.core.dicom_ref import SeriesRef, Study
-from medviewer.core.errors import InputError, MedViewerError
+from medviewer.core.errors import ExportError, InputError, MedViewerError
 from medviewer.core.segmentation import Segment
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
@@ -140,15 +140,26 @@ def analyze_volume(
 
 def write_masks(analysis: Analysis, folder: Path) -> dict[int, Path]:
     """Write ``masks/<task>__<segment>.nii.gz`` on the image's grid, read back and compared; value -> file."""
-    from medviewer.export.formats.nifti import safe_name, write_mask_nifti
+    import numpy as np
+
+    from medviewer.export.names import safe_name, unique_names
+    from medviewer.export.nifti_file import check_nifti, write_nifti
 
     target = folder / "masks"
     target.mkdir(parents=True, exist_ok=True)
     segmentation = analysis.workspace.segmentation(analysis.volume.id)
     files: dict[int, Path] = {}
     for landed in analysis.runs:
-        for segment in landed.segments:
-            path = target / f"{safe_name(landed.task_id)}__{safe_name(segment.name)}.nii.gz"
-            write_mask_nifti(segmentation.mask(segment.value), segmentation.geometry, path)
+        for segment, name in zip(landed.segments, unique_names(s.name for s in landed.segments), strict=True):
+            path = target / f"{safe_name(landed.task_id)}__{name}.nii.gz"
+            mask = segmentation.mask(segment.value).astype(np.uint8)
+            write_nifti(mask, segmentation.geometry, path)
+            check = check_nifti(mask, segmentation.geometry, path, segment.name)
+            if not check.passed:
+                raise ExportError(
+                    f"{path.name} does not read back as it was written ({check.detail}).",
+                    hint="The disk may be failing. Choose another folder.",
+                    code="E_READBACK",
+                )
             files[segment.value] = path
     return files

@@ -157,7 +157,7 @@ def analysis_of(ctx: JobContext, volume: Volume, tasks: Sequence[str] | None = N
 
 
 def export(
-    cases: Sequence[Case] | Workspace | Sequence[Workspace],
+    cases: Workspace | Sequence[Case | Workspace],
     format: str,  # noqa: A002 - the word of the field, and part of the contract
     folder: str | Path,
     *,
@@ -181,13 +181,10 @@ def export(
     from medviewer.app.export_cases import cases_of
     from medviewer.export.exporter import run_export
 
-    given = [cases] if isinstance(cases, Workspace) else list(cases)
+    given: list[Case | Workspace] = [cases] if isinstance(cases, Workspace) else [*cases]
     flat: list[Case] = []
     for item in given:
-        if isinstance(item, Workspace):
-            flat += cases_of(item)
-        else:
-            flat.append(item)
+        flat += cases_of(item) if isinstance(item, Workspace) else [item]
     if not flat:
         raise InputError("There is nothing to export.", hint="Open a workspace with segments first.")
     return run_export(CallbackContext(progress), format, flat, Path(folder))

@@ -47,6 +47,8 @@ class Segment:
         sRGB 0..255.
     group : int
         Group of the label map that holds it.
+    edited : bool
+        A person has changed what a task or a file brought.
     """
 
     value: int
@@ -60,6 +62,7 @@ class Segment:
     category: CodedConcept = TISSUE
     type: CodedConcept = ANATOMICAL_STRUCTURE
     provenance: Provenance = MANUAL
+    edited: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -27,8 +27,9 @@ _SERIES_TEXTS = (
 
 def segment_to_json(segment: Segment) -> dict[str, Any]:
     """Return JSON-ready values."""
-    data = {k: getattr(segment, k) for k in _SEGMENT_KEYS}
+    data: dict[str, Any] = {k: getattr(segment, k) for k in _SEGMENT_KEYS}
     return data | {
+        "edited": segment.edited,
         "color": list(segment.color),
         "category": asdict(segment.category),
         "type": asdict(segment.type),
@@ -41,6 +42,7 @@ def segment_from_json(data: Mapping[str, Any]) -> Segment:
     red, green, blue = data["color"]
     return Segment(
         **{k: data[k] for k in _SEGMENT_KEYS},
+        edited=bool(data.get("edited", False)),
         color=(red, green, blue),
         category=CodedConcept(**data["category"]),
         type=CodedConcept(**data["type"]),

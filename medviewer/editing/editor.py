@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
 
 from medviewer.core.errors import MedViewerError
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Group, Mask, Segment, Segmentation
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
-from medviewer.editing.history import UndoStack
+from medviewer.editing.history import UndoStack, UndoStep
 from medviewer.editing.patch import LabelPatch
 from medviewer.editing.rules import EditRules
-from medviewer.editing.steps import VoxelStep
+from medviewer.editing.steps import CompoundStep, SegmentStep, VoxelStep
 
 
 class EditRefused(MedViewerError):
@@ -30,7 +33,7 @@ class Stroke:
     ) -> None:
         self._segmentation = segmentation
         self.group = group
-        self._segment = segment
+        self.segment = segment
         self._rules = rules
         self._volume = volume
         self._protected = rules.protected_values(segmentation, group.id, segment.value)
@@ -70,9 +73,9 @@ class Stroke:
         labels = self.group.labels[clipped.slices]
         image = self._volume.array[clipped.slices] if self._rules.intensity is not None else None
         allowed = inside & self._rules.allowed(labels, image, self._protected)
-        target = self._segment.value if value is None else value
+        target = self.segment.value if value is None else value
         if target == 0:
-            allowed &= labels == self._segment.value
+            allowed &= labels == self.segment.value
         patch = LabelPatch.write(self.group.labels, clipped, allowed, target)
         if patch is None:
             return None
@@ -150,10 +153,25 @@ class LabelEditor:
         if self._open is None:
             return
         (stroke, label), self._open = self._open, None
-        if stroke.patches:
-            self._history.push(
-                VoxelStep(self._workspace, self.volume_id, stroke.group.id, label, tuple(stroke.patches))
-            )
+        if not stroke.patches:
+            return
+        voxels = VoxelStep(self._workspace, self.volume_id, stroke.group.id, label, tuple(stroke.patches))
+        marks = self._mark_edited(stroke)
+        self._history.push(CompoundStep(label, (voxels, *marks)) if marks else voxels)
+
+    def _mark_edited(self, stroke: Stroke) -> list[UndoStep]:
+        """Note on what a task or a file brought that a person has changed it."""
+        touched = {stroke.segment.value}
+        for patch in stroke.patches:
+            touched.update(int(value) for value in np.unique(patch.before))
+        steps: list[UndoStep] = []
+        for value in sorted(touched - {0}):
+            before = self.target.find(value)
+            if before is not None and before.provenance.task != "manual" and not before.edited:
+                step = SegmentStep(self._workspace, self.volume_id, "Edited", before, replace(before, edited=True))
+                step.redo()
+                steps.append(step)
+        return steps
 
     def cancel(self) -> None:
         """Drop the open stroke and put the voxels back."""

@@ -100,7 +100,7 @@ class GroupStep:
         self.workspace.segmentation(self.volume_id).put_group(self.group)
 
     def record(self) -> StepRecord:
-        """Return it as plain data; only the box that holds voxels is stored, as a copy that later strokes leave alone."""
+        """Return it as plain data: the box that holds voxels, as a copy that later strokes leave alone."""
         meta: dict[str, Any] = {"volume": self.volume_id, "id": self.group.id, "name": self.group.name}
         if self.box is None:
             return StepRecord("group", meta)
