@@ -7,7 +7,7 @@ OUT=demo
 
 say() { printf '\n== %s\n' "$*"; }
 
-if [ ! -f "$OUT/study/truth.json" ]; then
+if [ ! -f "$OUT/study/truth/truth.json" ]; then
     say "a sample study"
     "$RUN" demo -o "$OUT/study"
 fi

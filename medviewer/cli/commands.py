@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from medviewer import __version__
 from medviewer.cli.console import CommandEnded, Output, ProgressBar
-from medviewer.cli.exit_codes import OK, TASK_FAILED, USAGE, exit_code
+from medviewer.cli.exit_codes import OK, TASK_FAILED, exit_code
 from medviewer.core.errors import MedViewerError
 
 _EPILOG = (
@@ -47,15 +46,13 @@ def run_command(words: Sequence[str]) -> int:
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     command = typer.main.get_command(cli)
     try:
-        result = command.main(args=list(words), prog_name="medviewer", standalone_mode=False)
+        command.main(args=list(words), prog_name="medviewer")
     except CommandEnded as ended:
         return ended.code
-    except click.exceptions.Abort:
-        return USAGE
-    except click.ClickException as error:
-        error.show()
-        return USAGE
-    return result if isinstance(result, int) else OK
+    # Typer says what was wrong with the usage and ends with 2.
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else OK
+    return OK
 
 
 def _version(wanted: bool) -> None:

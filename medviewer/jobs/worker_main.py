@@ -10,6 +10,7 @@ import importlib
 import logging
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
@@ -116,6 +117,8 @@ class _Loop:
 def main(arguments: Sequence[str]) -> None:
     """Connect to the parent and serve it; `arguments` are its address and a memory limit in bytes (0: none)."""
     faulthandler.enable()
+    # Ctrl+C in a terminal reaches the whole group; what happens to the worker is its parent's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
     address, limit = arguments
     key = bytes.fromhex(sys.stdin.readline().strip())

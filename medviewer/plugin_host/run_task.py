@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from medviewer.api.plugin import (
     LabelResult,
     Readiness,
     Result,
+    Task,
     TaskInfo,
     TransformResult,
     VolumeResult,
@@ -34,6 +36,8 @@ from medviewer.core.volume import Volume
 from medviewer.jobs.job import JobContext
 from medviewer.plugin_host.forms import ParamSpec, describe_params, params_from_dict, params_to_dict
 from medviewer.plugin_host.loader import TaskSource, broken, load_task, params_type
+
+log = logging.getLogger(__name__)
 
 #: Names for `WorkerProcess.call`.
 RUN = "medviewer.plugin_host.run_task:run"
@@ -141,7 +145,7 @@ def run(ctx: JobContext, payload: object) -> RunOutput:
     _check_inputs(info, inputs)
     started = datetime.now(UTC)
     clock = time.perf_counter()
-    results = tuple(task.run(_DeviceContext(ctx, device), inputs, parameters))
+    results = _run(task, info, _DeviceContext(ctx, device), inputs, parameters)
     seconds = time.perf_counter() - clock
     for result in results:
         _check_result(info, result)
@@ -157,6 +161,25 @@ def run(ctx: JobContext, payload: object) -> RunOutput:
         seconds=round(seconds, 3),
     )
     return RunOutput(results, provenance)
+
+
+def _run(
+    task: Task[Any], info: TaskInfo, ctx: JobContext, inputs: Mapping[str, Input], parameters: object
+) -> tuple[Result, ...]:
+    try:
+        return tuple(task.run(ctx, inputs, parameters))
+    except (MedViewerError, MemoryError):
+        raise
+    # A fault of the plugin becomes a report that names it; memory that ran out has a report of its own.
+    except Exception as error:
+        if "out of memory" in str(error).lower():
+            raise
+        values = params_to_dict(parameters)
+        log.error("%s (%s %s) failed with %s.", info.id, info.plugin, info.plugin_version, values, exc_info=error)
+        raise TaskError(
+            f"{info.title} failed: {type(error).__name__}: {error}",
+            hint=f"This is a fault in the plugin {info.plugin} {info.plugin_version}. The log has the details.",
+        ) from error
 
 
 def describe(ctx: JobContext, payload: object) -> tuple[ParamSpec, ...]:

@@ -120,6 +120,16 @@ def test_a_task_cannot_write_into_its_inputs(tmp_plugin: TmpPlugin, volume: Volu
         worker.close()
 
 
+def test_a_fault_in_a_task_names_the_plugin(tmp_plugin: TmpPlugin, volume: Volume) -> None:
+    path = tmp_plugin("tmp_fault", ("ctx.progress(1.0)", "labels[99]"))
+    with pytest.raises(TaskError, match="IndexError") as caught:
+        run(path, volume)
+    assert "tmp_fault 0.1.0" in caught.value.hint
+    path = tmp_plugin("tmp_memory", ("ctx.progress(1.0)", "raise RuntimeError('CUDA out of memory')"))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run(path, volume)
+
+
 def test_inputs_are_checked(tmp_plugin: TmpPlugin) -> None:
     with pytest.raises(TaskError, match="image"):
         run_task.run(CTX, RunPayload.of(source(tmp_plugin()), {"image": (Box3D(lower=(0, 0, 0), upper=(1, 1, 1)),)}))
