@@ -46,6 +46,7 @@ class Merged:
         self._timer.timeout.connect(work)
 
     def __call__(self, *_: object) -> None:
+        """Have the work done soon; takes whatever a signal gives."""
         if not self._timer.isActive():
             self._timer.start()
 

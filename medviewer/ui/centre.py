@@ -54,15 +54,15 @@ class Centre(QWidget):
     def _place(self) -> None:
         width = min(MESSAGE_WIDTH, self.width() - 24)
         self.message_bar.setFixedWidth(width)
-        self.message_bar.adjustSize()
+        self.message_bar.setFixedHeight(self.message_bar.height_for(width))
         self.message_bar.move((self.width() - width) // 2, 10)
         self.message_bar.raise_()
 
-    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802, D102
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
         super().resizeEvent(event)
         self._place()
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802, D102
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102
         if watched is self._welcome and event.type() == QEvent.Type.Paint:
             self._welcome.removeEventFilter(self)
             QTimer.singleShot(0, self.painted.emit)

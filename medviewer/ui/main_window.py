@@ -20,6 +20,7 @@ from medviewer.ui.centre import Centre
 from medviewer.ui.dialogs.questions import CloseAnswer, ask_before_closing, ask_yes_no
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.status import StatusLine
+from medviewer.ui.panels.tasks import TasksPanel
 from medviewer.ui.panels.welcome import Welcome
 from medviewer.ui.window_parts import Docks, MainToolBar, suggested_command
 
@@ -126,7 +127,11 @@ class MainWindow(QMainWindow):
         job.state_changed.connect(self._suggest)
 
     def _follow_up(self) -> None:
-        self.toolbar.suggest(suggested_command(self.app))
+        suggested = suggested_command(self.app)
+        self.toolbar.suggest(suggested)
+        for panel in self.docks.panels:
+            if isinstance(panel, TasksPanel):
+                panel.suggest(suggested == "analyze")
         volume = self.app.workspace.active
         name = f"{volume.name} — " if volume is not None and volume.name else ""
         star = "*" if self.app.workspace.dirty else ""
@@ -243,6 +248,8 @@ class MainWindow(QMainWindow):
         self.resize(min(FIRST_SIZE[0], screen.width()), min(FIRST_SIZE[1], screen.height()))
         if settings.window_geometry:
             self.restoreGeometry(_decoded(settings.window_geometry))
+        else:
+            self.setWindowState(Qt.WindowState.WindowMaximized)
         if settings.window_state:
             self.restoreState(_decoded(settings.window_state), LAYOUT_VERSION)
 
@@ -281,7 +288,7 @@ class MainWindow(QMainWindow):
 
     # ---- Qt
 
-    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802, D102
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102
         if self._closing:
             event.accept()
             return
@@ -295,15 +302,15 @@ class MainWindow(QMainWindow):
         if answer is CloseAnswer.SAVE:
             self._save_then_close()
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802, D102
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: D102
         if any(url.isLocalFile() for url in event.mimeData().urls()):
             event.acceptProposedAction()
             self.welcome.highlight(True)
 
-    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:  # noqa: N802, D102
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:  # noqa: D102
         self.welcome.highlight(False)
 
-    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802, D102
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: D102
         self.welcome.highlight(False)
         event.acceptProposedAction()
         self.open_paths([Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()])

@@ -38,12 +38,14 @@ class MessageBar(QFrame):
         for part in (self.text, self.hint):
             part.setWordWrap(True)
             part.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            part.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+            policy.setHeightForWidth(True)
+            part.setSizePolicy(policy)
         words = QVBoxLayout()
         words.setSpacing(1)
         words.addWidget(self.text)
         words.addWidget(self.hint)
-        row = QHBoxLayout(self)
+        self._row = row = QHBoxLayout(self)
         row.setContentsMargins(10, 5, 6, 5)
         row.addWidget(self.picture, 0, Qt.AlignmentFlag.AlignTop)
         row.addLayout(words, 1)
@@ -52,6 +54,10 @@ class MessageBar(QFrame):
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.hide)
         self.hide()
+
+    def height_for(self, width: int) -> int:
+        """Return the height that the message needs at a width."""
+        return max(34, self._row.heightForWidth(width))
 
     def show_message(self, message: Message) -> None:
         """Show a message."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QToolBar, QToolButton, QVBoxLayout, QWidget
 
 from medviewer.ui.actions import Commands
 from medviewer.ui.icons import icon
@@ -78,6 +78,7 @@ class Docks:
         self.by_id: dict[str, QDockWidget] = {}
         self.panels: list[Panel] = []
         window.setDockNestingEnabled(True)
+        window.setTabPosition(Area.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         for corner, area in (
             (Qt.Corner.BottomLeftCorner, Area.LeftDockWidgetArea),
             (Qt.Corner.BottomRightCorner, Area.RightDockWidgetArea),
@@ -101,9 +102,7 @@ class Docks:
         for first in {spec.tab_of for spec in DOCKS if spec.tab_of}:
             self.by_id[first].raise_()
         vertical = [spec for spec in DOCKS if spec.size and spec.area is not Area.BottomDockWidgetArea]
-        window.resizeDocks(
-            [self.by_id[s.id] for s in vertical], [s.size for s in vertical], Qt.Orientation.Vertical
-        )
+        window.resizeDocks([self.by_id[s.id] for s in vertical], [s.size for s in vertical], Qt.Orientation.Vertical)
         window.resizeDocks([self.by_id["jobs"]], [BOTTOM_HEIGHT], Qt.Orientation.Vertical)
         window.resizeDocks(
             [self.by_id["studies"], self.by_id["tasks"]], [LEFT_WIDTH, RIGHT_WIDTH], Qt.Orientation.Horizontal
@@ -132,6 +131,9 @@ class Docks:
         dock = QDockWidget(spec.title, self._window)
         dock.setObjectName(f"dock.{spec.id}")
         dock.setWidget(inside)
+        if spec.tab_of or any(other.tab_of == spec.id for other in DOCKS):
+            # The tab is title enough.
+            dock.setTitleBarWidget(QWidget())
         self.by_id[spec.id] = dock
 
 
@@ -188,7 +190,7 @@ def suggested_command(app: AppContext) -> str:
     volume = app.workspace.active
     if volume is None:
         return "open_folder" if not app.studies.studies else ""
-    if app.jobs.running or app.router.active_id or volume.id in app.loading:
+    if any(not job.quiet for job in app.jobs.running) or app.router.active_id or volume.id in app.loading:
         return ""
     boxes = app.workspace.boxes(volume.id)
     if not boxes and not app.workspace.segmentation(volume.id).segments:

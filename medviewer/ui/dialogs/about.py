@@ -42,9 +42,7 @@ class AboutBox(QDialog):
         top.addWidget(picture)
         top.addLayout(words, 1)
         buttons = QDialogButtonBox()
-        close = buttons.addButton(
-            "I understand" if first_start else "Close", QDialogButtonBox.ButtonRole.AcceptRole
-        )
+        close = buttons.addButton("I understand" if first_start else "Close", QDialogButtonBox.ButtonRole.AcceptRole)
         close.setObjectName("noticeAccept" if first_start else "aboutClose")
         close.setDefault(True)
         buttons.accepted.connect(self.accept)

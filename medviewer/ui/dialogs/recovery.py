@@ -46,7 +46,9 @@ class RecoveryDialog(QDialog):
         layout.setContentsMargins(20, 18, 20, 16)
         layout.setSpacing(12)
         layout.addWidget(label("The program ended while there was unsaved work.", role="heading", wrap=True))
-        layout.addWidget(label("At most the stroke in the hand is lost. The images are read again.", role="soft", wrap=True))
+        layout.addWidget(
+            label("At most the stroke in the hand is lost. The images are read again.", role="soft", wrap=True)
+        )
         layout.addWidget(self.list, 1)
         layout.addLayout(row)
         self.resize(560, 320)

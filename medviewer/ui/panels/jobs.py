@@ -121,6 +121,8 @@ class JobsPanel(Panel):
         super().close_panel()
 
     def _add(self, job: Job) -> None:
+        if job.quiet:
+            return
         self.empty.hide()
         row = JobRow(job)
         self.rows.insert(0, row)

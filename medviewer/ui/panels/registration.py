@@ -148,7 +148,7 @@ class RegistrationPanel(Panel):
             self._form.deleteLater()
             self._form = None
 
-    def showEvent(self, event: object) -> None:  # noqa: N802, D102
+    def showEvent(self, event: object) -> None:  # noqa: D102
         self._ask_form()
 
     def _ask_form(self) -> None:

@@ -95,7 +95,7 @@ class StatusLine(Panel):
     def show_now(self) -> None:
         """Show the next step and the running job."""
         self.hint.setText(next_step(self.app))
-        running = self.app.jobs.running
+        running = [job for job in self.app.jobs.running if not job.quiet]
         self.bar.setVisible(bool(running))
         self.job.setVisible(bool(running))
         if running:

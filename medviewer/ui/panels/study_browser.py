@@ -27,7 +27,7 @@ class StudyBrowser(Panel):
         super().__init__(app, "studyBrowser", command, parent)
         self.tree = QTreeWidget()
         self.tree.setObjectName("studyTree")
-        self.tree.setHeaderLabels(["Series", "Type", "Images"])
+        self.tree.setHeaderLabels(["Series", "Images"])
         self.tree.setUniformRowHeights(True)
         self.tree.setIndentation(14)
         self.tree.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -35,8 +35,7 @@ class StudyBrowser(Panel):
         header = self.tree.header()
         header.setStretchLastSection(False)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        for column in (1, 2):
-            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
         self.tree.itemActivated.connect(self._open)
         empty = label(
             "Nothing open yet.\n\nDrop a DICOM folder, zip or NIfTI file anywhere on this window, or press Ctrl+O.",
@@ -120,10 +119,11 @@ def _patient_item(study: Study) -> QTreeWidgetItem:
 
 def _series_item(series: SeriesRef, is_open: bool, is_active: bool) -> QTreeWidgetItem:
     count = len(series.files) if len(series.files) > 1 or series.size is None else series.size[2]
-    number = "" if series.series_number is None else f"{series.series_number}  "
-    item = QTreeWidgetItem([f"{number}{series.title}", series.modality, str(count)])
+    number = "" if series.series_number is None else f"Series {series.series_number}"
+    name = series.description or number or series.title
+    item = QTreeWidgetItem([f"{series.modality}  {name}".strip(), str(count)])
     item.setData(0, SERIES, series)
-    item.setTextAlignment(2, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     picture, tint = ("check", "accent") if is_open else ("volume", "soft")
     if series.warnings or not series.volume:
         picture, tint = "warning", "warning"
@@ -131,14 +131,14 @@ def _series_item(series: SeriesRef, is_open: bool, is_active: bool) -> QTreeWidg
     if is_active:
         item.setForeground(0, color("accent"))
     elif not series.volume:
-        for column in range(3):
+        for column in range(2):
             item.setForeground(column, color("soft"))
-    facts = [series.title, series.modality]
+    facts = [series.title, series.modality, number]
     if series.size and series.spacing:
         facts.append("{} × {} × {} voxels".format(*series.size))
         facts.append("{:.3g} × {:.3g} × {:.3g} mm".format(*series.spacing))
     facts += [f"⚠ {warning.text}" for warning in series.warnings]
     facts.append("Double click to open." if series.volume else "Cannot be opened as a volume.")
-    for column in range(3):
+    for column in range(2):
         item.setToolTip(column, plain_tip("\n".join(fact for fact in facts if fact)))
     return item

@@ -14,7 +14,7 @@ from medviewer.ui.forms.param_form import ParamForm
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.panel import Command, Panel, push_button
 from medviewer.ui.text import duration, label, plain_tip
-from medviewer.ui.theme import color
+from medviewer.ui.theme import color, restyle
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -28,6 +28,7 @@ class TasksPanel(Panel):
     def __init__(self, app: AppContext, command: Command, parent: QWidget | None = None) -> None:
         super().__init__(app, "tasksPanel", command, parent)
         self._asked = ""
+        self._filling = False
         self._fits: dict[str, bool] = {}
         self.analyze_button = push_button(
             "analyzeButton", "Analyze", lambda: self.command("analyze"), picture="analyze",
@@ -61,7 +62,7 @@ class TasksPanel(Panel):
         layout.addWidget(self._area, 2)
         layout.addLayout(row)
         self._refresh = Merged(self, self.fill)
-        for signal in (app.workspace.active_changed, app.workspace.volume_updated, app.jobs.job_added):
+        for signal in (app.workspace.active_changed, app.workspace.volume_updated):
             self.links.connect(signal, self._refresh)
         self.fill()
 
@@ -76,6 +77,7 @@ class TasksPanel(Panel):
         volume = self.volume
         plan = {item.task.id: item for item in self.app.analyze.plan(volume.id)} if volume is not None else {}
         self._fits = {task_id: item.fits for task_id, item in plan.items()}
+        self._filling = True
         self.list.clear()
         for task in self.app.plugins.tasks:
             if list(task.inputs.values()) != ["volume"]:
@@ -89,10 +91,19 @@ class TasksPanel(Panel):
                 self.list.setCurrentRow(self.list.count() - 1)
         for broken in self.app.plugins.broken:
             self.list.addItem(_broken_item(broken.name, broken.reason))
+        self._filling = False
+        if not self._chosen_id():
+            self._selected()
         fitting = [item for item in plan.values() if item.fits]
         self.analyze_button.setEnabled(bool(fitting))
         self._explain(len(fitting), sum(item.seconds for item in fitting))
         self._enable()
+
+    def suggest(self, on: bool) -> None:
+        """Make the button stand out, or not."""
+        if bool(self.analyze_button.property("next")) != on:
+            self.analyze_button.setProperty("next", on)
+            restyle(self.analyze_button)
 
     def _explain(self, count: int, seconds: float) -> None:
         if self.volume is None:
@@ -110,6 +121,8 @@ class TasksPanel(Panel):
         return str(self.list.item(row).data(TASK_ID) or "") if row >= 0 else ""
 
     def _selected(self) -> None:
+        if self._filling:
+            return
         task_id = self._chosen_id()
         self._enable()
         if task_id == self._asked:
@@ -139,9 +152,16 @@ class TasksPanel(Panel):
 
 
 def _task_item(task: TaskInfo, note: str, *, grey: bool) -> QListWidgetItem:
-    item = QListWidgetItem(icon(task.kind, "soft" if grey else "accent"), f"{task.title}\n{note}" if note else task.title)
+    item = QListWidgetItem(
+        icon(task.kind, "soft" if grey else "accent"), f"{task.title}\n{note}" if note else task.title
+    )
     item.setData(TASK_ID, task.id)
-    facts = [task.title, task.description, f"{task.kind}, {task.plugin} {task.plugin_version}", f"Licence: {task.license}"]
+    facts = [
+        task.title,
+        task.description,
+        f"{task.kind}, {task.plugin} {task.plugin_version}",
+        f"Licence: {task.license}",
+    ]
     item.setToolTip(plain_tip("\n".join(fact for fact in facts if fact)))
     if grey:
         item.setForeground(color("soft"))

@@ -86,7 +86,9 @@ class ToolsPanel(Panel):
         self.in_range = QCheckBox("Only from")
         self.in_range.setObjectName("intensityRule")
         self.in_range.setToolTip("Paint only voxels whose value lies in this range")
-        self.from_value, self.to_value = (self._range_spin(name, value) for name, value in (("lower", -100), ("upper", 300)))
+        self.from_value, self.to_value = (
+            self._range_spin(name, value) for name, value in (("lower", -100), ("upper", 300))
+        )
         between = QHBoxLayout()
         for widget in (self.from_value, self.to_value):
             between.addWidget(widget, 1)

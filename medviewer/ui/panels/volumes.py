@@ -82,7 +82,11 @@ class VolumesPanel(Panel):
 
 def volume_title(volume: Volume) -> str:
     """Return a short name for lists."""
-    return "  ".join(part for part in (volume.modality, volume.name) if part) or "Image"
+    name = volume.name
+    if name == volume.modality:
+        number = volume.series.series_number if volume.series is not None else None
+        name = "" if number is None else f"series {number}"
+    return "  ".join(part for part in (volume.modality, name) if part) or "Image"
 
 
 def volume_facts(volume: Volume, *, short: bool = False) -> str:

@@ -43,7 +43,11 @@ class Welcome(Panel):
         )
         self.open_folder.setProperty("next", True)
         self.open_files = push_button(
-            "welcomeFiles", "Open files or zip…", lambda: self.command("open_files"), picture="files", tip="Ctrl+Shift+O"
+            "welcomeFiles",
+            "Open files or zip…",
+            lambda: self.command("open_files"),
+            picture="files",
+            tip="Ctrl+Shift+O",
         )
         row = QHBoxLayout()
         row.addStretch(1)
