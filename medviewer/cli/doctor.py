@@ -56,6 +56,7 @@ def examine(registry: PluginRegistry, folders: dict[str, Path], device: str = "a
     """
     yield versions()
     yield machine()
+    yield parts()
     model = WorkerProcess("model", device=device)
     decode = WorkerProcess("decode")
     probe = WorkerProcess("drawing")
@@ -130,6 +131,26 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def parts() -> Check:
+    """Tools, readers and export formats: what is found by looking into packages, which a frozen program may lack."""
+    from medviewer.editing.tool import all_tools
+    from medviewer.export.exporter import all_exporters
+    from medviewer.io.reader import readers
+
+    facts = {
+        "tools": sorted(tool.id for tool in all_tools()),
+        "readers": sorted(reader.id for reader in readers()),
+        "formats": sorted(exporter.id for exporter in all_exporters()),
+    }
+    text = ", ".join(f"{len(ids)} {what}" for what, ids in facts.items())
+    missing = [what for what, ids in facts.items() if not ids]
+    if missing:
+        return Check(
+            name="Parts", state="fail", text=f"no {' and no '.join(missing)}", hint="Install again.", facts=facts
+        )
+    return Check(name="Parts", state="ok", text=text, facts=facts)
 
 
 def worker_start(worker: WorkerProcess) -> Check:
