@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QMainWindow
+from PySide6.QtWidgets import QMainWindow
 
 from medviewer.app.actions import ACTIONS
 from medviewer.core.volume import Volume
@@ -17,12 +17,13 @@ from medviewer.jobs.job import Job, JobState
 from medviewer.ui.actions import Commands
 from medviewer.ui.bind import Links, Merged
 from medviewer.ui.centre import Centre
-from medviewer.ui.dialogs.questions import CloseAnswer, ask_before_closing, ask_yes_no
+from medviewer.ui.dialogs.questions import CloseAnswer, ask_before_closing
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.status import StatusLine
 from medviewer.ui.panels.tasks import TasksPanel
 from medviewer.ui.panels.welcome import Welcome
 from medviewer.ui.window_parts import Docks, MainToolBar, suggested_command
+from medviewer.ui.window_ui import WindowUi
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -56,7 +57,8 @@ class MainWindow(QMainWindow):
         self.views: FourViews | None = None
         self._closing = False
         self._links = Links()
-        self.commands = Commands(app, self, self, ACTIONS)
+        self.ui = WindowUi(app, self)
+        self.commands = Commands(app, self, self.ui, ACTIONS)
         self.docks = Docks(self, app, self.commands.run)
         self.toolbar = MainToolBar(self.commands)
         self.addToolBar(Qt.ToolBarArea.TopToolBarArea, self.toolbar)
@@ -106,6 +108,8 @@ class MainWindow(QMainWindow):
         self.views.setObjectName("fourViews")
         self.views.cursor_info.connect(self.status.show_point)
         self._links.connect(router.changed, self.views.set_cursor_dirty)
+        if self.app.settings.views_state:
+            self.views.restore_state(bytes(_decoded(self.app.settings.views_state).data()))
         self._show_centre()
 
     # ---- following the model
@@ -137,108 +141,13 @@ class MainWindow(QMainWindow):
         star = "*" if self.app.workspace.dirty else ""
         self.setWindowTitle(f"{star}{name}MedViewer")
 
-    # ---- what a command may ask (medviewer.app.actions.Ui)
-
-    def ask_open_paths(self) -> list[Path]:
-        """Let the user choose files."""
-        names, _ = QFileDialog.getOpenFileNames(self, "Open files or zip", self._last_folder(), "All files (*)")
-        return self._allowed([Path(name) for name in names])
-
-    def ask_open_folder(self) -> list[Path]:
-        """Let the user choose a folder."""
-        name = QFileDialog.getExistingDirectory(self, "Open a folder with images", self._last_folder())
-        return [Path(name)] if name else []
-
-    def ask_save_path(self, suffix: str) -> Path | None:
-        """Let the user choose where to save."""
-        name, _ = QFileDialog.getSaveFileName(self, "Save", self._last_folder(), f"MedViewer workspace (*{suffix})")
-        if not name:
-            return None
-        path = Path(name)
-        return path if path.suffix == suffix else path.with_name(path.name + suffix)
-
-    def confirm(self, text: str) -> bool:
-        """Ask a yes-or-no question."""
-        return ask_yes_no(self, text)
-
-    def show_about(self) -> None:
-        """Show the About box."""
-        from medviewer.ui.dialogs.about import AboutBox
-
-        AboutBox(self).open()
-
-    def show_notice(self) -> None:
-        """Show the notice of the first start, until it has been confirmed once."""
-        from medviewer.ui.dialogs.about import AboutBox
-
-        if not self.app.settings.notice_read:
-            box = AboutBox(self, first_start=True)
-            box.accepted.connect(self._notice_read)
-            box.open()
-
-    def show_recovery(self) -> None:
-        """Offer what crashed sessions left, if they left something."""
-        from medviewer.ui.dialogs.recovery import RecoveryDialog
-
-        left = self.app.documents.recoverable()
-        if left:
-            RecoveryDialog(self.app, left, self).open()
-
-    def show_export(self) -> None:
-        """Show the export dialog."""
-        from medviewer.ui.dialogs.export_dialog import ExportDialog
-
-        ExportDialog(self.app, self).open()
-
-    def show_analyze(self) -> None:
-        """Show what Analyze would run."""
-        from medviewer.ui.dialogs.analyze_dialog import AnalyzeDialog
-
-        volume = self.app.workspace.active
-        if volume is not None:
-            AnalyzeDialog(self.app, volume.id, self).open()
-
-    def show_settings(self) -> None:
-        """Show the settings."""
-        from medviewer.ui.dialogs.settings_dialog import SettingsDialog
-
-        SettingsDialog(self.app, self).open()
-
-    def reset_views(self) -> None:
-        """Fit all views."""
-        if self.views is not None:
-            self.views.reset_views()
-
-    def reset_layout(self) -> None:
-        """Put all panels back to where they were at the first start."""
-        self.docks.arrange()
-
-    def quit(self) -> None:
-        """Close the window; asks when work is unsaved."""
-        self.close()
-
-    def _notice_read(self) -> None:
-        self.app.settings.notice_read = True
-        self.app.settings.save()
-
-    def _last_folder(self) -> str:
-        recent = self.app.studies.recent
-        return str(recent[0].parent) if recent else str(Path.home())
-
     # ---- opening
 
     def open_paths(self, paths: Sequence[Path]) -> None:
         """Scan paths and open what is most likely wanted."""
-        allowed = self._allowed(paths)
+        allowed = self.ui.allowed(paths)
         if allowed:
             self.app.studies.scan(allowed, open_best=True)
-
-    def _allowed(self, paths: Sequence[Path]) -> list[Path]:
-        """A saved workspace takes the place of what is open: ask when that is unsaved."""
-        replaces = any(path.suffix == ".mvw" for path in paths)
-        if replaces and self.app.has_unsaved_work and not self.confirm("Drop the work that is not saved?"):
-            return []
-        return list(paths)
 
     # ---- layout that persists
 
@@ -257,11 +166,13 @@ class MainWindow(QMainWindow):
         settings = self.app.settings
         settings.window_geometry = _encoded(self.saveGeometry())
         settings.window_state = _encoded(self.saveState(LAYOUT_VERSION))
+        if self.views is not None:
+            settings.views_state = _encoded(QByteArray(self.views.save_state()))
 
     # ---- closing
 
     def _save_then_close(self) -> None:
-        path = self.app.documents.path or self.ask_save_path(".mvw")
+        path = self.app.documents.path or self.ui.ask_save_path(".mvw")
         if path is None:
             return
         job = self.app.documents.save(path)

@@ -57,8 +57,8 @@ def run(build_context: Callable[[Post], AppContext], paths: Sequence[Path] = ())
 
     def after_first_paint() -> None:
         window.make_views()
-        window.show_notice()
-        window.show_recovery()
+        window.ui.show_notice()
+        window.ui.show_recovery()
         window.open_paths(paths)
         QTimer.singleShot(500, app.warm)
 

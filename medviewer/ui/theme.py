@@ -23,7 +23,7 @@ COLORS: Mapping[str, str] = {
     "disabled": "#79818e",
     "accent": "#4ea1e0",  # the one accent
     "accent_fill": "#1f6296",  # accent behind light text
-    "accent_hover": "#2876b1",
+    "accent_hover": "#236a9f",
     "select": "#27486a",  # selected rows
     "good": "#6cc38a",
     "warning": "#e8b955",

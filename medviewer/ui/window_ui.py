@@ -1,0 +1,118 @@
+"""What a command may ask of the window (`medviewer.app.actions.Ui`): choose, confirm, show a dialog."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QFileDialog
+
+from medviewer.ui.dialogs.questions import ask_yes_no
+
+if TYPE_CHECKING:
+    from medviewer.app.context import AppContext
+    from medviewer.ui.main_window import MainWindow
+
+
+class WindowUi:
+    """Answers for one window. Dialogs are imported when they are shown, which keeps the start short."""
+
+    def __init__(self, app: AppContext, window: MainWindow) -> None:
+        self._app = app
+        self._window = window
+
+    def ask_open_paths(self) -> list[Path]:
+        """Let the user choose files."""
+        names, _ = QFileDialog.getOpenFileNames(self._window, "Open files or zip", self._last_folder(), "All files (*)")
+        return self.allowed([Path(name) for name in names])
+
+    def ask_open_folder(self) -> list[Path]:
+        """Let the user choose a folder."""
+        name = QFileDialog.getExistingDirectory(self._window, "Open a folder with images", self._last_folder())
+        return [Path(name)] if name else []
+
+    def ask_save_path(self, suffix: str) -> Path | None:
+        """Let the user choose where to save."""
+        name, _ = QFileDialog.getSaveFileName(
+            self._window, "Save", self._last_folder(), f"MedViewer workspace (*{suffix})"
+        )
+        if not name:
+            return None
+        path = Path(name)
+        return path if path.suffix == suffix else path.with_name(path.name + suffix)
+
+    def allowed(self, paths: Sequence[Path]) -> list[Path]:
+        """Return what may be opened: a saved workspace takes the place of what is open, so ask when that is unsaved."""
+        replaces = any(path.suffix == ".mvw" for path in paths)
+        if replaces and self._app.has_unsaved_work and not self.confirm("Drop the work that is not saved?"):
+            return []
+        return list(paths)
+
+    def confirm(self, text: str) -> bool:
+        """Ask a yes-or-no question."""
+        return ask_yes_no(self._window, text)
+
+    def show_about(self) -> None:
+        """Show the About box."""
+        from medviewer.ui.dialogs.about import AboutBox
+
+        AboutBox(self._window).open()
+
+    def show_notice(self) -> None:
+        """Show the notice of the first start, until it has been confirmed once."""
+        from medviewer.ui.dialogs.about import AboutBox
+
+        if not self._app.settings.notice_read:
+            box = AboutBox(self._window, first_start=True)
+            box.accepted.connect(self._notice_read)
+            box.open()
+
+    def show_recovery(self) -> None:
+        """Offer what crashed sessions left, if they left something."""
+        from medviewer.ui.dialogs.recovery import RecoveryDialog
+
+        left = self._app.documents.recoverable()
+        if left:
+            RecoveryDialog(self._app, left, self._window).open()
+
+    def show_export(self) -> None:
+        """Show the export dialog."""
+        from medviewer.ui.dialogs.export_dialog import ExportDialog
+
+        ExportDialog(self._app, self._window).open()
+
+    def show_analyze(self) -> None:
+        """Show what Analyze would run."""
+        from medviewer.ui.dialogs.analyze_dialog import AnalyzeDialog
+
+        volume = self._app.workspace.active
+        if volume is not None:
+            AnalyzeDialog(self._app, volume.id, self._window).open()
+
+    def show_settings(self) -> None:
+        """Show the settings."""
+        from medviewer.ui.dialogs.settings_dialog import SettingsDialog
+
+        SettingsDialog(self._app, self._window).open()
+
+    def reset_views(self) -> None:
+        """Fit all views."""
+        if self._window.views is not None:
+            self._window.views.reset_views()
+
+    def reset_layout(self) -> None:
+        """Put all panels back to where they were at the first start."""
+        self._window.docks.arrange()
+
+    def quit(self) -> None:
+        """Close the window; asks when work is unsaved."""
+        self._window.close()
+
+    def _notice_read(self) -> None:
+        self._app.settings.notice_read = True
+        self._app.settings.save()
+
+    def _last_folder(self) -> str:
+        recent = self._app.studies.recent
+        return str(recent[0].parent) if recent else str(Path.home())
