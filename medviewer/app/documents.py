@@ -97,6 +97,7 @@ class _Recovered:
     base: Path | None
     snapshot: WorkspaceSnapshot | None
     volumes: Mapping[str, Volume]
+    sources: Mapping[str, tuple[Path, ...]]
     entries: Sequence[JournalEntry]
     lost_bytes: int
 
@@ -157,7 +158,7 @@ class Documents:
                 self._app.messages.error(job.error, f"Cannot open {path.name}")
             if job.state is JobState.SUCCESS and isinstance(job.result, tuple):
                 snapshot, volumes = job.result
-                self._restore(snapshot, volumes)
+                self._restore(snapshot, volumes, {ref.id: ref.sources for ref in snapshot.volumes})
                 self.path = path
                 self._app.journaling.start(path, snapshot.save_id)
                 self._app.settings.add_recent(path)
@@ -183,13 +184,19 @@ class Documents:
         self._app.workspace.remove_volume(volume_id)
         self._app.history.clear()
 
-    def _restore(self, snapshot: WorkspaceSnapshot | None, volumes: Mapping[str, Volume]) -> None:
+    def _restore(
+        self,
+        snapshot: WorkspaceSnapshot | None,
+        volumes: Mapping[str, Volume],
+        sources: Mapping[str, tuple[Path, ...]],
+    ) -> None:
         from medviewer.io.snapshot import restore_snapshot
 
         self.clear()
         with self._app.journaling.paused():
             for volume in volumes.values():
                 self._app.workspace.add_volume(volume)
+                self._app.studies.remember(volume, sources.get(volume.id, ()))
             if snapshot is not None:
                 restore_snapshot(self._app.workspace, snapshot)
         self._app.workspace.dirty = False
@@ -239,11 +246,12 @@ class Documents:
         except BaseException:
             journal.close(delete=False)
             raise
-        return _Recovered(journal, base.path, snapshot, volumes, entries, content.lost_bytes)
+        sources = {ref.id: ref.sources for ref in needed}
+        return _Recovered(journal, base.path, snapshot, volumes, sources, entries, content.lost_bytes)
 
     def _replay(self, found: _Recovered) -> None:
         app = self._app
-        self._restore(found.snapshot, found.volumes)
+        self._restore(found.snapshot, found.volumes, found.sources)
         closed = {entry.volume_id for entry in found.entries if entry.kind == "closed"}
         steps = 0
         with app.journaling.paused():

@@ -30,12 +30,7 @@ def cases_of(workspace: Workspace, volume_ids: Sequence[str] | None = None) -> l
     """
     from medviewer.export.exporter import cases_of as all_cases
 
-    edited = {
-        volume.id: frozenset(s.value for s in workspace.segmentation(volume.id).segments if s.edited)
-        for volume in workspace.volumes
-    }
-    cases = all_cases(workspace, edited)
-    return [case for case in cases if volume_ids is None or case.volume.id in volume_ids]
+    return [case for case in all_cases(workspace) if volume_ids is None or case.volume.id in volume_ids]
 
 
 class ExportCases:

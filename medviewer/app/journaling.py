@@ -201,5 +201,7 @@ class Journaling:
         active = self._app.workspace.active or next(iter(self._app.workspace.volumes), None)
         if active is None:
             return "Empty workspace"
-        parts = [active.modality, active.series.description if active.series else active.name]
+        size = "×".join(str(n) for n in active.geometry.size)
+        description = active.series.description if active.series else active.name
+        parts = [active.modality, description or active.body_part_examined.lower(), size]
         return " · ".join(part for part in parts if part)

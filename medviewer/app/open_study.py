@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,6 +127,24 @@ class OpenStudy:
     def sources(self, volume: Volume) -> tuple[Path, ...]:
         """Return what the user opened to get a volume: a folder, a file, a zip."""
         return self._sources.get(volume.series.key, ()) if volume.series is not None else ()
+
+    def remember(self, volume: Volume, sources: tuple[Path, ...]) -> None:
+        """List the series of a volume that came with a saved workspace or a recovery, and where it lies."""
+        series = volume.series
+        if series is None:
+            return
+        self._sources[series.key] = sources
+        if any(series.key == known.key for study in self._studies for known in study.series):
+            return
+        known = next((s for s in self._studies if s.study_instance_uid == series.study_instance_uid), None)
+        study = known or Study(
+            study_instance_uid=series.study_instance_uid,
+            patient_name=volume.patient_name,
+            patient_id=volume.patient_id,
+            study_date=volume.study_date,
+        )
+        self._studies = merge_studies(self._studies, replace(study, series=(*study.series, series)))
+        self.changed.emit()
 
     def _add(self, study: Study, paths: Sequence[Path]) -> None:
         for series in study.series:

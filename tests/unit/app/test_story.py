@@ -164,6 +164,9 @@ def test_a_crash_loses_nothing_that_was_committed(
     assert again.workspace.dirty
     assert not again.documents.recoverable()
     assert again.workspace.runs[0].task == "tmp_air.air"
+    (listed,) = again.studies.studies
+    assert [series.key for series in listed.series] == [volume.series.key if volume.series else ""]
+    assert again.studies.sources(again.workspace.volumes[0]) == (study,)
 
 
 def test_work_after_a_save_is_recovered_on_top_of_it(
