@@ -26,8 +26,6 @@ class Case:
     segments : tuple of Segment
         In the order of the list. Later ones have no priority over earlier ones: groups may overlap.
     groups : mapping of group id to uint16 array (k, j, i)
-    edited : frozenset of int
-        Values of segments that a person has corrected after a task made them.
     runs : tuple of Provenance
         Every task run of the workspace.
     """
@@ -37,7 +35,6 @@ class Case:
     segments: tuple[Segment, ...] = ()
     groups: Mapping[int, LabelArray] = field(default_factory=dict)
     boxes: tuple[Box3D, ...] = ()
-    edited: frozenset[int] = frozenset()
     runs: tuple[Provenance, ...] = ()
 
     @property
@@ -66,7 +63,7 @@ class Case:
                     "name": s.name,
                     "color": list(s.color),
                     "status": s.status,
-                    "edited": s.value in self.edited,
+                    "edited": s.edited,
                     "provenance": s.provenance.to_json(),
                 }
                 for s in self.segments
@@ -82,7 +79,6 @@ def make_case(
     *,
     boxes: tuple[Box3D, ...] = (),
     runs: tuple[Provenance, ...] = (),
-    edited: frozenset[int] = frozenset(),
     values: frozenset[int] | None = None,
 ) -> Case:
     """Copy what is to be exported; call it on the main thread.
@@ -93,7 +89,7 @@ def make_case(
         Patient-free name.
     volume, segmentation
         An open volume and its segmentation.
-    boxes, runs, edited
+    boxes, runs
         As in `Case`.
     values : frozenset of int, optional
         Segments to export; all by default.
@@ -108,18 +104,15 @@ def make_case(
     segments = tuple(s for s in segmentation.segments if values is None or s.value in values)
     needed = sorted({s.group for s in segments})
     groups = {group: segmentation.group(group).labels.copy() for group in needed}
-    return Case(
-        id=case_id, volume=volume, segments=segments, groups=groups, boxes=boxes, edited=edited, runs=runs
-    )  # fmt: skip
+    return Case(id=case_id, volume=volume, segments=segments, groups=groups, boxes=boxes, runs=runs)
 
 
-def cases_of(workspace: Workspace, edited: Mapping[str, frozenset[int]] | None = None) -> tuple[Case, ...]:
+def cases_of(workspace: Workspace) -> tuple[Case, ...]:
     """Return a case for every open volume that has segments or findings; named ``case_001`` and so on."""
     cases: list[Case] = []
     for volume in workspace.volumes:
         segmentation, boxes = workspace.segmentation(volume.id), workspace.boxes(volume.id)
         if segmentation.segments or boxes:
             case_id = f"case_{len(cases) + 1:03d}"
-            changed = (edited or {}).get(volume.id, frozenset())
-            cases.append(make_case(case_id, volume, segmentation, boxes=boxes, runs=workspace.runs, edited=changed))
+            cases.append(make_case(case_id, volume, segmentation, boxes=boxes, runs=workspace.runs))
     return tuple(cases)

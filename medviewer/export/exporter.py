@@ -194,7 +194,7 @@ def run_export(
     except OSError as error:
         raise refusal(error, folder, ExportError) from error
     files = tuple(folder / path.relative_to(stage) for path in written.files)
-    ctx.progress(1.0, "Exported")
+    # No progress from here on: it would be a place to cancel an export that is already there.
     return ExportReport(info.id, folder, files, checks, written.notes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,19 +51,26 @@ def _frames(seg: Dataset, case: Case, count: int) -> tuple[list[Mask], float]:
     frames = int(seg.NumberOfFrames)
     bits = np.unpackbits(np.frombuffer(seg.PixelData, dtype=np.uint8), bitorder="little")
     pixels = bits[: frames * rows * columns].reshape(frames, rows, columns).astype(np.bool_)
-    shared = seg.SharedFunctionalGroupsSequence[0]
-    orientation = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
-    row_mm, column_mm = (float(v) for v in shared.PixelMeasuresSequence[0].PixelSpacing)
     error_mm = 0.0
-    for pixel, groups in zip(pixels, seg.PerFrameFunctionalGroupsSequence, strict=True):
-        position = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, dtype=np.float64)
+    for pixel, own in zip(pixels, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        macro = partial(_macro, seg.SharedFunctionalGroupsSequence[0], own)
+        orientation = np.array(macro("PlaneOrientation").ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
+        row_mm, column_mm = (float(v) for v in macro("PixelMeasures").PixelSpacing)
+        position = np.array(macro("PlanePosition").ImagePositionPatient, dtype=np.float64)
         corner = position + orientation[0] * column_mm * (columns - 1) + orientation[1] * row_mm * (rows - 1)
         k = int(np.floor(geometry.lps_to_index(position)[2] + 0.5))
         place = geometry.index_to_lps([(0, 0, k), (columns - 1, rows - 1, k)])
         error_mm = max(error_mm, float(np.abs(np.array([position, corner]) - place).max()))
-        number = int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        number = int(macro("SegmentIdentification").ReferencedSegmentNumber)
         masks[number - 1][k] |= pixel
     return masks, error_mm
+
+
+def _macro(shared: Dataset, own: Dataset, name: str) -> Dataset:
+    """Return a functional group of a frame; what is the same for all frames is stored once."""
+    keyword = f"{name}Sequence"
+    item: Dataset = (own if keyword in own else shared)[keyword].value[0]
+    return item
 
 
 def _by_source(seg: Dataset, case: Case, count: int) -> list[Mask]:

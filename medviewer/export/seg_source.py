@@ -47,6 +47,8 @@ def source_datasets(case: Case) -> list[Dataset]:
         for keyword in _MAY_BE_EMPTY:
             if keyword not in dataset:
                 setattr(dataset, keyword, "")
+        if not dataset.get("SliceThickness"):
+            dataset.SliceThickness = case.geometry.spacing[2]
     return datasets
 
 

@@ -102,7 +102,7 @@ def _description(part: _Part, number: int) -> highdicom.seg.SegmentDescription:
     segment = part.segments[number - 1]
     run = segment.provenance
     manual = run.task in ("", MANUAL.task)
-    kind = "MANUAL" if manual else "SEMIAUTOMATIC" if segment.value in part.case.edited else "AUTOMATIC"
+    kind = "MANUAL" if manual else "SEMIAUTOMATIC" if segment.edited else "AUTOMATIC"
     algorithm = None
     if not manual:
         parameters = {"weights_sha256": run.weights_sha256} if run.weights_sha256 else {}
@@ -140,7 +140,6 @@ def _dataset(part: _Part, options: DicomSegOptions, created: datetime) -> Datase
     segments = json.dumps([s for s in case.provenance()["segments"] if s["value"] in {p.value for p in part.segments}])
     identity = (case.volume.series_instance_uid, content, segments, created.isoformat(), part.file, __version__)
     i_mm, j_mm, k_mm = case.geometry.spacing
-    thickness = sources[0].get("SliceThickness")
     seg = highdicom.seg.Segmentation(
         source_images=sources,
         pixel_array=pixels,
@@ -157,17 +156,25 @@ def _dataset(part: _Part, options: DicomSegOptions, created: datetime) -> Datase
         content_label="SEGMENTATION",
         content_description="MedViewer segmentation",
         pixel_measures=highdicom.PixelMeasuresSequence(
-            pixel_spacing=(j_mm, i_mm), slice_thickness=float(thickness or k_mm), spacing_between_slices=k_mm
+            pixel_spacing=(j_mm, i_mm), slice_thickness=float(sources[0].SliceThickness), spacing_between_slices=k_mm
         ),
         series_description=options.series_description[:64],
     )
     # Segment names may be in any script, whatever the source was written in.
     seg.SpecificCharacterSet = "ISO_IR 192"
-    day, time = created.strftime("%Y%m%d"), created.strftime("%H%M%S")
-    for what in ("Content", "Series", "InstanceCreation"):
-        setattr(seg, f"{what}Date", day)
-        setattr(seg, f"{what}Time", time)
+    _make_deterministic(seg, created, _uid("dimension organization", *identity))
     return seg
+
+
+def _make_deterministic(seg: Dataset, created: datetime, dimension_organization_uid: str) -> None:
+    """Put the given time and a derived UID where highdicom takes the present time and a random one."""
+    for what in ("Content", "Series", "InstanceCreation"):
+        setattr(seg, f"{what}Date", created.strftime("%Y%m%d"))
+        setattr(seg, f"{what}Time", created.strftime("%H%M%S"))
+    for item in seg.get("ContributingEquipmentSequence", ()):
+        item.ContributionDateTime = created.strftime("%Y%m%d%H%M%S")
+    for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
+        item.DimensionOrganizationUID = dimension_organization_uid
 
 
 def _verify(ctx: JobContext, cases: Sequence[Case], folder: Path, options: DicomSegOptions) -> list[Check]:
