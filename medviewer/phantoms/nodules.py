@@ -122,7 +122,8 @@ def _fit(chest: Chest, shape: NoduleShape, placed: list[NoduleShape]) -> NoduleS
     if shape.nodule.kind != "pleural":
         return shape if clear > shape.reach + 1.5 else None
     outer = np.abs(toward[0]) > 85 or toward[1] > 70 or toward[1] < -60
-    if not outer or not np.isfinite(clear):
+    level = abs(toward[2] - center[2]) < 0.6 * clear  # the chest wall, not the diaphragm
+    if not outer or not level or not np.isfinite(clear):
         return None
     center = center + (toward - center) / max(clear, 1e-6) * (clear - shape.reach - 0.2)
     moved = NoduleShape(

@@ -194,10 +194,11 @@ def paint_mediastinum(hu: Floats, f: Fields, chest: Chest) -> None:
     blend(hu, 44.0, coverage(d, f.width))
     blend(hu, -550.0, coverage(d + np.float32(5.2), f.width) * (f.coarse > 0.4) * (gz > -40))
     groups = ((VEINS, 160.0), (PULMONARY_ARTERIES, 195.0), ([AORTA, *ARCH_BRANCHES], 212.0))
+    outside = 1 - coverage(f.heart + np.float32(3), f.width)  # where a vein opens into the heart it has no wall
     for chains, value in groups:
         tubes = Tubes.join([Tubes.chain(smooth_chain(c)) for c in chains])
         d = tubes.distance(f.slab, 4.0)
-        blend(hu, 70.0, coverage(d, f.width))
+        blend(hu, 70.0, coverage(d, f.width) * outside)
         blend(hu, value, coverage(d + np.float32(0.9), f.width))
 
 

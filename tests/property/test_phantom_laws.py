@@ -111,6 +111,7 @@ def test_every_patient_is_sound(seed: int) -> None:
     assert set(np.unique(phantom.labels)) == {0, *phantom.names}
     lungs = phantom.mask("lung_left") | phantom.mask("lung_right") | phantom.mask("nodules")
     assert len(phantom.nodules) == 8
+    assert {np.sign(n.lps[0]) for n in phantom.nodules} == {-1.0, 1.0}
     for nodule in phantom.nodules:
         kji = phantom.volume.geometry.voxel_at(nodule.lps)
         assert kji is not None
