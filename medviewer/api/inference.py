@@ -1,0 +1,46 @@
+"""Helpers for plugins that compute: devices, masks in mm, the patient's axes, the chest. Re-exports only."""
+
+from medviewer.ai.chest import AIR_HU, SOFT_HU, CoarseCt, Lungs, find_body, find_lungs
+from medviewer.ai.device import choose_device, free_memory, named_memory_errors
+from medviewer.ai.masks import (
+    bounding_slices,
+    closed,
+    components,
+    dilated,
+    eroded,
+    fine_box,
+    grown_within,
+    holes,
+    largest_component,
+    opened,
+    small_slice_holes,
+    touching,
+)
+from medviewer.ai.patient_grid import PatientGrid, block_mean, refine
+
+__all__ = [
+    "AIR_HU",
+    "SOFT_HU",
+    "CoarseCt",
+    "Lungs",
+    "PatientGrid",
+    "block_mean",
+    "bounding_slices",
+    "choose_device",
+    "closed",
+    "components",
+    "dilated",
+    "eroded",
+    "find_body",
+    "find_lungs",
+    "fine_box",
+    "free_memory",
+    "grown_within",
+    "holes",
+    "largest_component",
+    "named_memory_errors",
+    "opened",
+    "refine",
+    "small_slice_holes",
+    "touching",
+]

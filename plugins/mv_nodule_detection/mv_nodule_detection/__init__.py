@@ -1,0 +1,1 @@
+"""Lung nodule candidates and masks of lesions."""
