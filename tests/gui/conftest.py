@@ -9,6 +9,10 @@ import pytest
 
 pytest.importorskip("pytestqt")
 
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
 from medviewer.app.context import AppContext
 from medviewer.app.paths import settings_file
 from medviewer.app.settings import Settings
@@ -19,7 +23,6 @@ from medviewer.ui.main_thread import MainThread
 from medviewer.ui.main_window import MainWindow
 from medviewer.ui.run import set_surface_format
 from medviewer.ui.theme import apply_theme
-from pytestqt.qtbot import QtBot
 
 WAIT_MS = 30_000
 
@@ -58,13 +61,12 @@ def app(qtbot: QtBot, tmp_plugin: Callable[..., Path]) -> Iterator[AppContext]:
 
 @pytest.fixture
 def window(qtbot: QtBot, app: AppContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[MainWindow]:
-    from PySide6.QtWidgets import QApplication
-
     application = QApplication.instance()
     assert isinstance(application, QApplication)
     apply_theme(application)
     made = MainWindow(app)
-    made.resize(1280, 800)
+    made.setWindowState(Qt.WindowState.WindowNoState)
+    made.resize(1280, 760)
     with qtbot.waitSignal(made.painted, timeout=WAIT_MS):
         made.show()
     made.make_views()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 
 import pytest
-from medviewer.core.view_state import ViewState
-from medviewer.ui.bind import Links, Merged, bind
-from medviewer.ui.main_thread import MainThread
 from psygnal import Signal
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSlider, QWidget
 from pytestqt.qtbot import QtBot
+
+from medviewer.core.view_state import ViewState
+from medviewer.ui.bind import Links, Merged, bind
+from medviewer.ui.main_thread import MainThread
 
 
 class Model:

@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox
+from pytestqt.qtbot import QtBot
+
 from medviewer.core.params import Doc, Range, Unit
 from medviewer.plugin_host.forms import describe_params, params_from_dict
 from medviewer.ui.forms.editors import decimals_for, pretty
 from medviewer.ui.forms.param_form import ParamForm
-from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox
-from pytestqt.qtbot import QtBot
 
 
 @dataclass(frozen=True)

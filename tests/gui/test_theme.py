@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
 from medviewer.app.actions import ACTIONS
 from medviewer.editing.tool import all_tools
 from medviewer.ui.actions import PICTURES
@@ -10,8 +13,6 @@ from medviewer.ui.icons import draw, icon
 from medviewer.ui.resources import has_resource, resource_dir, resource_text
 from medviewer.ui.text import dicom_date, duration, label, lps_text, person_name, plain_tip
 from medviewer.ui.theme import COLORS, TEXT_PAIRS, contrast, style_sheet
-from PySide6.QtCore import Qt
-from pytestqt.qtbot import QtBot
 
 
 @pytest.mark.parametrize(("text", "background"), TEXT_PAIRS)

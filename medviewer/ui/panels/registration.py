@@ -106,6 +106,8 @@ class RegistrationPanel(Panel):
         volumes = [(volume_title(v), v.id) for v in self.app.workspace.volumes]
         _set_items(self.fixed, volumes, default=0)
         _set_items(self.moving, volumes, default=1)
+        if len(volumes) > 1 and self.moving.currentData() == self.fixed.currentData():
+            self.moving.setCurrentIndex((self.fixed.currentIndex() + 1) % len(volumes))
         methods = [(t.title, t.id) for t in self.app.plugins.tasks if t.kind == "registration"]
         _set_items(self.method, methods, default=0)
         results = [(self._result_title(r), r.id) for r in self.app.workspace.registrations]

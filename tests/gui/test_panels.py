@@ -1,0 +1,347 @@
+"""The panels over the real context: what they show is what is there, what is clicked is what happens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDialog,
+    QDoubleSpinBox,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QPushButton,
+    QSlider,
+    QTableWidget,
+    QToolButton,
+    QWidget,
+)
+from pytestqt.qtbot import QtBot
+
+from medviewer.app.context import AppContext
+from medviewer.core.annotation import Box3D
+from medviewer.core.geometry import vec3
+from medviewer.core.transform import AffineTransform
+from medviewer.core.volume import Volume
+from medviewer.core.workspace import Registration
+from medviewer.editing.tool import PointerEvent
+from medviewer.ui.main_window import MainWindow
+from medviewer.ui.panels.segments import EYE, LOCK, ML, NAME
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+def press(qtbot: QtBot, window: QWidget, kind: type[QWidget], name: str) -> None:
+    button = window.findChild(kind, name)
+    assert button is not None, name
+    assert button.isEnabled(), name
+    qtbot.mouseClick(button, LEFT)
+
+
+def click_cell(qtbot: QtBot, table: QTableWidget, row: int, column: int) -> None:
+    center = table.visualItemRect(table.item(row, column)).center()
+    qtbot.mouseClick(table.viewport(), LEFT, pos=center)
+
+
+# ---- segments
+
+
+def test_segments_are_listed_shown_locked_and_renamed(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume
+) -> None:
+    table = window.findChild(QTableWidget, "segmentsTable")
+    press(qtbot, window, QPushButton, "addSegment")
+    press(qtbot, window, QPushButton, "addSegment")
+    qtbot.waitUntil(lambda: table.rowCount() == 2)
+    segmentation = app.workspace.segmentation(opened.id)
+    qtbot.waitUntil(lambda: table.currentRow() == 1)
+    click_cell(qtbot, table, 0, NAME)
+    assert segmentation.active == segmentation.segments[0].value
+    click_cell(qtbot, table, 0, EYE)
+    assert not segmentation.segments[0].visible
+    click_cell(qtbot, table, 0, LOCK)
+    assert segmentation.segments[0].locked
+    assert app.history.undo_label == f"Lock {segmentation.segments[0].name}"
+    qtbot.waitUntil(lambda: table.item(0, NAME) is not None)
+    table.item(0, NAME).setText("<i>Liver</i>")
+    assert segmentation.segments[0].name == "<i>Liver</i>"
+    assert "<i>" not in table.item(0, NAME).toolTip()
+
+
+def test_a_locked_segment_is_not_deleted_but_explained(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume
+) -> None:
+    segment = app.segments.add(opened.id, "Keep")
+    app.segments.lock(opened.id, segment.value, True)
+    button = window.findChild(QPushButton, "deleteSegment")
+    qtbot.waitUntil(button.isEnabled)
+    qtbot.mouseClick(button, LEFT)
+    assert app.workspace.segmentation(opened.id).find(segment.value) is not None
+    assert "locked" in window.findChild(QLabel, "messageText").text()
+
+
+def test_the_volume_of_a_segment_is_counted_when_painting_rests(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume
+) -> None:
+    table = window.findChild(QTableWidget, "segmentsTable")
+    (job,) = app.analyze.start(opened.id, ["tmp_air.air"])
+    qtbot.waitUntil(lambda: job.state.is_final, timeout=60_000)
+    assert job.error is None
+    segment = app.workspace.segmentation(opened.id).segments[0]
+    voxels = np.count_nonzero(app.workspace.segmentation(opened.id).mask(segment.value))
+    ml = voxels * opened.geometry.voxel_volume_mm3 / 1000
+    qtbot.waitUntil(lambda: table.item(0, ML) is not None and table.item(0, ML).text() != "…")
+    assert float(table.item(0, ML).text()) == pytest.approx(ml, abs=0.51)
+
+
+def test_opacity_and_outline_follow_the_document(app: AppContext, window: MainWindow) -> None:
+    slider, outline = window.findChild(QSlider, "overlayOpacity"), window.findChild(QCheckBox, "overlayOutline")
+    slider.setValue(80)
+    assert app.workspace.view.overlay_opacity == pytest.approx(0.8)
+    app.workspace.view.outline = False
+    assert not outline.isChecked()
+
+
+# ---- tools
+
+
+def test_tool_buttons_keys_and_options(qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume) -> None:
+    window.activateWindow()
+    press(qtbot, window, QToolButton, "tool.brush")
+    assert app.router.active_id == "brush"
+    radius = window.findChild(QWidget, "toolOptions.brush").findChild(QDoubleSpinBox, "param.radius_mm")
+    radius.setValue(7.5)
+    assert app.router.options("brush").radius_mm == 7.5
+    assert app.router.cursor.radius_mm == 7.5
+    window.commands.by_id["eraser"].trigger()
+    assert app.router.active_id == "eraser"
+    assert window.findChild(QToolButton, "tool.eraser").isChecked()
+    window.commands.by_id["navigate"].trigger()
+    assert app.router.active_id == ""
+    assert not window.findChild(QWidget, "editRules").isVisible()
+
+
+def test_paint_rules_reach_the_next_stroke(qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume) -> None:
+    press(qtbot, window, QToolButton, "tool.brush")
+    window.findChild(QCheckBox, "intensityRule").setChecked(True)
+    window.findChild(QDoubleSpinBox, "intensity.lower").setValue(-2000)
+    window.findChild(QDoubleSpinBox, "intensity.upper").setValue(-1999)
+    combo = window.findChild(QComboBox, "overwriteRule")
+    combo.setCurrentIndex(combo.findData("none"))
+    assert app.router.rules.overwrite == "none"
+    assert app.router.rules.intensity == (-2000, -1999)
+    for phase in ("press", "move", "release"):
+        app.router.pointer(PointerEvent(phase, opened.geometry.center_lps, 2))
+    groups = app.workspace.segmentation(opened.id).groups
+    assert not any(group.labels.any() for group in groups), "no voxel has such a value"
+
+
+# ---- findings
+
+
+@pytest.fixture
+def boxes(app: AppContext, opened: Volume) -> tuple[Box3D, ...]:
+    made = []
+    for n, place in enumerate(([10, 10, 10], [30, 25, 20], [40, 30, 30])):
+        center = opened.geometry.index_to_lps(place)
+        made.append(
+            Box3D(lower=vec3(center - 3), upper=vec3(center + 3), label="nodule", score=0.9 - n / 10, diameter_mm=6.0)
+        )
+    app.workspace.set_boxes(opened.id, made)
+    return tuple(made)
+
+
+def test_a_click_on_a_finding_jumps_there(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, boxes: tuple[Box3D, ...]
+) -> None:
+    table = window.findChild(QTableWidget, "findingsTable")
+    qtbot.waitUntil(lambda: table.rowCount() == 3)
+    qtbot.waitUntil(table.isVisible)
+    click_cell(qtbot, table, 1, 1)
+    assert app.workspace.view.crosshair_lps == pytest.approx(boxes[1].center_lps)
+    assert table.item(1, 4).text() == "21"
+
+
+def test_enter_accepts_delete_rejects_and_goes_on(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, boxes: tuple[Box3D, ...]
+) -> None:
+    table = window.findChild(QTableWidget, "findingsTable")
+    qtbot.waitUntil(lambda: table.isVisible() and table.rowCount() == 3)
+    click_cell(qtbot, table, 0, 1)
+    table.setFocus()
+    qtbot.waitUntil(table.hasFocus)
+    qtbot.keyClick(table, Qt.Key.Key_Return)
+    qtbot.keyClick(table, Qt.Key.Key_Delete)
+    reviews = [box.review for box in app.workspace.boxes(opened.id)]
+    assert reviews == ["accepted", "rejected", "open"]
+    assert table.currentRow() == 2
+    assert app.workspace.view.crosshair_lps == pytest.approx(boxes[2].center_lps)
+    window.findChild(QCheckBox, "hideRejected").setChecked(True)
+    assert table.rowCount() == 2
+    assert "1 to review" in window.findChild(QLabel, "findingsSummary").text()
+    app.undo()
+    qtbot.waitUntil(lambda: table.rowCount() == 3)
+
+
+def test_a_finding_is_called_something_else(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, boxes: tuple[Box3D, ...]
+) -> None:
+    table = window.findChild(QTableWidget, "findingsTable")
+    qtbot.waitUntil(lambda: table.rowCount() == 3)
+    table.item(0, 1).setText("scar")
+    assert app.workspace.boxes(opened.id)[0].label == "scar"
+    assert app.history.undo_label == "Relabel nodule"
+
+
+# ---- analyze
+
+
+def test_analyze_shows_its_plan_and_runs_what_is_ticked(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    auto = tuple(replace(task, auto=True) for task in app.plugins.tasks)
+    monkeypatch.setattr(type(app.plugins), "tasks", property(lambda self: auto))
+    window.commands.run("analyze")
+    dialog = window.findChild(QDialog, "analyzeDialog")
+    assert dialog.isVisible()
+    box = dialog.findChild(QCheckBox, "analyze.tmp_air.air")
+    assert box.isChecked()
+    box.setChecked(False)
+    assert not dialog.findChild(QPushButton, "startAnalyze").isEnabled()
+    box.setChecked(True)
+    press(qtbot, dialog, QPushButton, "startAnalyze")
+    qtbot.waitUntil(lambda: bool(app.workspace.segmentation(opened.id).segments), timeout=60_000)
+    assert app.history.undo_label == "Air"
+
+
+def test_a_single_task_runs_with_the_values_of_its_form(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume
+) -> None:
+    tasks = window.findChild(QListWidget, "tasksList")
+    qtbot.waitUntil(lambda: tasks.count() == 1)
+    tasks.setCurrentRow(0)
+    qtbot.waitUntil(lambda: window.findChild(QDoubleSpinBox, "param.upper") is not None, timeout=60_000)
+    window.findChild(QDoubleSpinBox, "param.upper").setValue(-600)
+    press(qtbot, window, QPushButton, "runTask")
+    qtbot.waitUntil(lambda: bool(app.workspace.segmentation(opened.id).segments), timeout=60_000)
+    assert app.workspace.runs[-1].parameters == {"upper": -600.0}
+    assert window.findChild(QDoubleSpinBox, "param.upper").value() == -600
+
+
+def test_a_broken_plugin_is_a_grey_row_with_its_reason(
+    qtbot: QtBot, app: AppContext, window: MainWindow, tmp_plugin: object
+) -> None:
+    assert callable(tmp_plugin)
+    folder = tmp_plugin("bad_one", ("api = 1", "api = 99")).parent
+    app.plugins.discover([folder])
+    for panel in window.docks.panels:
+        if panel.objectName() == "tasksPanel":
+            panel.fill()
+    tasks = window.findChild(QListWidget, "tasksList")
+    rows = [tasks.item(n) for n in range(tasks.count())]
+    bad = next(row for row in rows if row.text().startswith("bad_one"))
+    assert not bad.flags() & Qt.ItemFlag.ItemIsEnabled
+    assert len(bad.text().splitlines()) == 2
+
+
+# ---- registration, export, settings, recovery
+
+
+def test_registration_needs_two_images_and_shows_its_measure(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, phantom_volume: Volume
+) -> None:
+    hint = window.findChild(QLabel, "registrationHint")
+    assert "two series" in hint.text()
+    app.workspace.add_volume(phantom_volume)
+    fixed, moving = (window.findChild(QComboBox, name) for name in ("fixedVolume", "movingVolume"))
+    qtbot.waitUntil(lambda: moving.count() == 2)
+    assert fixed.currentData() != moving.currentData()
+    done = Registration("Rigid", opened.id, phantom_volume.id, AffineTransform.identity(), {"mutual information": 0.5})
+    app.workspace.set_registrations([done])
+    qtbot.waitUntil(lambda: "0.5" in window.findChild(QLabel, "registrationMeasure").text())
+
+
+def test_export_says_that_it_was_read_back(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, tmp_path: object
+) -> None:
+    app.segments.add(opened.id, "Mine")
+    app.router.activate("brush")
+    for phase in ("press", "release"):
+        app.router.pointer(PointerEvent(phase, opened.geometry.center_lps, 2))
+    window.commands.run("export")
+    dialog = window.findChild(QDialog, "exportDialog")
+    combo = dialog.findChild(QComboBox, "exportFormat")
+    combo.setCurrentIndex(combo.findData("nifti"))
+    start = dialog.findChild(QPushButton, "startExport")
+    assert not start.isEnabled(), "no folder yet"
+    dialog.findChild(QLineEdit, "exportFolder").setText(f"{tmp_path}/out")
+    press(qtbot, dialog, QPushButton, "startExport")
+    result = dialog.findChild(QLabel, "exportResult")
+    qtbot.waitUntil(lambda: "reading back" in result.text(), timeout=60_000)
+    assert dialog.findChild(QListWidget, "exportFiles").count() >= 1
+    press(qtbot, dialog, QPushButton, "startExport")
+    qtbot.waitUntil(lambda: result.property("role") == "error", timeout=60_000)
+    assert not dialog.findChild(QListWidget, "exportFiles").isVisible()
+
+
+def test_settings_are_taken_only_when_accepted(qtbot: QtBot, app: AppContext, window: MainWindow) -> None:
+    window.commands.run("settings")
+    dialog = window.findChild(QDialog, "settingsDialog")
+    dialog.findChild(QDoubleSpinBox, "settingsBrushRadius").setValue(12.5)
+    assert app.settings.brush_radius_mm == 5.0
+    press(qtbot, dialog, QPushButton, "settingsOk")
+    assert app.settings.brush_radius_mm == 12.5
+
+
+def test_the_notice_is_shown_once(qtbot: QtBot, app: AppContext, window: MainWindow) -> None:
+    app.settings.notice_read = False
+    window.ui.show_notice()
+    box = window.findChild(QDialog, "noticeBox")
+    assert "Not a medical device" in box.findChild(QLabel, "notice").text()
+    press(qtbot, box, QPushButton, "noticeAccept")
+    assert app.settings.notice_read
+    qtbot.waitUntil(lambda: window.findChild(QDialog, "noticeBox") is None)
+    window.ui.show_notice()
+    assert window.findChild(QDialog, "noticeBox") is None
+
+
+def test_recovery_lists_what_is_left_and_can_throw_it_away(
+    qtbot: QtBot, app: AppContext, window: MainWindow, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    from pathlib import Path
+
+    from medviewer.io.journal import JournalInfo
+
+    left = JournalInfo(Path(f"{tmp_path}/x.journal"), "CT · Chest", "2026-01-02T03:04:05+00:00",
+                       "2026-01-02T03:14:05+00:00", 7)  # fmt: skip
+    gone: list[JournalInfo] = []
+    monkeypatch.setattr(app.documents, "recoverable", lambda: (left,))
+    monkeypatch.setattr(app.documents, "discard", gone.append)
+    window.ui.show_recovery()
+    dialog = window.findChild(QDialog, "recoveryDialog")
+    listed = dialog.findChild(QListWidget, "recoveryList")
+    assert "7 steps" in listed.item(0).text()
+    press(qtbot, dialog, QPushButton, "discardWork")
+    assert gone == [left]
+    qtbot.waitUntil(lambda: window.findChild(QDialog, "recoveryDialog") is None)
+
+
+def test_dialogs_are_closed_by_escape(qtbot: QtBot, window: MainWindow, opened: Volume) -> None:
+    for command, name in (("export", "exportDialog"), ("settings", "settingsDialog"), ("about", "aboutBox")):
+        window.commands.run(command)
+        dialog = window.findChild(QDialog, name)
+        qtbot.keyClick(dialog, Qt.Key.Key_Escape)
+        qtbot.waitUntil(lambda name=name: window.findChild(QDialog, name) is None)
+
+
+def test_closing_a_volume_empties_the_panels(qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume) -> None:
+    volumes = window.findChild(QListWidget, "volumesList")
+    qtbot.waitUntil(lambda: volumes.count() == 1)
+    press(qtbot, window, QPushButton, "closeVolume")
+    qtbot.waitUntil(lambda: volumes.count() == 0)
+    qtbot.waitUntil(window.findChild(QWidget, "welcome").isVisible)
