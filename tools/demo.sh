@@ -11,6 +11,8 @@ if [ ! -f "$OUT/study/truth/truth.json" ]; then
     say "a sample study"
     "$RUN" demo -o "$OUT/study"
 fi
+# An export never overwrites; what an earlier demo made is the demo's to remove.
+rm -rf "$OUT/results" "$OUT/export"
 say "analyze"
 "$RUN" analyze "$OUT/study" -o "$OUT/results"
 for format in nifti nnunet dicom-seg; do
