@@ -23,8 +23,8 @@ from medviewer.render.slice_scene import SliceScene
 PLANE_COLORS: dict[Plane, Color] = {"axial": (240, 90, 80), "coronal": (110, 190, 90), "sagittal": (235, 200, 70)}
 TEXT: Color = (226, 230, 234)
 DIM: Color = (150, 158, 166)
-_REVIEW_COLORS: dict[str, Color] = {"open": (255, 170, 60), "accepted": (90, 210, 120)}
-_SELECTED: Color = (255, 240, 120)
+REVIEW_COLORS: dict[str, Color] = {"open": (255, 170, 60), "accepted": (90, 210, 120)}
+SELECTED: Color = (255, 240, 120)
 _SCALE_STEPS = (1.0, 2.0, 5.0)
 
 Point = tuple[float, float]
@@ -146,7 +146,7 @@ def finding_marks(frame: PlaneFrame, boxes: Sequence[Box3D], selected: str) -> I
         if ring is None:
             continue
         chosen = box.id == selected
-        color = _SELECTED if chosen else _REVIEW_COLORS[box.review]
+        color = SELECTED if chosen else REVIEW_COLORS[box.review]
         yield Polygon(tuple((float(x), float(y)) for x, y in ring), color, 2.0 if chosen else 1.0)
         if chosen:
             size = f" {box.diameter_mm:.0f} mm" if box.diameter_mm is not None else ""

@@ -18,6 +18,7 @@ from medviewer.core.workspace import Workspace
 from medviewer.render.colors import OPAQUE, Pixels, grey_table, window
 from medviewer.render.fusion import FusionLayer
 from medviewer.render.label_overlay import LabelOverlay
+from medviewer.render.links import Links
 from medviewer.render.plane import PlaneFrame, PlaneGrid
 from medviewer.render.sampler import Interpolation, PlaneSampler, Rect
 
@@ -55,7 +56,7 @@ class SliceScene:
         self._base: Pixels | None = None
         self._pixels: Pixels = np.full((1, 1), OPAQUE, dtype=np.uint32)
         self._stale: Rect | None = None
-        self._links: tuple[tuple[Any, Callable[..., None]], ...] = (
+        self._links = Links(
             (workspace.active_changed, self._active_changed),
             (workspace.volume_updated, self._volume_updated),
             (workspace.overlay_changed, self._fusion_changed),
@@ -65,15 +66,11 @@ class SliceScene:
             (workspace.view.window_changed, self._window_changed),
             (workspace.view.overlay_changed, self._style_changed),
         )
-        for signal, slot in self._links:
-            signal.connect(slot)
         self._active_changed(workspace.active)
 
     def close(self) -> None:
         """Stop listening and let go of the volume."""
-        for signal, slot in self._links:
-            signal.disconnect(slot)
-        self._links = ()
+        self._links.close()
         self._attach(None)
         self.volume = self.frame = self._image = self._fusion = None
 

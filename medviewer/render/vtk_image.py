@@ -9,7 +9,7 @@ import numpy.typing as npt
 from vtkmodules.util.numpy_support import numpy_to_vtk
 from vtkmodules.vtkCommonDataModel import vtkImageData
 
-from medviewer.core.geometry import Geometry
+from medviewer.core.geometry import Geometry, Vec3
 from medviewer.core.volume import Volume
 
 
@@ -49,3 +49,22 @@ def touch(image: vtkImageData) -> None:
     """Tell VTK that voxels of a shared array have changed, for example because a slice has arrived."""
     image.GetPointData().GetScalars().Modified()
     image.Modified()
+
+
+def thinning(shape: tuple[int, int, int], spacing: Vec3, most: int) -> tuple[int, int, int]:
+    """Return n along each axis such that every n-th voxel makes at most `most` of them, nearly isotropic.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Voxels along each axis.
+    spacing : (float, float, float)
+        mm, in the same order.
+    most : int
+        Voxels that may remain.
+    """
+    steps = [1, 1, 1]
+    while np.prod([-(-n // s) for n, s in zip(shape, steps, strict=True)]) > most:
+        finest = min((axis for axis in range(3) if steps[axis] < shape[axis]), key=lambda a: spacing[a] * steps[a])
+        steps[finest] += 1
+    return steps[0], steps[1], steps[2]

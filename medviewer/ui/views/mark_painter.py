@@ -44,7 +44,8 @@ class MarkPainter:
         for mark in marks:
             match mark:
                 case Line():
-                    self._pen(mark)
+                    (x0, y0), (x1, y1) = mark.start, mark.end
+                    self._pen(mark, smooth=x0 != x1 and y0 != y1)
                     self._painter.drawLine(QPointF(*mark.start), QPointF(*mark.end))
                 case Polygon():
                     self._pen(mark)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QPoint, QRect, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
 from medviewer.core.segmentation import Color
 from medviewer.core.view_state import Plane
@@ -14,6 +14,29 @@ from medviewer.core.workspace import Workspace
 from medviewer.editing.tool import CursorSpec, PointerEvent
 from medviewer.render.marks import PLANE_COLORS
 from medviewer.ui.views.slice_canvas import SliceCanvas
+
+
+class _MaximiseButton(QAbstractButton):
+    """One frame: this view alone; two: all views again. Drawn, because fonts and styles differ."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setFixedSize(22, 20)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.maximised = False
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw the sign."""
+        painter = QPainter(self)
+        painter.setPen(QColor("#e4e7ec" if self.underMouse() else "#a9b1bd"))
+        frames = (QRect(8, 4, 8, 8), QRect(5, 7, 8, 8)) if self.maximised else (QRect(6, 5, 10, 10),)
+        for frame in frames:
+            painter.fillRect(frame, self.palette().window())
+            painter.drawRect(frame)
+            painter.drawLine(frame.topLeft() + QPoint(0, 1), frame.topRight() + QPoint(1, 1))
+        painter.end()
 
 
 class ViewTitle(QWidget):
@@ -38,18 +61,15 @@ class ViewTitle(QWidget):
         label.setStyleSheet(f"color: {self._color.name()}; font-weight: 600;")
         self.row.addWidget(label)
         self.row.addStretch(1)
-        self._button = QToolButton()
-        self._button.setObjectName(f"{name}_maximise")
-        self._button.setAutoRaise(True)
-        self._button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._button.setFixedSize(22, 20)
+        self._button = _MaximiseButton(f"{name}_maximise")
         self._button.clicked.connect(self.maximise_asked)
         self.row.addWidget(self._button)
         self.show_maximised(False)
 
     def show_maximised(self, maximised: bool) -> None:
         """Say what the button would do."""
-        self._button.setText("❐" if maximised else "□")
+        self._button.maximised = maximised
+        self._button.update()
         tip = "Show all views (double-click)" if maximised else "Maximise this view (double-click)"
         self._button.setToolTip(tip)
         self._button.setAccessibleName(tip)

@@ -1,35 +1,211 @@
-"""The 3D view."""
+"""The 3D view: made after the first paint, because its graphics take longer to load than all the rest."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from typing import TYPE_CHECKING
 
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QPaintEvent, QShowEvent
+from PySide6.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+
+from medviewer.core.segmentation import Color
+from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
+from medviewer.render.presets import PRESETS, preset, preset_for
 from medviewer.ui.views.slice_panel import ViewTitle
 
-TITLE_COLOR = (110, 160, 220)
+if TYPE_CHECKING:
+    from medviewer.render.surface_scene import SurfaceResult, SurfaceTask
+    from medviewer.render.volume_scene import VolumeScene
+    from medviewer.ui.views.vtk_widget import VtkView
+
+TITLE_COLOR: Color = (110, 165, 230)
+NO_VOLUME = "No volume"
+#: After the last change, ms: surfaces and volume rendering follow the hand, not each of its movements.
+_DEBOUNCE_MS = 300
 
 
 class VolumePanel(QWidget):
-    """Volume rendering and surfaces of the active volume."""
+    """Volume rendering, surfaces of segments, findings and crosshair of the active volume.
+
+    Drag turns, wheel and right drag zoom, middle drag moves, a click puts the crosshair on what it hits.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The document; followed until `close_view`.
+
+    Signals
+    -------
+    maximise_asked()
+    ready()
+        The view has been made.
+    """
 
     maximise_asked = Signal()
+    ready = Signal()
+    _loaded = Signal()
+    _made = Signal(object)
+
     name = "volume"
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("volume_panel")
         self._workspace = workspace
+        self.scene: VolumeScene | None = None
+        self.view: VtkView | None = None
+        self._closed = False
+        self._worker: ThreadPoolExecutor | None = None
         self.title = ViewTitle(self.name, "3D", TITLE_COLOR)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.title)
-        column.addStretch(1)
+        self.presets = self._make_presets()
+        self.title.row.insertWidget(2, self.presets)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(0)
+        self._column.addWidget(self.title)
+        self._hint = QLabel()
+        self._hint.setObjectName("volume_hint")
+        self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._hint.setWordWrap(True)
+        self._hint.setStyleSheet("background: black; color: #a9b1bd;")
+        self._column.addWidget(self._hint, 1)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(_DEBOUNCE_MS)
+        self._later.timeout.connect(self._update)
+        self._loaded.connect(self._build, Qt.ConnectionType.QueuedConnection)
+        self._made.connect(self._apply, Qt.ConnectionType.QueuedConnection)
+        workspace.active_changed.connect(self._active_changed)
+        self._active_changed(workspace.active)
+
+    def _make_presets(self) -> QComboBox:
+        box = QComboBox()
+        box.setObjectName("volume_preset")
+        box.setAccessibleName("Volume rendering")
+        box.setToolTip("Volume rendering")
+        box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        box.addItem(NO_VOLUME)
+        box.addItems([known.name for known in PRESETS])
+        box.activated.connect(lambda _: self._choose(box.currentText()))
+        return box
+
+    # --- making the view
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """The first one starts to load what the view is made of, beside the main thread."""
+        super().paintEvent(event)
+        if self._worker is None and not self._closed:
+            self._worker = ThreadPoolExecutor(1, thread_name_prefix="surfaces")
+            self._worker.submit(self._load)
+
+    def _load(self) -> None:
+        import_module("medviewer.ui.views.vtk_widget")
+        self._loaded.emit()
+
+    def _build(self) -> None:
+        if self._closed or self.view is not None:
+            return
+        from medviewer.ui.views.vtk_widget import log_vtk_messages, make_vtk_view
+
+        log_vtk_messages()
+        self.view = make_vtk_view(self)
+        self.view.setObjectName("volume_view")
+        self.view.ready.connect(self._view_ready)
+        self.view.failed.connect(self._view_failed)
+        self._column.addWidget(self.view, 1)
+        self._hint.hide()
+        self.view.start()
+
+    def _view_failed(self) -> None:
+        if self.view is not None:
+            self.view.hide()
+        self._hint.setText("No 3D: this computer offers no OpenGL.\nSlices and all tools work without it.")
+        self._hint.show()
+
+    def _view_ready(self, software: bool) -> None:
+        if self._closed or self.view is None or self.scene is not None:
+            return  # a context made anew keeps its scene
+        from medviewer.render.volume_scene import VolumeScene
+
+        self.scene = VolumeScene(
+            self._workspace, self.view.schedule, self.view.update, self._request_update, software=software
+        )
+        self.view.marks = self.scene.marks
+        self.scene.attach(self.view.owner.window)
+        # What the hand has turned is drawn at the rate of the scene again.
+        self.view.owner.interactor.SetStillUpdateRate(self.view.owner.window.GetDesiredUpdateRate())
+        self.view.owner.mouse.clicked.connect(self._pick)
+        self.view.owner.mouse.double_clicked.connect(self.maximise_asked)
+        if self.presets.property("chosen"):
+            self._choose(self.presets.currentText())
+        self._update()
+        self.ready.emit()
+
+    # --- keeping it up to date
+
+    def _request_update(self) -> None:
+        self._later.start()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Do what was put off while nobody saw it."""
+        super().showEvent(event)
+        self._later.start()
+
+    def _update(self) -> None:
+        if self.scene is None or self._closed or not self.isVisible():
+            return
+        self.scene.update()
+        task = self.scene.surfaces.next_task() if self.scene.surfaces is not None else None
+        if task is not None and self._worker is not None:
+            self._worker.submit(self._make, task)
+
+    def _make(self, task: SurfaceTask) -> None:
+        self._made.emit(task.run())
+
+    def _apply(self, result: SurfaceResult) -> None:
+        if self.scene is not None and self.scene.surfaces is not None and not self._closed:
+            self.scene.surfaces.apply(result)
+            if self.view is not None:
+                self.view.schedule()
+            self._update()
+
+    def _active_changed(self, volume: Volume | None) -> None:
+        self.presets.setEnabled(volume is not None)
+        if volume is not None and not self.presets.property("chosen"):
+            self.presets.setCurrentText(preset_for(volume.modality).name)
+
+    # --- the user
+
+    def _choose(self, name: str) -> None:
+        self.presets.setProperty("chosen", True)
+        if self.scene is not None:
+            self.scene.choose(None if name == NO_VOLUME else preset(name))
+            self._update()
+
+    def _pick(self, x: float, y: float) -> None:
+        lps = self.scene.pick(x, y) if self.scene is not None else None
+        if lps is not None:
+            self._workspace.view.crosshair_lps = lps
 
     def reset_view(self) -> None:
         """Look from the front."""
+        if self.scene is not None:
+            self.scene.look_from_front()
 
     def close_view(self) -> None:
-        """Let go of the graphics."""
+        """Stop following the document, then let go of the scene, then of the graphics."""
+        if self._closed:
+            return
+        self._closed = True
+        self._later.stop()
+        self._workspace.active_changed.disconnect(self._active_changed)
+        if self._worker is not None:
+            self._worker.shutdown(wait=True, cancel_futures=True)
+        if self.scene is not None:
+            self.scene.close()
+            self.scene = None
+        if self.view is not None:
+            self.view.close_view()
