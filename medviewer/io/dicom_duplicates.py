@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medviewer.core.dicom_ref import SeriesWarning
-from medviewer.io.dicom_header import Header, Tag
+from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_slices import Slices
+from medviewer.io.dicom_tags import Tag
 
 
 def without_repeated_uids(headers: Sequence[Header]) -> tuple[list[Header], list[SeriesWarning]]:

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from medviewer.core.errors import InputError
-from medviewer.io.dicom_header import (
+from medviewer.io.dicom_header import Header
+from medviewer.io.dicom_tags import (
     DEFLATED_LITTLE_ENDIAN,
     EXPLICIT_BIG_ENDIAN,
     EXPLICIT_LITTLE_ENDIAN,
     IMPLICIT_LITTLE_ENDIAN,
     PIXEL_TAGS,
     SEQUENCES,
-    UNDEFINED,
     WANTED,
-    Header,
     Tag,
 )
+from medviewer.io.dicom_walk import UNDEFINED
 from medviewer.io.inflate import inflated_dicom
 
 if TYPE_CHECKING:

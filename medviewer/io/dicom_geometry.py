@@ -18,7 +18,8 @@ import numpy as np
 
 from medviewer.core.errors import GeometryError
 from medviewer.core.geometry import Geometry, Points, vec3
-from medviewer.io.dicom_header import Header, Tag
+from medviewer.io.dicom_header import Header
+from medviewer.io.dicom_tags import Tag
 
 #: No corner of a slice may lie further than this from its ImagePositionPatient and ImageOrientationPatient.
 TOLERANCE_MM: Final = 0.1

@@ -10,6 +10,7 @@ DICOM PS3.5 section 7.1 (data elements), PS3.10 section 7.1 (file meta informati
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import struct
@@ -22,117 +23,19 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from medviewer.core.errors import InputError
+from medviewer.io.dicom_tags import (
+    DEFLATED_LITTLE_ENDIAN,
+    EXPLICIT_BIG_ENDIAN,
+    IMPLICIT_LITTLE_ENDIAN,
+    NATIVE_SYNTAXES,
+    Tag,
+)
+from medviewer.io.dicom_walk import EXPLICIT, LENGTH, UNDEFINED, VR_IS_LONG, WANTED_RAW, NotUnderstoodError, Walk
 
-IMPLICIT_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
-EXPLICIT_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
-DEFLATED_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1.99"
-EXPLICIT_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
-#: Transfer syntaxes whose pixels lie in the file as they are.
-NATIVE_SYNTAXES: Final = frozenset({IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN})
-
-UNDEFINED: Final = 0xFFFFFFFF
 _FIRST_READ: Final = 16 * 1024
 _MOST_HEADER: Final = 64 * 1024 * 1024
-_DEEPEST: Final = 64
-
-
-class Tag:
-    """Tags (group << 16 | element) that are kept, named by their keyword."""
-
-    MEDIA_STORAGE_SOP_CLASS_UID: Final = 0x00020002
-    TRANSFER_SYNTAX_UID: Final = 0x00020010
-    SPECIFIC_CHARACTER_SET: Final = 0x00080005
-    IMAGE_TYPE: Final = 0x00080008
-    SOP_CLASS_UID: Final = 0x00080016
-    SOP_INSTANCE_UID: Final = 0x00080018
-    STUDY_DATE: Final = 0x00080020
-    CONTENT_TIME: Final = 0x00080033
-    ACQUISITION_TIME: Final = 0x00080032
-    ACCESSION_NUMBER: Final = 0x00080050
-    MODALITY: Final = 0x00080060
-    STUDY_DESCRIPTION: Final = 0x00081030
-    SERIES_DESCRIPTION: Final = 0x0008103E
-    PATIENT_NAME: Final = 0x00100010
-    PATIENT_ID: Final = 0x00100020
-    PATIENT_BIRTH_DATE: Final = 0x00100030
-    PATIENT_SEX: Final = 0x00100040
-    BODY_PART_EXAMINED: Final = 0x00180015
-    SLICE_THICKNESS: Final = 0x00180050
-    REPETITION_TIME: Final = 0x00180080
-    ECHO_TIME: Final = 0x00180081
-    INVERSION_TIME: Final = 0x00180082
-    ECHO_NUMBERS: Final = 0x00180086
-    SPACING_BETWEEN_SLICES: Final = 0x00180088
-    TRIGGER_TIME: Final = 0x00181060
-    GANTRY_DETECTOR_TILT: Final = 0x00181120
-    CONVOLUTION_KERNEL: Final = 0x00181210
-    FLIP_ANGLE: Final = 0x00181314
-    DIFFUSION_B_VALUE: Final = 0x00189087
-    STUDY_INSTANCE_UID: Final = 0x0020000D
-    SERIES_INSTANCE_UID: Final = 0x0020000E
-    SERIES_NUMBER: Final = 0x00200011
-    ACQUISITION_NUMBER: Final = 0x00200012
-    INSTANCE_NUMBER: Final = 0x00200013
-    IMAGE_POSITION_PATIENT: Final = 0x00200032
-    IMAGE_ORIENTATION_PATIENT: Final = 0x00200037
-    FRAME_OF_REFERENCE_UID: Final = 0x00200052
-    TEMPORAL_POSITION_IDENTIFIER: Final = 0x00200100
-    SAMPLES_PER_PIXEL: Final = 0x00280002
-    PHOTOMETRIC_INTERPRETATION: Final = 0x00280004
-    NUMBER_OF_FRAMES: Final = 0x00280008
-    ROWS: Final = 0x00280010
-    COLUMNS: Final = 0x00280011
-    PIXEL_SPACING: Final = 0x00280030
-    BITS_ALLOCATED: Final = 0x00280100
-    BITS_STORED: Final = 0x00280101
-    HIGH_BIT: Final = 0x00280102
-    PIXEL_REPRESENTATION: Final = 0x00280103
-    PIXEL_PADDING_VALUE: Final = 0x00280120
-    WINDOW_CENTER: Final = 0x00281050
-    WINDOW_WIDTH: Final = 0x00281051
-    RESCALE_INTERCEPT: Final = 0x00281052
-    RESCALE_SLOPE: Final = 0x00281053
-    RESCALE_TYPE: Final = 0x00281054
-    MODALITY_LUT_SEQUENCE: Final = 0x00283000
-    IMAGE_INDEX: Final = 0x00541330
-    FRAME_REFERENCE_TIME: Final = 0x00541300
-    SHARED_FUNCTIONAL_GROUPS: Final = 0x52009229
-    PER_FRAME_FUNCTIONAL_GROUPS: Final = 0x52009230
-
-
-WANTED: Final = frozenset(v for k, v in vars(Tag).items() if k.isupper())
-#: Wanted only for being there; their items are not kept.
-SEQUENCES: Final = frozenset({Tag.MODALITY_LUT_SEQUENCE, Tag.SHARED_FUNCTIONAL_GROUPS, Tag.PER_FRAME_FUNCTIONAL_GROUPS})
-#: Pixel data elements: float, double float, integer.
-PIXEL_TAGS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-
-# Explicit VR -> whether its length takes four bytes (PS3.5 table 7.1-1).
-_VR_IS_LONG: Final = dict.fromkeys(
-    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
-     b"ST", b"TM", b"UI", b"UL", b"US"), False,
-) | dict.fromkeys(
-    (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"), True,
-)  # fmt: skip
-_EXPLICIT = struct.Struct("<I2sH").unpack_from
-_IMPLICIT = struct.Struct("<II").unpack_from
-_LENGTH = struct.Struct("<I").unpack_from
-
-
-def _swapped(tag: int) -> int:
-    """Return a tag as its four bytes read as one little-endian number (group in the low half)."""
-    return (tag & 0xFFFF) << 16 | tag >> 16
-
-
-_WANTED_RAW: Final = {_swapped(t): t for t in WANTED}
-_PIXEL_RAW: Final = frozenset(_swapped(t) for t in PIXEL_TAGS)
-_ITEM: Final = _swapped(0xFFFEE000)
-_ITEM_END: Final = _swapped(0xFFFEE00D)
-_SEQUENCE_END: Final = _swapped(0xFFFEE0DD)
-_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*\Z")
-
-
-class NotUnderstoodError(Exception):
-    """The fast parser met something it does not know to the last byte."""
+_NUMBER: Final = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?\s*"
+_NUMBERS: Final = re.compile(rf"{_NUMBER}(?:\\{_NUMBER})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +88,10 @@ class Header:
     def numbers(self, tag: int) -> tuple[float, ...] | None:
         """Return the finite numbers of a DS or IS value; None when absent or not all numbers."""
         text = self.text(tag)
-        if not text:
+        if not text or not _NUMBERS.fullmatch(text):
             return None
-        parts = text.split("\\")
-        if not all(_NUMBER.match(part) for part in parts):
-            return None
-        return tuple(float(part) for part in parts)
+        numbers = tuple(map(float, text.split("\\")))
+        return numbers if all(map(math.isfinite, numbers)) else None
 
     def number(self, tag: int) -> float | None:
         """Return the first number of a DS or IS value."""
@@ -258,8 +159,17 @@ class _RecentHeaders:
             if len(self._headers) > self._most:
                 self._headers.popitem(last=False)
 
+    def clear(self) -> None:
+        with self._lock:
+            self._headers.clear()
+
 
 _recent = _RecentHeaders(8192)
+
+
+def forget_headers() -> None:
+    """Forget every header read so far."""
+    _recent.clear()
 
 
 def _parse_file(file: BinaryIO, path: Path, status: os.stat_result) -> Header:
@@ -281,10 +191,10 @@ def looks_like_dicom(head: bytes) -> bool:
         return False
     group, element, vr, length = struct.unpack_from("<HH2sH", head)
     if group == 0x0800 and element in (0x0100, 0x0500, 0x0800, 0x1600, 0x1800):  # big endian
-        return head[4:6] in _VR_IS_LONG
+        return head[4:6] in VR_IS_LONG
     if group not in (0x0002, 0x0008) or element > 0x0100:
         return False
-    return vr in _VR_IS_LONG or (length == 0 and 0 < _LENGTH(head, 4)[0] < 256)
+    return vr in VR_IS_LONG or (length == 0 and 0 < LENGTH(head, 4)[0] < 256)
 
 
 def _parse_fast(file: BinaryIO, head: bytes, path: Path, status: os.stat_result) -> Header:
@@ -299,7 +209,7 @@ def _parse_fast(file: BinaryIO, head: bytes, path: Path, status: os.stat_result)
     if syntax == DEFLATED_LITTLE_ENDIAN:
         file.seek(start)
         more_inflated = _inflater(file.read)
-        walk = _Walk(more_inflated(b"", _FIRST_READ), more_inflated)
+        walk = Walk(more_inflated(b"", _FIRST_READ), more_inflated)
         return _header(path, status, syntax, values, walk.explicit(0, values))
 
     def more(data: bytes, needed: int) -> bytes:
@@ -308,7 +218,7 @@ def _parse_fast(file: BinaryIO, head: bytes, path: Path, status: os.stat_result)
         file.seek(len(data))
         return data + file.read(max(needed, 4 * len(data)) - len(data))
 
-    walk = _Walk(head, more)
+    walk = Walk(head, more)
     pixel = walk.implicit(start, values) if syntax == IMPLICIT_LITTLE_ENDIAN else walk.explicit(start, values)
     return _header(path, status, syntax, values, pixel)
 
@@ -325,19 +235,19 @@ def _parse_meta(head: bytes, values: dict[int, bytes]) -> int:
     """Collect the wanted meta elements; return where the data set starts."""
     pos = 132
     while pos + 12 <= len(head):
-        raw, vr, length = _EXPLICIT(head, pos)
+        raw, vr, length = EXPLICIT(head, pos)
         if raw & 0xFFFF != 0x0002:
             break
-        is_long = _VR_IS_LONG.get(vr)
+        is_long = VR_IS_LONG.get(vr)
         if is_long is None:
             raise NotUnderstoodError
         start = pos + 8
         if is_long:
-            length = _LENGTH(head, start)[0]
+            length = LENGTH(head, start)[0]
             start += 4
         pos = start + length
-        if raw in _WANTED_RAW:
-            values[_WANTED_RAW[raw]] = head[start:pos]
+        if raw in WANTED_RAW:
+            values[WANTED_RAW[raw]] = head[start:pos]
     if not values.get(Tag.TRANSFER_SYNTAX_UID) or pos + 12 > len(head):
         raise NotUnderstoodError
     return pos
@@ -364,136 +274,3 @@ def _inflater(read: Callable[[int], bytes]) -> Callable[[bytes, int], bytes]:
         return b"".join(parts)
 
     return more
-
-
-class _Walk:
-    """Walks the elements of a data set in a prefix of the file that grows when it is too short."""
-
-    def __init__(self, data: bytes, more: Callable[[bytes, int], bytes]) -> None:
-        self._data = data
-        self._more = more
-
-    def _grow(self, needed: int) -> bytes:
-        """Return a prefix of at least `needed` bytes; the file is known to be too short otherwise."""
-        self._data = self._more(self._data, needed)
-        if len(self._data) < needed:
-            raise NotUnderstoodError
-        return self._data
-
-    def _at_end(self, pos: int) -> bool:
-        """Whether the data set ends exactly at `pos`."""
-        if pos < len(self._data):
-            return False
-        if pos > len(self._data):
-            self._grow(pos)
-        try:
-            self._data = self._more(self._data, pos + 1)
-        except NotUnderstoodError:
-            return True
-        return len(self._data) == pos
-
-    def explicit(self, pos: int, values: dict[int, bytes]) -> tuple[int, int, int] | None:
-        """Collect wanted elements up to the pixel data; return (offset, length, tag) of that."""
-        data = self._data
-        wanted = _WANTED_RAW
-        is_long_vr = _VR_IS_LONG
-        while True:
-            if pos + 8 > len(data):
-                if self._at_end(pos):
-                    return None
-                data = self._grow(pos + 8)
-            raw, vr, length = _EXPLICIT(data, pos)
-            is_long = is_long_vr.get(vr)
-            start = pos + 8
-            if is_long:
-                if pos + 12 > len(data):
-                    data = self._grow(pos + 12)
-                length = _LENGTH(data, start)[0]
-                start += 4
-            elif is_long is None:
-                raise NotUnderstoodError
-            if raw in _PIXEL_RAW:
-                return start, length, _swapped(raw)
-            if length == UNDEFINED:
-                pos = self._skip_sequence(start, explicit=vr != b"UN", depth=0)
-                data = self._data
-                if raw in wanted:
-                    values.setdefault(wanted[raw], b"")
-                continue
-            pos = start + length
-            if raw in wanted:
-                if pos > len(data):
-                    data = self._grow(pos)
-                values.setdefault(wanted[raw], b"" if vr == b"SQ" else data[start:pos])
-
-    def implicit(self, pos: int, values: dict[int, bytes]) -> tuple[int, int, int] | None:
-        """Like `explicit`, for implicit VR."""
-        data = self._data
-        wanted = _WANTED_RAW
-        last = 0
-        while True:
-            if pos + 8 > len(data):
-                if self._at_end(pos):
-                    return None
-                data = self._grow(pos + 8)
-            raw, length = _IMPLICIT(data, pos)
-            start = pos + 8
-            if raw in _PIXEL_RAW:
-                return start, length, _swapped(raw)
-            # Without VRs only the rising order tells a data set from noise, or from explicit VR.
-            tag = (raw & 0xFFFF) << 16 | raw >> 16
-            if tag <= last:
-                raise NotUnderstoodError
-            last = tag
-            if length == UNDEFINED:
-                pos = self._skip_sequence(start, explicit=False, depth=0)
-                data = self._data
-                if raw in wanted:
-                    values.setdefault(tag, b"")
-                continue
-            pos = start + length
-            if raw in wanted:
-                if pos > len(data):
-                    data = self._grow(pos)
-                values.setdefault(tag, b"" if tag in SEQUENCES else data[start:pos])
-
-    def _skip_sequence(self, pos: int, *, explicit: bool, depth: int) -> int:
-        """Return the position behind a sequence of undefined length."""
-        if depth > _DEEPEST:
-            raise NotUnderstoodError
-        while True:
-            if pos + 8 > len(self._data):
-                self._grow(pos + 8)
-            raw, length = _IMPLICIT(self._data, pos)
-            pos += 8
-            if raw == _SEQUENCE_END:
-                return pos
-            if raw != _ITEM:
-                raise NotUnderstoodError
-            pos = self._skip_item(pos, explicit=explicit, depth=depth) if length == UNDEFINED else pos + length
-
-    def _skip_item(self, pos: int, *, explicit: bool, depth: int) -> int:
-        """Return the position behind an item of undefined length."""
-        while True:
-            if pos + 8 > len(self._data):
-                self._grow(pos + 8)
-            raw, length = _IMPLICIT(self._data, pos)
-            if raw == _ITEM_END:
-                return pos + 8
-            nested_explicit = explicit
-            start = pos + 8
-            if explicit:
-                _, vr, length = _EXPLICIT(self._data, pos)
-                is_long = _VR_IS_LONG.get(vr)
-                if is_long is None:
-                    raise NotUnderstoodError
-                if is_long:
-                    if pos + 12 > len(self._data):
-                        self._grow(pos + 12)
-                    length = _LENGTH(self._data, start)[0]
-                    start += 4
-                    nested_explicit = vr != b"UN"
-            if length == UNDEFINED:
-                pos = self._skip_sequence(start, explicit=nested_explicit, depth=depth + 1)
-            else:
-                pos = start + length

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,8 @@ from medviewer.io.dicom_geometry import (
     fit_stack,
     single_slice_spacing,
 )
-from medviewer.io.dicom_header import Header, Tag
+from medviewer.io.dicom_header import Header
+from medviewer.io.dicom_tags import Tag
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +88,17 @@ class Slices:
         """Return the slices for each value of a tag, in the order in which the values first appear."""
         indices: dict[str, list[int]] = {}
         for n, header in enumerate(self.headers):
-            indices.setdefault(header.text(tag), []).append(n)
+            indices.setdefault(_value_text(header, tag), []).append(n)
         return {value: self.take(chosen) for value, chosen in indices.items()}
+
+
+def _value_text(header: Header, tag: int) -> str:
+    """Return the value of an element as text; DiffusionBValue is stored as a binary double."""
+    value = header.values.get(tag, b"")
+    if tag != Tag.DIFFUSION_B_VALUE or len(value) != 8:
+        return header.text(tag)
+    number: float = struct.unpack(">d" if header.big_endian else "<d", value)[0]
+    return f"{number:g}"
 
 
 @dataclass(frozen=True, eq=False)

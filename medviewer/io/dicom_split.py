@@ -22,9 +22,10 @@ from medviewer.core.errors import DecodeError, GeometryError
 from medviewer.io.decode_task import CHAINS
 from medviewer.io.dicom_duplicates import without_repeated_uids
 from medviewer.io.dicom_geometry import FrameKey, SliceFrame, frame_key, slice_frame, slice_position
-from medviewer.io.dicom_header import DEFLATED_LITTLE_ENDIAN, NATIVE_SYNTAXES, Header, Tag
+from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_slices import Part, Slices
 from medviewer.io.dicom_stacks import stacks
+from medviewer.io.dicom_tags import DEFLATED_LITTLE_ENDIAN, NATIVE_SYNTAXES, Tag
 from medviewer.io.pixel_format import check_native_length, pixel_format
 
 _READABLE: Final = frozenset({*NATIVE_SYNTAXES, *CHAINS, DEFLATED_LITTLE_ENDIAN})

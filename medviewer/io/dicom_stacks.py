@@ -15,8 +15,8 @@ import numpy as np
 from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.geometry import Points
 from medviewer.io.dicom_duplicates import without_copies
-from medviewer.io.dicom_header import Tag
 from medviewer.io.dicom_slices import Part, Slices
+from medviewer.io.dicom_tags import Tag
 
 #: More evenly spaced runs than this are not offered one by one; the series is listed whole, not as a volume.
 MOST_RUNS: Final = 6

@@ -7,7 +7,8 @@ DICOM PS3.3 C.12.1.1.2 (Specific Character Set), PS3.5 section 6.1.
 
 from __future__ import annotations
 
-from medviewer.io.dicom_header import Header, Tag
+from medviewer.io.dicom_header import Header
+from medviewer.io.dicom_tags import Tag
 
 _ESCAPE = 0x1B
 

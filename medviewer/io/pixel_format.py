@@ -12,7 +12,8 @@ from typing import Final
 
 from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.errors import DecodeError
-from medviewer.io.dicom_header import Header, Tag
+from medviewer.io.dicom_header import Header
+from medviewer.io.dicom_tags import Tag
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from uuid import NAMESPACE_OID, uuid5
 
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Study
 from medviewer.core.geometry import Geometry
-from medviewer.io.dicom_header import Header, Tag
+from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_slices import Part
 from medviewer.io.dicom_split import split_series
+from medviewer.io.dicom_tags import Tag
 from medviewer.io.dicom_text import decoded_text, has_bad_text
 
 _MEDIA_DIRECTORY: Final = "1.2.840.10008.1.3.10"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import psutil
 
@@ -12,6 +13,11 @@ def peak_rss() -> int:
     info = psutil.Process().memory_info()
     if sys.platform == "win32":
         return int(getattr(info, "peak_wset", info.rss))
+    if sys.platform == "linux":
+        # Not ru_maxrss: a new process begins with that of the one which started it.
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

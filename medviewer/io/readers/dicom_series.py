@@ -11,7 +11,8 @@ from medviewer.core.errors import DecodeError
 from medviewer.core.volume import Volume, VoxelArray
 from medviewer.io.decode_worker import DecodeSource, decode_worker
 from medviewer.io.dicom_geometry import stack_geometry
-from medviewer.io.dicom_header import Header, Tag, read_header
+from medviewer.io.dicom_header import Header, read_header
+from medviewer.io.dicom_tags import Tag
 from medviewer.io.dicom_text import decoded_text
 from medviewer.io.native_pixels import NativeSource, load_stack
 from medviewer.io.pixel_format import PixelFormat, check_native_length, padding_value, pixel_format

@@ -207,10 +207,8 @@ def _check_size(path: Path, header: Any) -> None:
 
 def _real_values(image: Any) -> npt.NDArray[Any]:
     """Return scaled voxels (k, j, i), contiguous: int16 or int32 where whole numbers fit, else float32."""
-    header = image.header
-    slope, intercept = header.get_slope_inter()
-    slope = 1.0 if slope is None else float(slope)
-    intercept = 0.0 if intercept is None else float(intercept)
+    # The image's header forgets its scaling when it is loaded; the data object keeps it.
+    slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
     stored = np.asarray(image.dataobj.get_unscaled())
     stored = stored.reshape(stored.shape[:3] if stored.ndim >= 3 else (*stored.shape, 1, 1)[:3])
     if stored.dtype.kind not in "iuf":
