@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QListWidget, QListWidgetItem, QSizePolicy, QVBoxLayout, QWidget
 
 from medviewer.app.messages import Level, Message
@@ -16,15 +16,15 @@ from medviewer.ui.theme import color, restyle
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
-INFO_MS = 7000
 COLORS: dict[Level, str] = {"info": "accent", "warning": "warning", "error": "error"}
 WEIGHT: dict[Level, int] = {"info": 0, "warning": 1, "error": 2}
 
 
 class MessageBar(QFrame):
-    """Shows the newest message over the views. Information goes by itself; warnings and errors stay until closed.
+    """Shows the newest warning or error over the views until it is closed.
 
-    Information does not push an error aside that nobody has closed; it is in the log.
+    A warning does not push an error aside that nobody has closed; both are in the log. Information is not shown here:
+    the status line and the log have it.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -50,9 +50,6 @@ class MessageBar(QFrame):
         row.addWidget(self.picture, 0, Qt.AlignmentFlag.AlignTop)
         row.addLayout(words, 1)
         row.addWidget(tool_button("closeMessage", "close", self.hide, "Close this message"))
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self.hide)
         self.hide()
 
     def height_for(self, width: int) -> int:
@@ -61,7 +58,7 @@ class MessageBar(QFrame):
 
     def show_message(self, message: Message) -> None:
         """Show a message."""
-        if self.isVisible() and WEIGHT[message.level] < WEIGHT[self._level]:
+        if message.level == "info" or (self.isVisible() and WEIGHT[message.level] < WEIGHT[self._level]):
             return
         self._level = message.level
         self.picture.setPixmap(icon(message.level, COLORS[message.level]).pixmap(18))
@@ -71,10 +68,6 @@ class MessageBar(QFrame):
         self.setProperty("level", message.level)
         restyle(self)
         self.show()
-        if message.level == "info":
-            self._timer.start(INFO_MS)
-        else:
-            self._timer.stop()
 
 
 class MessagesPanel(Panel):

@@ -60,7 +60,7 @@ DOCKS: tuple[Dock, ...] = (
     Dock("jobs", "Jobs", Area.BottomDockWidgetArea, (JobsPanel,), size=100),
     Dock("messages", "Messages", Area.BottomDockWidgetArea, (MessagesPanel,), tab_of="jobs"),
 )
-LEFT_WIDTH, RIGHT_WIDTH, BOTTOM_HEIGHT = 270, 350, 112
+LEFT_WIDTH, RIGHT_WIDTH, BOTTOM_HEIGHT = 260, 340, 112
 
 #: Commands of the toolbar in order; empty is a gap, ``>`` pushes what follows to the right.
 TOOLBAR: tuple[str, ...] = (

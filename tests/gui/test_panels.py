@@ -126,6 +126,7 @@ def test_tool_buttons_keys_and_options(qtbot: QtBot, app: AppContext, window: Ma
 
 def test_paint_rules_reach_the_next_stroke(qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume) -> None:
     press(qtbot, window, QToolButton, "tool.brush")
+    press(qtbot, window, QToolButton, "toolLimits")
     window.findChild(QCheckBox, "intensityRule").setChecked(True)
     window.findChild(QDoubleSpinBox, "intensity.lower").setValue(-2000)
     window.findChild(QDoubleSpinBox, "intensity.upper").setValue(-1999)

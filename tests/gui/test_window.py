@@ -117,6 +117,7 @@ def test_errors_stay_and_information_does_not_hide_them(qtbot: QtBot, app: AppCo
     qtbot.mouseClick(window.findChild(QToolButton, "closeMessage"), Qt.MouseButton.LeftButton)
     assert not bar.isVisible()
     assert app.messages.messages[-1].text == "Never mind."
+    assert "Never mind." in window.findChild(QLabel, "nextStep").text()
 
 
 def test_layout_is_kept_and_reset(app: AppContext, window: MainWindow) -> None:
@@ -193,9 +194,17 @@ def test_undo_and_redo_are_named(qtbot: QtBot, app: AppContext, window: MainWind
 
 
 @pytest.mark.parametrize("size", [(1600, 960), (1280, 760)])
-def test_nothing_is_clipped(qtbot: QtBot, window: MainWindow, opened: Volume, size: tuple[int, int]) -> None:
+def test_nothing_is_clipped(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, size: tuple[int, int]
+) -> None:
     window.resize(*size)
     qtbot.waitUntil(lambda: (window.width(), window.height()) == size)
+    app.router.activate("brush")
+    window.findChild(QToolButton, "toolLimits").click()
+    QApplication.processEvents()
+    opacity = window.findChild(QWidget, "overlayOpacity")
+    assert opacity.mapTo(window, QPoint(0, opacity.height())).y() <= window.statusBar().y()
+    assert window.findChild(QWidget, "segmentsTable").height() >= 60
     for dock in window.docks.by_id.values():
         for button in dock.findChildren(QPushButton) + dock.findChildren(QToolButton):
             if button.isVisible() and button.objectName() and not button.objectName().startswith("qt_"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFormLayout, QLabel, QWidget
+from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from medviewer.plugin_host.forms import ParamSpec
 from medviewer.ui.forms.editors import EDITORS, Editor, pretty
@@ -13,7 +13,7 @@ from medviewer.ui.text import plain_tip
 
 
 class ParamForm(QWidget):
-    """One row per parameter.
+    """Shows parameters, `columns` of them in a row.
 
     Signals
     -------
@@ -23,26 +23,34 @@ class ParamForm(QWidget):
 
     edited = Signal(str, object)
 
-    def __init__(self, specs: Sequence[ParamSpec], parent: QWidget | None = None) -> None:
+    def __init__(self, specs: Sequence[ParamSpec], parent: QWidget | None = None, *, columns: int = 1) -> None:
         super().__init__(parent)
         self._editors: dict[str, Editor] = {}
         self._defaults = {spec.name: spec.default for spec in specs}
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        for spec in specs:
-            editor = EDITORS[spec.kind](spec)
-            editor.set_value(spec.default)
-            editor.widget.setObjectName(f"param.{spec.name}")
-            editor.on_edit(lambda name=spec.name: self._edited(name))  # type: ignore[misc]  # mypy: default in lambda
-            label = QLabel(pretty(spec.name))
-            label.setTextFormat(Qt.TextFormat.PlainText)
-            label.setBuddy(editor.widget)
-            for part in (label, editor.widget):
-                part.setToolTip(plain_tip(spec.doc))
-            form.addRow(label, editor.widget)
-            self._editors[spec.name] = editor
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(6)
+        for n, spec in enumerate(specs):
+            row, column = divmod(n, columns)
+            label, editor = self._make(spec)
+            grid.addWidget(label, row, 2 * column)
+            grid.addWidget(editor.widget, row, 2 * column + 1)
+            grid.setColumnStretch(2 * column + 1, 1)
+        grid.setRowStretch(len(specs), 1)
+
+    def _make(self, spec: ParamSpec) -> tuple[QLabel, Editor]:
+        editor = EDITORS[spec.kind](spec)
+        editor.set_value(spec.default)
+        editor.widget.setObjectName(f"param.{spec.name}")
+        editor.on_edit(lambda: self._edited(spec.name))
+        label = QLabel(pretty(spec.name))
+        label.setTextFormat(Qt.TextFormat.PlainText)
+        label.setBuddy(editor.widget)
+        for part in (label, editor.widget):
+            part.setToolTip(plain_tip(spec.doc))
+        self._editors[spec.name] = editor
+        return label, editor
 
     def values(self) -> dict[str, object]:
         """Return what is entered, by name."""

@@ -87,7 +87,7 @@ def _ended_text(job: Job, said: str) -> str:
 
 
 class JobsPanel(Panel):
-    """Jobs, newest first."""
+    """Jobs: what runs on top."""
 
     def __init__(self, app: AppContext, command: Command, parent: QWidget | None = None) -> None:
         super().__init__(app, "jobsPanel", command, parent)
@@ -120,15 +120,26 @@ class JobsPanel(Panel):
             row.close_row()
         super().close_panel()
 
+    def _sort(self, *_: object) -> None:
+        """What runs, then what waits, then what has ended, newest first."""
+        active = [row for row in self.rows if not row.job.state.is_final]
+        running = [row for row in active if row.job.state is JobState.RUNNING]
+        ended = [row for row in self.rows if row.job.state.is_final]
+        ordered = [*running, *(row for row in active if row not in running), *reversed(ended)]
+        for n, row in enumerate(ordered):
+            if self._list.indexOf(row) != n:
+                self._list.insertWidget(n, row)
+
     def _add(self, job: Job) -> None:
         if job.quiet:
             return
         self.empty.hide()
         row = JobRow(job)
-        self.rows.insert(0, row)
-        self._list.insertWidget(0, row)
+        self.rows.append(row)
+        job.state_changed.connect(self._sort)
+        self._sort()
         ended = [r for r in self.rows if r.job.state.is_final]
-        for old in ended[MAX_ENDED:]:
+        for old in ended[:-MAX_ENDED]:
             self.rows.remove(old)
             old.close_row()
             self.app.jobs.forget(old.job)

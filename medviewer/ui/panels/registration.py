@@ -62,7 +62,7 @@ class RegistrationPanel(Panel):
     def _lay_out(self) -> None:
         self._parameters = QVBoxLayout()
         form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for title, combo in (("Fixed", self.fixed), ("Moving", self.moving), ("Method", self.method)):
             form.addRow(title, combo)
         self.hide_button = push_button("hideOverlay", "Hide overlay", lambda: self.app.registration.show_overlay(None))
@@ -72,7 +72,7 @@ class RegistrationPanel(Panel):
         shown.addWidget(self.hide_button)
         shown.addStretch(1)
         result = QFormLayout()
-        result.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        result.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         result.addRow("Result", self.done)
         result.addRow("Overlay", self.opacity)
         layout = QVBoxLayout(self)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
 
+from medviewer.app.messages import Message
 from medviewer.jobs.job import Job
 from medviewer.ui.bind import Merged
 from medviewer.ui.panels.panel import Command, Panel
 from medviewer.ui.text import label, lps_text
+from medviewer.ui.theme import restyle
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
     from medviewer.ui.views.slice_canvas import CursorInfo
+
+NEWS_MS = 6000
 
 
 def next_step(app: AppContext) -> str:
@@ -26,6 +31,9 @@ def next_step(app: AppContext) -> str:
     if app.router.active_id:
         return "Drag to draw; Ctrl turns brush into eraser and back; Esc when done."
     boxes = app.workspace.boxes(volume.id)
+    running = [job for job in app.jobs.running if job.lane == "gpu" and not job.quiet]
+    if running:
+        return "Analyzing; you can go on reading."
     if any(box.review == "open" for box in boxes):
         return "Review the findings: click jumps, Enter accepts, Delete rejects."
     if boxes or app.workspace.segmentation(volume.id).segments:
@@ -69,11 +77,16 @@ class StatusLine(Panel):
         ):
             self.links.connect(signal, self.refresh)
         self.links.connect(app.jobs.job_added, self._follow)
+        self._news = QTimer(self)
+        self._news.setSingleShot(True)
+        self._news.timeout.connect(self.show_now)
+        self.links.connect(app.messages.added, self._told)
         self.show_now()
 
     def close_panel(self) -> None:
         """Disconnect from everything."""
         self.refresh.stop()
+        self._news.stop()
         super().close_panel()
 
     def show_point(self, info: CursorInfo | None) -> None:
@@ -94,7 +107,9 @@ class StatusLine(Panel):
 
     def show_now(self) -> None:
         """Show the next step and the running job."""
-        self.hint.setText(next_step(self.app))
+        if not self._news.isActive():
+            self.hint.setText(next_step(self.app))
+            self._say_role("soft")
         running = [job for job in self.app.jobs.running if not job.quiet]
         self.bar.setVisible(bool(running))
         self.job.setVisible(bool(running))
@@ -104,6 +119,17 @@ class StatusLine(Panel):
             self.job.setText(f"{job.title}{more}")
             self.bar.setRange(0, 0 if job.fraction is None else 1000)
             self.bar.setValue(round((job.fraction or 0) * 1000))
+
+    def _told(self, message: Message) -> None:
+        if message.level == "info":
+            self.hint.setText(f"{message.text}  {message.hint}".strip())
+            self._say_role("text")
+            self._news.start(NEWS_MS)
+
+    def _say_role(self, role: str) -> None:
+        if self.hint.property("role") != role:
+            self.hint.setProperty("role", role)
+            restyle(self.hint)
 
     def _follow(self, job: Job) -> None:
         job.state_changed.connect(self.refresh)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
-    QFormLayout,
+    QGridLayout,
     QHBoxLayout,
     QToolButton,
     QVBoxLayout,
@@ -21,8 +22,8 @@ from PySide6.QtWidgets import (
 from medviewer.plugin_host.forms import describe_params
 from medviewer.ui.forms.param_form import ParamForm
 from medviewer.ui.icons import icon
-from medviewer.ui.panels.panel import Command, Panel, tool_button
-from medviewer.ui.text import plain_menu
+from medviewer.ui.panels.panel import Command, Panel
+from medviewer.ui.text import label, plain_menu
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -53,24 +54,24 @@ class ToolsPanel(Panel):
 
     def _make_buttons(self) -> QHBoxLayout:
         row = QHBoxLayout()
-        row.setSpacing(4)
+        row.setSpacing(2)
         tools = [("", "Navigate", "Esc"), *((t.id, t.title, t.shortcut) for t in self.app.router.tools)]
         for tool_id, title, shortcut in tools:
-            button = QToolButton()
-            button.setObjectName(f"tool.{tool_id or 'navigate'}")
-            button.setText(plain_menu(title))
-            button.setIcon(icon(f"tools/{tool_id or 'navigate'}"))
-            button.setIconSize(QSize(20, 20))
-            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+            tip = f"{title} ({shortcut})" if shortcut else title
+            button = palette_button(
+                f"tool.{tool_id or 'navigate'}", f"tools/{tool_id or 'navigate'}", title, tip,
+                lambda t=tool_id: self.app.router.activate(t),  # type: ignore[misc]  # mypy: default in lambda
+            )  # fmt: skip
             button.setCheckable(True)
-            button.setToolTip(f"{title} ({shortcut})" if shortcut else title)
-            button.clicked.connect(lambda _checked=False, t=tool_id: self.app.router.activate(t))
             self._group.addButton(button)
             self._buttons[tool_id] = button
             row.addWidget(button)
+        self.limits = palette_button("toolLimits", "settings", "Limits", "What a stroke may paint over", self._show)
+        self.limits.setCheckable(True)
+        row.addWidget(self.limits)
         row.addStretch(1)
-        self.undo_button = tool_button("undoButton", "undo", lambda: self.command("undo"), "Undo")
-        self.redo_button = tool_button("redoButton", "redo", lambda: self.command("redo"), "Redo")
+        self.undo_button = palette_button("undoButton", "undo", "Undo", "Undo", lambda: self.command("undo"))
+        self.redo_button = palette_button("redoButton", "redo", "Redo", "Redo", lambda: self.command("redo"))
         row.addWidget(self.undo_button)
         row.addWidget(self.redo_button)
         return row
@@ -83,19 +84,20 @@ class ToolsPanel(Panel):
         for data, title in OVERWRITE:
             self.overwrite.addItem(title, data)
         self.overwrite.setToolTip("Which other segments a stroke may paint over. Locked ones never.")
-        self.in_range = QCheckBox("Only from")
+        self.in_range = QCheckBox("Values")
         self.in_range.setObjectName("intensityRule")
         self.in_range.setToolTip("Paint only voxels whose value lies in this range")
-        self.from_value, self.to_value = (
-            self._range_spin(name, value) for name, value in (("lower", -100), ("upper", 300))
-        )
-        between = QHBoxLayout()
-        for widget in (self.from_value, self.to_value):
-            between.addWidget(widget, 1)
-        form = QFormLayout(box)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow("Paint over", self.overwrite)
-        form.addRow(self.in_range, between)
+        self.from_value = self._range_spin("lower", -100)
+        self.to_value = self._range_spin("upper", 300)
+        grid = QGridLayout(box)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(6)
+        grid.addWidget(label("Paint over"), 0, 0)
+        grid.addWidget(self.overwrite, 0, 1, 1, 2)
+        grid.addWidget(self.in_range, 1, 0)
+        grid.addWidget(self.from_value, 1, 1)
+        grid.addWidget(self.to_value, 1, 2)
         self.overwrite.currentIndexChanged.connect(self._rules_edited)
         self.in_range.toggled.connect(self._rules_edited)
         return box
@@ -141,13 +143,14 @@ class ToolsPanel(Panel):
             self._add_form(router.active_id)
         if router.active_id in self._forms:
             self._load(router.active_id)
-        self.rules.setVisible(bool(router.active_id))
+        self.limits.setVisible(bool(router.active_id))
+        self.rules.setVisible(bool(router.active_id) and self.limits.isChecked())
 
     def _add_form(self, tool_id: str) -> None:
         options = self.app.router.options(tool_id)
         if options is None:
             return
-        form = ParamForm(describe_params(type(options)))
+        form = ParamForm(describe_params(type(options)), columns=2)
         form.setObjectName(f"toolOptions.{tool_id}")
         form.edited.connect(lambda name, value: self._option_edited(tool_id, name, value))
         self._forms[tool_id] = form
@@ -166,3 +169,17 @@ class ToolsPanel(Panel):
         if options is not None and getattr(options, name) != value:
             setattr(options, name, value)
             self.app.router.options_changed()
+
+
+def palette_button(name: str, picture: str, title: str, tip: str, slot: Callable[[], object]) -> QToolButton:
+    """Return a button with its name under the icon."""
+    button = QToolButton()
+    button.setObjectName(name)
+    button.setText(plain_menu(title))
+    button.setIcon(icon(picture))
+    button.setIconSize(QSize(20, 20))
+    button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+    button.setToolTip(tip)
+    button.setProperty("palette", True)
+    button.clicked.connect(lambda _checked=False: slot())
+    return button

@@ -98,7 +98,7 @@ class Welcome(Panel):
 
     def _recent_button(self, path: Path) -> QPushButton:
         button = push_button("recent", path.name or str(path), lambda: self._open(path), picture="folder")
-        button.setText(plain_menu(f"{path.name}   —   {_short(path.parent)}"))
+        button.setText(plain_menu(f"{path.name}   in {path.parent.name or path.parent}"))
         button.setToolTip(plain_tip(str(path)))
         button.setFlat(True)
         button.setProperty("row", True)
@@ -106,8 +106,3 @@ class Welcome(Panel):
 
     def _open(self, path: Path) -> None:
         self.attempt(lambda: self.app.studies.scan([path], open_best=True))
-
-
-def _short(path: Path, limit: int = 42) -> str:
-    text = str(path)
-    return text if len(text) <= limit else "…" + text[-limit:]
