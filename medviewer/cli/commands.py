@@ -166,6 +166,7 @@ def export(
     workspace: Annotated[Path, typer.Argument(help="A saved workspace (.mvw).", show_default=False)],
     output_folder: _Out,
     file_format: Annotated[str, typer.Option("--format", help="nifti, nnunet or dicom-seg.", show_default=False)],
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the format, repeatable.")] = None,
     as_json: _Json = False,
 ) -> None:
     """Export a workspace; every file is read back and compared before success is reported."""
@@ -173,7 +174,7 @@ def export(
 
     output = Output(as_json=as_json)
     with output.refusals():
-        output.result(export_workspace(output, workspace, file_format, output_folder))
+        output.result(export_workspace(output, workspace, file_format, output_folder, option or ()))
 
 
 @cli.command()

@@ -13,7 +13,7 @@ TASK_FAILED: Final = 4
 INTERRUPTED: Final = 130
 
 #: Refusals of what was typed, not of a file.
-_USAGE_CODES: Final = frozenset({"E_UNKNOWN_TASK", "E_FORMAT", "E_DEVICE"})
+_USAGE_CODES: Final = frozenset({"E_UNKNOWN_TASK", "E_FORMAT", "E_PARAMETER", "E_DEVICE"})
 
 
 def exit_code(error: MedViewerError) -> int:

@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from medviewer.app.documents import load_workspace
 from medviewer.cli.console import Output, ProgressBar
 from medviewer.core.errors import InputError
-from medviewer.export.exporter import cases_of, find_exporter, run_export
+from medviewer.export.exporter import ExportFormat, cases_of, find_exporter, run_export
 from medviewer.io.archive import close_all
 from medviewer.io.decode_worker import new_decode_worker
+from medviewer.plugin_host.forms import ParamSpec, describe_params, params_from_dict
 
 
-def export_workspace(output: Output, workspace: Path, format_id: str, folder: Path) -> dict[str, Any]:
+def parse_options(info: ExportFormat, words: Sequence[str]) -> object:
+    """Return a format's options from ``name=value`` words; raises `InputError` for what does not fit."""
+    specs = {spec.name: spec for spec in describe_params(info.options)}
+    values: dict[str, object] = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        spec = specs.get(name)
+        values[name] = _value(spec, text) if spec is not None else text
+    return params_from_dict(info.options, values)
+
+
+def _value(spec: ParamSpec, text: str) -> object:
+    try:
+        match spec.kind:
+            case "float":
+                return float(text)
+            case "int":
+                return int(text)
+            case "bool":
+                return {"true": True, "yes": True, "false": False, "no": False}.get(text.lower(), text)
+    except ValueError:
+        # Not a number: the refusal of the text names the parameter and the rule.
+        return text
+    return text
+
+
+def export_workspace(
+    output: Output, workspace: Path, format_id: str, folder: Path, options: Sequence[str] = ()
+) -> dict[str, Any]:
     """Open a workspace and export it; return what was written and compared.
+
+    Parameters
+    ----------
+    options : sequence of str
+        ``name=value`` each, as the format has them.
 
     Raises
     ------
     MedViewerError
         The workspace or its images cannot be opened, or the export is refused.
     """
-    find_exporter(format_id)
+    chosen = parse_options(find_exporter(format_id), options)
     if not workspace.is_file():
         raise InputError(
             f"There is no workspace {workspace}.", hint="`medviewer analyze` writes one.", code="E_NO_WORKSPACE"
@@ -31,7 +66,7 @@ def export_workspace(output: Output, workspace: Path, format_id: str, folder: Pa
         with ProgressBar(output, f"Opening {workspace.name}", "cpu") as ctx:
             opened = load_workspace(ctx, workspace, decode)
             ctx.step(f"Exporting {format_id}")
-            report = run_export(ctx, format_id, cases_of(opened), folder)
+            report = run_export(ctx, format_id, cases_of(opened), folder, chosen)
     finally:
         decode.close()
         close_all()

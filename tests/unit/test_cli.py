@@ -169,6 +169,13 @@ def test_analyze_then_export(capsys: pytest.CaptureFixture[str], study: Path, ai
     code, _, err = run(capsys, "export", saved, "--format", "nifti", "-o", tmp_path / "nifti")
     assert (code, "E_EXISTS" in err) == (4, True)
     assert run(capsys, "export", saved, "--format", "floppy", "-o", tmp_path / "no")[0] == 2
+    options = ["--option", "dataset_id=42", "--option", "name=Air"]
+    code, out, err = run(capsys, "export", saved, "--format", "nnunet", "-o", tmp_path / "nnunet", *options)
+    assert code == 0, err
+    assert (tmp_path / "nnunet" / "Dataset042_Air" / "dataset.json").is_file()
+    for wrong in ("dataset_id=many", "colour=red", "overlap=maybe"):
+        words = ["export", saved, "--format", "nnunet", "-o", tmp_path / "no", "--option", wrong]
+        assert run(capsys, *words)[0] == 2
 
 
 def test_a_failed_task_is_4(

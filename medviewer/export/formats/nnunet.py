@@ -14,6 +14,7 @@ import numpy as np
 from medviewer import __version__
 from medviewer.core.errors import ExportError
 from medviewer.core.params import Choice, Doc, Range
+from medviewer.core.segmentation import Segment
 from medviewer.core.volume import VoxelArray
 from medviewer.export.case import Case
 from medviewer.export.exporter import Check, Written, exporter
@@ -35,10 +36,10 @@ class NnunetOptions:
     dataset_id: Annotated[int, Range(1, 999), Doc("Number of the dataset")] = 1
     name: Annotated[str, Doc("Name of the dataset")] = "MedViewer"
     overlap: Annotated[
-        Literal["refuse", "priority"],
-        Choice(("refuse", "priority")),
-        Doc("Where segments overlap: refuse, or the one higher up in the list wins"),
-    ] = "refuse"
+        Literal["smaller", "priority", "refuse"],
+        Choice(("smaller", "priority", "refuse")),
+        Doc("Where segments overlap: the smaller one wins, the one higher up in the list wins, or refuse"),
+    ] = "smaller"
 
 
 def _folder_name(options: NnunetOptions) -> str:
@@ -60,18 +61,25 @@ def _vocabulary(cases: Sequence[Case]) -> dict[str, int]:
     return {name: n + 1 for n, name in enumerate(names)}
 
 
-def _labels(case: Case, vocabulary: dict[str, int]) -> VoxelArray:
-    """Return the label map (k, j, i) of a case; the segment higher up in the list wins. uint8 where that is enough."""
+def _by_precedence(case: Case, options: NnunetOptions) -> list[Segment]:
+    """Return the segments of a case, those that win where they overlap first: a nodule stays whole in its lung."""
+    if options.overlap != "smaller":
+        return list(case.segments)
+    return sorted(case.segments, key=lambda segment: int(np.count_nonzero(case.mask(segment))))
+
+
+def _labels(case: Case, vocabulary: dict[str, int], options: NnunetOptions) -> VoxelArray:
+    """Return the label map (k, j, i) of a case; uint8 where that is enough."""
     labels: VoxelArray = np.zeros(case.geometry.shape, dtype=np.uint8 if len(vocabulary) < 256 else np.uint16)
-    for segment in reversed(case.segments):
+    for segment in reversed(_by_precedence(case, options)):
         labels[case.mask(segment)] = vocabulary[segment.name]
     return labels
 
 
-def _overlaps(case: Case) -> list[tuple[str, str, int]]:
-    """Return which segments of different names share voxels, and how many; the first of a pair is higher up."""
+def _overlaps(case: Case, options: NnunetOptions) -> list[tuple[str, str, int]]:
+    """Return which segments of different names share voxels, and how many; the first of a pair wins."""
     found = []
-    for upper, lower in itertools.combinations(case.segments, 2):
+    for upper, lower in itertools.combinations(_by_precedence(case, options), 2):
         if upper.group != lower.group and upper.name != lower.name:
             shared = int(np.count_nonzero(case.mask(upper) & case.mask(lower)))
             if shared:
@@ -116,7 +124,7 @@ def _verify(ctx: JobContext, cases: Sequence[Case], folder: Path, options: Nnune
         image = target / "imagesTr" / f"{name}_0000{FILE_ENDING}"
         label = target / "labelsTr" / f"{name}{FILE_ENDING}"
         checks.append(check_nifti(case.volume.array, case.geometry, image, f"{case.id}: image"))
-        checks.append(check_nifti(_labels(case, vocabulary), case.geometry, label, f"{case.id}: labels"))
+        checks.append(check_nifti(_labels(case, vocabulary, options), case.geometry, label, f"{case.id}: labels"))
     return checks + check_raw_dataset(target)
 
 
@@ -125,12 +133,12 @@ def write(ctx: JobContext, cases: Sequence[Case], folder: Path, options: NnunetO
     """Write ``DatasetNNN_Name`` with imagesTr, labelsTr, dataset.json and where everything came from."""
     modality = _check_cases(cases)
     vocabulary = _vocabulary(cases)
-    overlaps = {case.id: found for case in cases if (found := _overlaps(case))}
+    overlaps = {case.id: found for case in cases if (found := _overlaps(case, options))}
     if overlaps and options.overlap == "refuse":
         case_id, ((upper, lower, shared), *_) = next(iter(overlaps.items()))
         raise ExportError(
             f"“{upper}” and “{lower}” of {case_id} overlap in {shared} voxels; nnU-Net has one label per voxel.",
-            hint="Remove the overlap, export fewer segments, or let the order of the list decide.",
+            hint="Remove the overlap, export fewer segments, or let the smaller one or the order of the list decide.",
             code="E_OVERLAP",
         )
     target = folder / _folder_name(options)
@@ -144,7 +152,7 @@ def write(ctx: JobContext, cases: Sequence[Case], folder: Path, options: NnunetO
         write_nifti(case.volume.array, case.geometry, files[-1])
         ctx.progress((n + 0.7) / len(cases), f"{case.id}: labels")
         files.append(target / "labelsTr" / f"{name}{FILE_ENDING}")
-        write_nifti(_labels(case, vocabulary), case.geometry, files[-1])
+        write_nifti(_labels(case, vocabulary, options), case.geometry, files[-1])
     files += _write_json(target, cases, names, vocabulary, modality, options, overlaps)
     return Written(tuple(files), tuple(_notes(cases, vocabulary, overlaps)))
 

@@ -52,7 +52,7 @@ def test_two_cases_share_one_list_of_labels(make_case: Callable[..., Case], tmp_
 
 def test_overlap_is_refused_by_name(make_case: Callable[..., Case], tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"Lunge.*Tumour") as caught:
-        run_export(NullContext(), "nnunet", [make_case()], tmp_path / "out", OPTIONS)
+        run_export(NullContext(), "nnunet", [make_case()], tmp_path / "out", replace(OPTIONS, overlap="refuse"))
     assert caught.value.code == "E_OVERLAP"
     assert not (tmp_path / "out").exists()
 
@@ -68,6 +68,19 @@ def test_or_the_order_of_the_list_decides_and_says_so(make_case: Callable[..., C
     assert any(f"({shared} voxels)" in note for note in report.notes)
     mapping = json.loads((tmp_path / NAME / "medviewer_export.json").read_text(encoding="utf-8"))
     assert mapping["overlaps"]["case_001"] == [{"kept": "Lunge „ä“", "cut": "Tumour", "voxels": shared}]
+
+
+def test_the_smaller_one_stays_whole_unless_told_otherwise(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case()
+    report = run_export(NullContext(), "nnunet", [case], tmp_path, OPTIONS)
+    labels = _array(tmp_path / NAME / "labelsTr" / "case_001.nii.gz")
+    sizes = sorted(case.segments, key=lambda segment: case.mask(segment).sum())
+    taken = np.zeros(labels.shape, dtype=bool)
+    for segment in sizes:
+        value = case.segments.index(segment) + 1
+        np.testing.assert_array_equal(labels == value, case.mask(segment) & ~taken)
+        taken |= case.mask(segment)
+    assert any("was kept where it overlaps" in note for note in report.notes)
 
 
 def test_segments_of_one_name_become_one_label(make_case: Callable[..., Case], tmp_path: Path) -> None:
