@@ -63,7 +63,13 @@ class Stroke:
         -------
         Region or None
             The box that really changed.
+
+        Raises
+        ------
+        EditRefused
+            When `value` is another segment that is locked, or not of this group.
         """
+        target = self._target(value)
         clipped = region.clip(self._segmentation.geometry.region)
         if clipped.is_empty:
             return None
@@ -73,7 +79,6 @@ class Stroke:
         labels = self.group.labels[clipped.slices]
         image = self._volume.array[clipped.slices] if self._rules.intensity is not None else None
         allowed = inside & self._rules.allowed(labels, image, self._protected)
-        target = self.segment.value if value is None else value
         if target == 0:
             allowed &= labels == self.segment.value
         patch = LabelPatch.write(self.group.labels, clipped, allowed, target)
@@ -82,6 +87,15 @@ class Stroke:
         self.patches.append(patch)
         self._segmentation.labels_changed.emit(patch.region, self.group.id)
         return patch.region
+
+    def _target(self, value: int | None) -> int:
+        """Return the value to write: of the active segment, 0, or of another segment that may be changed."""
+        if value is None or value == self.segment.value:
+            return self.segment.value
+        other = self._segmentation.find(value)
+        if value and (other is None or other.group != self.group.id or other.locked):
+            raise EditRefused(f"Label value {value} cannot be painted here.", hint="Choose or unlock another segment.")
+        return value
 
     def roll_back(self) -> None:
         """Take back what was written so far."""

@@ -57,6 +57,8 @@ class UndoStack:
         self._min_steps = min_steps
         self._done: list[UndoStep] = []
         self._undone: list[UndoStep] = []
+        #: Of the done steps; kept, because a long history of long strokes is slow to add up at every stroke.
+        self._done_bytes = 0
 
     @property
     def done(self) -> tuple[UndoStep, ...]:
@@ -66,7 +68,7 @@ class UndoStack:
     @property
     def nbytes(self) -> int:
         """Memory all steps hold."""
-        return sum(step.nbytes for step in (*self._done, *self._undone))
+        return self._done_bytes + sum(step.nbytes for step in self._undone)
 
     @property
     def can_undo(self) -> bool:
@@ -95,23 +97,29 @@ class UndoStack:
 
     def push(self, step: UndoStep) -> None:
         """Remember a step that is already carried out."""
-        self._done.append(step)
+        self._add(step)
         self._undone.clear()
-        while len(self._done) > self._min_steps and sum(s.nbytes for s in self._done) > self._max_bytes:
-            self._done.pop(0)
+        while len(self._done) > self._min_steps and self._done_bytes > self._max_bytes:
+            self._done_bytes -= self._done.pop(0).nbytes
         self.pushed.emit(step)
         self.changed.emit()
 
+    def _add(self, step: UndoStep) -> None:
+        self._done.append(step)
+        self._done_bytes += step.nbytes
+
     def adopt(self, step: UndoStep) -> None:
-        """Remember a step that was carried out before everything known, so that it can be undone (recovery)."""
-        self._done.insert(0, step)
+        """Remember as the newest one a step that was carried out without this stack, so that it can be undone."""
+        self._add(step)
+        self.changed.emit()
 
     def undo(self) -> str:
         """Take the newest step back and return its name; empty if there is none."""
         if not self._done:
             return ""
-        step = self._done.pop()
+        step = self._done[-1]
         step.undo()
+        self._done_bytes -= self._done.pop().nbytes
         self._undone.append(step)
         self.undone.emit(step)
         self.changed.emit()
@@ -121,9 +129,9 @@ class UndoStack:
         """Do the newest undone step again and return its name; empty if there is none."""
         if not self._undone:
             return ""
-        step = self._undone.pop()
+        step = self._undone[-1]
         step.redo()
-        self._done.append(step)
+        self._add(self._undone.pop())
         self.redone.emit(step)
         self.changed.emit()
         return step.label
@@ -132,4 +140,5 @@ class UndoStack:
         """Forget everything."""
         self._done.clear()
         self._undone.clear()
+        self._done_bytes = 0
         self.changed.emit()
