@@ -90,6 +90,27 @@ def test_a_saved_file_and_the_journal_after_it_equal_memory(
 
 
 @QUICK
+@given(st.integers(2, 6), st.integers(0, 6), st.lists(st.booleans(), max_size=10))
+def test_undo_and_redo_reach_back_over_a_save(steps: int, undone: int, then: list[bool]) -> None:
+    world = World()
+    with journaled(world) as journal:
+        for n in range(steps):
+            world.do(Move("result", (n, n, n, n, 0, 0, 0, 0)))
+        for _ in range(min(undone, steps)):
+            world.history.undo()
+        snapshot = take_snapshot(world.workspace)
+        journal.append_saved(Path("w.mvw"), snapshot.save_id, journal.begin_save())
+        for redo in then:
+            world.do(Move("redo" if redo else "undo", (0,) * 8))
+        content = read_journal(journal.path)
+        again = replayed(content, content.bases[-1].position, snapshot)
+        assert again.state() == world.state()
+        while again.history.can_undo:
+            assert again.history.undo() == world.history.undo()
+            assert again.state() == world.state()
+
+
+@QUICK
 @given(moves("undo", "redo"), st.data())
 def test_damage_costs_the_tail_only(work: list[Move], data: st.DataObject) -> None:
     world = World()
