@@ -1,7 +1,7 @@
 """From the dataclass of a task's parameters to a form, and back from plain values to the dataclass.
 
 A field is a ``float``, ``int``, ``bool``, ``str`` or ``Literal`` of texts, with a default. ``Annotated`` adds
-`Range`, `Unit`, `Choice` and `Doc`.
+`Range`, `Unit`, `Choice` and `Doc`. A field with ``repr=False`` is not for people and not part of the form.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def describe_params(params: type[Any]) -> tuple[ParamSpec, ...]:
     if not is_dataclass(params):
         raise PluginError(f"The parameters {params.__name__} are not a dataclass.", code="E_PARAMETERS")
     hints = get_type_hints(params, include_extras=True)
-    return tuple(_describe(item, hints[item.name]) for item in fields(params) if item.init)
+    return tuple(_describe(item, hints[item.name]) for item in fields(params) if item.init and item.repr)
 
 
 def _describe(item: Field[Any], hint: object) -> ParamSpec:

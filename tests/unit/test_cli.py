@@ -173,6 +173,7 @@ def test_analyze_then_export(capsys: pytest.CaptureFixture[str], study: Path, ai
     code, out, err = run(capsys, "export", saved, "--format", "nnunet", "-o", tmp_path / "nnunet", *options)
     assert code == 0, err
     assert (tmp_path / "nnunet" / "Dataset042_Air" / "dataset.json").is_file()
+    assert run(capsys, "export", saved, "--format", "dicom-seg", "-o", tmp_path / "seg")[0] == 0
     for wrong in ("dataset_id=many", "colour=red", "overlap=maybe"):
         words = ["export", saved, "--format", "nnunet", "-o", tmp_path / "no", "--option", wrong]
         assert run(capsys, *words)[0] == 2

@@ -20,6 +20,7 @@ class Example:
     mode: Literal["fast", "exact"] = "exact"
     model: Annotated[str, Choice(("1.5 mm", "3 mm"))] = "3 mm"
     note: str = ""
+    inner: list[int] = field(default_factory=list, repr=False)
 
 
 def test_a_dataclass_becomes_a_form() -> None:
