@@ -1,0 +1,1 @@
+"""Alignment of two volumes in torch, and how good it is. torch is imported inside functions."""
