@@ -116,6 +116,7 @@ def test_tool_buttons_keys_and_options(qtbot: QtBot, app: AppContext, window: Ma
     radius.setValue(7.5)
     assert app.router.options("brush").radius_mm == 7.5
     assert app.router.cursor.radius_mm == 7.5
+    assert app.settings.brush_radius_mm == 7.5
     window.commands.by_id["eraser"].trigger()
     assert app.router.active_id == "eraser"
     assert window.findChild(QToolButton, "tool.eraser").isChecked()

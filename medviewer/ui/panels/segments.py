@@ -145,6 +145,7 @@ class SegmentsPanel(Panel):
             self._fill_row(row, segment)
             if segment.value == active:
                 self.table.setCurrentCell(row, NAME)
+                self.table.scrollTo(self.table.model().index(row, NAME))
         if not active:
             self.table.clearSelection()
         self._filling = False

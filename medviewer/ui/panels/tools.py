@@ -22,13 +22,16 @@ from PySide6.QtWidgets import (
 from medviewer.plugin_host.forms import describe_params
 from medviewer.ui.forms.param_form import ParamForm
 from medviewer.ui.icons import icon
-from medviewer.ui.panels.panel import Command, Panel
+from medviewer.ui.panels.panel import Command, Panel, tool_button
 from medviewer.ui.text import label, plain_menu
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
 OVERWRITE = (("all", "Everything"), ("visible", "Visible segments"), ("none", "Nothing"))
+
+#: Options of the brush that are kept between sessions, and the settings that keep them.
+REMEMBERED = {"radius_mm": "brush_radius_mm", "shape": "brush_shape"}
 
 
 class ToolsPanel(Panel):
@@ -44,9 +47,15 @@ class ToolsPanel(Panel):
         layout.setSpacing(6)
         layout.addLayout(self._make_buttons())
         self._options = QVBoxLayout()
-        layout.addLayout(self._options)
+        self.limits = tool_button("toolLimits", "settings", self._show, "Limits: what a stroke may paint over")
+        self.limits.setCheckable(True)
+        beside = QHBoxLayout()
+        beside.addLayout(self._options, 1)
+        beside.addWidget(self.limits, 0, Qt.AlignmentFlag.AlignTop)
+        layout.addLayout(beside)
         self.rules = self._make_rules()
         layout.addWidget(self.rules)
+        self._take_remembered()
         self.links.connect(app.router.changed, self._show)
         self.links.connect(app.history.changed, self._show)
         self.links.connect(app.workspace.active_changed, self._show)
@@ -66,9 +75,6 @@ class ToolsPanel(Panel):
             self._group.addButton(button)
             self._buttons[tool_id] = button
             row.addWidget(button)
-        self.limits = palette_button("toolLimits", "settings", "Limits", "What a stroke may paint over", self._show)
-        self.limits.setCheckable(True)
-        row.addWidget(self.limits)
         row.addStretch(1)
         self.undo_button = palette_button("undoButton", "undo", "Undo", "Undo", lambda: self.command("undo"))
         self.redo_button = palette_button("redoButton", "redo", "Redo", "Redo", lambda: self.command("redo"))
@@ -168,7 +174,19 @@ class ToolsPanel(Panel):
         options = self.app.router.options(tool_id)
         if options is not None and getattr(options, name) != value:
             setattr(options, name, value)
+            self._remember(name, value)
             self.app.router.options_changed()
+
+    def _take_remembered(self) -> None:
+        """Give the brush what the settings say."""
+        options = self.app.router.options("brush")
+        for name, setting in REMEMBERED.items():
+            if hasattr(options, name):
+                setattr(options, name, getattr(self.app.settings, setting))
+
+    def _remember(self, name: str, value: object) -> None:
+        if name in REMEMBERED:
+            setattr(self.app.settings, REMEMBERED[name], value)
 
 
 def palette_button(name: str, picture: str, title: str, tip: str, slot: Callable[[], object]) -> QToolButton:
