@@ -31,9 +31,11 @@ Public functions (import them from the modules named; this package imports nothi
 ``medviewer.io.archive``
     ``extract(ctx, path: Path) -> ExtractedArchive`` and ``close_all()``
         Safe zip extraction to a private folder that lives until ``close_all()`` or the end of the process.
+    ``source_of(path: Path) -> Path | None``: the archive that an unpacked file came from.
 
 ``medviewer.io.dicom_header``
-    ``read_header(path: Path) -> Header``: the tags needed, without pixel data. ``Header.text/numbers/integer(tag)``.
+    ``read_header(path: Path) -> Header``: the tags needed, without pixel data. ``Header.text/numbers/integer(tag)``
+    with the tags of ``medviewer.io.dicom_tags.Tag``.
 
 ``medviewer.io.dicom_geometry``
     ``stack_geometry(headers: Sequence[Header]) -> Geometry``: exact to 0.1 mm per slice, or `GeometryError`.
@@ -49,7 +51,7 @@ Public functions (import them from the modules named; this package imports nothi
 
 Warning codes: W_SPLIT W_LOCALIZER W_MISSING_SLICE W_UNEVEN_SPACING W_TILT W_NO_SPACING W_NO_POSITION W_DUPLICATE
 W_UID_COLLISION W_AMBIGUOUS W_SINGLE_SLICE W_NO_PIXELS W_MULTIFRAME W_COLOUR W_CODEC W_UNREADABLE W_EXTRA_PIXELS
-W_CHARSET W_NOT_IMAGE W_MODALITY_LUT W_4D W_SCANNING.
+W_CHARSET W_NOT_IMAGE W_MODALITY_LUT W_4D W_NO_UID W_SCANNING.
 
 Rules that others may rely on: ``series.files[k]`` is slice ``k`` of the volume for ``kind == "dicom"``; a series whose
 slices are not evenly spaced is split into its evenly spaced runs (``uid#1``, ``uid#2``, …), each exact, or, when that

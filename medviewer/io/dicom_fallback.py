@@ -42,8 +42,11 @@ def parse_with_pydicom(path: Path, status: os.stat_result) -> Header:
     InputError
         ``E_NOT_DICOM``, ``E_DICOM``, ``E_TOO_DEEP`` or ``E_BOMB``.
     """
+    from pydicom import config
     from pydicom.errors import InvalidDicomError
 
+    # Its warnings quote the values they are about, and values of patients do not belong into a log.
+    config.settings.reading_validation_mode = config.IGNORE
     try:
         with path.open("rb") as file:
             source = inflated_dicom(file, path.name)
@@ -52,9 +55,10 @@ def parse_with_pydicom(path: Path, status: os.stat_result) -> Header:
         raise InputError(f"{path.name} is not a DICOM file.", code="E_NOT_DICOM") from error
     except RecursionError as error:
         raise InputError(f"{path.name} nests its sequences too deeply to be read.", code="E_TOO_DEEP") from error
-    except (
-        EOFError, ValueError, KeyError, TypeError, AttributeError, struct.error, NotImplementedError, IndexError,
-    ) as error:  # fmt: skip
+    except InputError:
+        raise
+    # A broken file breaks pydicom in many ways, with errors of many kinds; they all mean the same.
+    except Exception as error:
         raise InputError(
             f"{path.name} is a broken DICOM file ({type(error).__name__}).",
             hint="Fetch the file again from where it came.",

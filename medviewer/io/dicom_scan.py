@@ -95,6 +95,7 @@ class _Scan:
         self._skipped: Counter[str] = Counter()
         self._broken: list[InputError] = []
         self._last_growth = time.monotonic()
+        self._unpacked = False
 
     def files_of(self, path: Path) -> list[Path]:
         """Return every file below a path, in order of name; an archive is unpacked first."""
@@ -105,6 +106,7 @@ class _Scan:
         if path.is_dir():
             return [Path(name) for name in sorted(self._walk(path))]
         if is_archive(path):
+            self._unpacked = True
             archive = extract(SubContext(self._ctx, 0.0, 0.5), path)
             return [Path(name) for name in sorted(self._walk(archive.folder))]
         return [path]
@@ -140,9 +142,10 @@ class _Scan:
 
     def read(self, files: Sequence[Path], *, strict: bool) -> None:
         """Read headers; `strict` raises for the first file that is no image."""
+        ctx = SubContext(self._ctx, 0.5 if self._unpacked else 0.0, 1.0)
         for n, path in enumerate(files):
             if n % _REPORT_EVERY == 0:
-                self._ctx.progress(0.5 + 0.5 * n / len(files), f"Reading headers: {n} of {len(files)}")
+                ctx.progress(n / len(files), f"Reading headers: {n} of {len(files)}")
                 self._grow()
             try:
                 self._read_one(path)

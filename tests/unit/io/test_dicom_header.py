@@ -23,7 +23,9 @@ from medviewer.core.errors import InputError
 from medviewer.io import dicom_fallback
 from medviewer.io.dicom_fallback import parse_with_pydicom
 from medviewer.io.dicom_header import read_header
+from medviewer.io.dicom_scan import scan_paths
 from medviewer.io.dicom_tags import WANTED, Tag
+from medviewer.jobs.job import NullContext
 
 PIXELS = np.arange(48, dtype=np.int16).reshape(6, 8)
 
@@ -153,6 +155,32 @@ def test_numbers_are_numbers(tmp_path, make_slice):
     other.write_bytes(data)
     assert read_header(path).number(Tag.RESCALE_INTERCEPT) == -1024
     assert read_header(other).number(Tag.RESCALE_INTERCEPT) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_mutated_files_are_read_or_refused_and_never_stop_a_scan(tmp_path, make_slice, seed):
+    random = np.random.default_rng(seed)
+    good = make_slice(
+        tmp_path / "good.dcm", PIXELS, ReferencedStudySequence=sequence_of(2, undefined=True)
+    ).read_bytes()
+    for n in range(25):
+        data = bytearray(good)
+        for _ in range(random.integers(1, 5)):
+            at = int(random.integers(128, len(data) - 8))
+            kind = random.integers(3)
+            if kind == 0:
+                data[at] = int(random.integers(256))
+            elif kind == 1:
+                del data[at : at + int(random.integers(1, 4))]
+            else:
+                data[at:at] = random.bytes(int(random.integers(1, 4)))
+        path = tmp_path / "mutated" / f"{n}.dcm"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        _read(path)
+    for study in scan_paths(NullContext(), [tmp_path / "mutated"]):
+        for series in study.series:
+            assert series.volume or series.warnings
 
 
 def test_real_headers_agree_with_pydicom(shared_data: Path, tmp_path: Path):
