@@ -102,20 +102,27 @@ class JobRunner:
     def _run(self, job: Job, work: Work) -> None:
         if job.cancel_requested.is_set():
             return
-        self._post(lambda: _ignore(job.start()))
+        self._deliver(lambda: _ignore(job.start()))
         started = time.monotonic()
         try:
             result = work(_Context(job, self._post, self.device))
         except JobCancelled:
-            self._post(job.cancel)
+            self._deliver(job.cancel)
         # The lane must survive whatever a job raises; the job carries it to the user and the log.
         except BaseException as error:
             caught = error
             log.exception("The job %r failed.", job.title, exc_info=error)
-            self._post(lambda: job.fail(caught))
+            self._deliver(lambda: job.fail(caught))
         else:
             job.seconds = time.monotonic() - started
-            self._post(lambda: job.succeed(result))
+            self._deliver(lambda: job.succeed(result))
+
+    def _deliver(self, function: Callable[[], None]) -> None:
+        """Post; a listener that raises where posting is a plain call must not end the lane."""
+        try:
+            self._post(function)
+        except BaseException:
+            log.exception("What follows a job failed.")
 
     def forget(self, job: Job) -> None:
         """Take an ended job off the list."""

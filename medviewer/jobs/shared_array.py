@@ -7,6 +7,7 @@ tracker knows; its name holds the owner's process id, so that what a killed owne
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pickle
@@ -14,11 +15,14 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 import psutil
+
+from medviewer.core.errors import OutOfMemory
 
 #: Smaller arrays travel in the message.
 INLINE_BYTES = 64 * 1024
@@ -33,14 +37,16 @@ def block_folder(nbytes: int = 0) -> Path:
     return Path(tempfile.gettempdir())
 
 
-def sweep_blocks() -> int:
-    """Remove blocks whose owner no longer runs; return how many."""
+def sweep_blocks(owner: int | None = None) -> int:
+    """Remove blocks whose owner no longer runs, or those of one process that has ended; return how many."""
     removed = 0
     for folder in {Path("/dev/shm"), Path(tempfile.gettempdir())}:
-        for path in folder.glob(f"{_PREFIX}*"):
+        for path in folder.glob(f"{_PREFIX}{'' if owner is None else owner}*"):
             pid = path.name.removeprefix(_PREFIX).split("-")[0]
-            if pid.isdigit() and not psutil.pid_exists(int(pid)):
-                path.unlink(missing_ok=True)
+            if not pid.isdigit() or (owner is None and psutil.pid_exists(int(pid))):
+                continue
+            if owner is None or int(pid) == owner:
+                Block(str(path), "", ()).remove()
                 removed += 1
     return removed
 
@@ -66,16 +72,41 @@ class Block:
 
 
 def new_block(array: npt.NDArray[np.generic]) -> Block:
-    """Copy an array into a new block, readable by this user only."""
+    """Copy an array into a new block, readable by this user only.
+
+    Raises
+    ------
+    OutOfMemory
+        When there is no room for it.
+    """
     path = block_folder(array.nbytes) / f"{_PREFIX}{os.getpid()}-{uuid4().hex}"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-    with os.fdopen(handle, "r+b") as file:
-        file.truncate(array.nbytes)
     block = Block(str(path), array.dtype.str, array.shape)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        with os.fdopen(handle, "r+b") as file:
+            _reserve(file, array.nbytes)
+    except OSError as error:
+        block.remove()
+        raise OutOfMemory(
+            f"There is no room for an array of {array.nbytes / 2**20:.0f} MB.",
+            hint="Close other programs or studies and try again.",
+        ) from error
     view = block.open()
     view[...] = array
     del view
     return block
+
+
+def _reserve(file: BinaryIO, nbytes: int) -> None:
+    """Make the file `nbytes` long with its room taken: a full memory is an error here, not a crash when written to."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, nbytes)
+        except OSError as error:
+            # Some file systems cannot reserve; there the length has to do.
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+    file.truncate(nbytes)
 
 
 class _Pickler(pickle.Pickler):
@@ -109,7 +140,12 @@ def pack(value: object) -> tuple[bytes, list[Block]]:
     """
     file = io.BytesIO()
     blocks: list[Block] = []
-    _Pickler(file, blocks).dump(value)
+    try:
+        _Pickler(file, blocks).dump(value)
+    except BaseException:
+        for block in blocks:
+            block.remove()
+        raise
     return file.getvalue(), blocks
 
 

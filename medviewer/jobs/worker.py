@@ -21,7 +21,7 @@ import psutil
 
 from medviewer.core.errors import MedViewerError, TaskError, WorkerDied
 from medviewer.jobs.job import JobCancelled, JobContext
-from medviewer.jobs.shared_array import pack, unpack
+from medviewer.jobs.shared_array import pack, sweep_blocks, unpack
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +132,13 @@ class WorkerProcess:
             return self._wait(connection, call_id, ctx, time_limit)
         except (EOFError, OSError) as error:
             raise self._died() from error
+        except (JobCancelled, MedViewerError):
+            raise
+        except BaseException:
+            # A fault of the caller's, in its progress for instance: nobody waits for the answer any more.
+            with contextlib.suppress(OSError):
+                connection.send(("cancel", call_id))
+            raise
         finally:
             for block in blocks:
                 block.remove()
@@ -143,6 +150,7 @@ class WorkerProcess:
             if connection.poll(0.05):
                 message = connection.recv()
                 if message[1] != call_id:
+                    _discard(message)
                     continue
                 if message[0] == "progress":
                     if cancelled_at is None:
@@ -263,6 +271,8 @@ class WorkerProcess:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+            # A process that was killed may have left an answer that it could not send.
+            sweep_blocks(self._process.pid)
             self._process = None
 
     def close(self) -> None:
@@ -277,6 +287,13 @@ class WorkerProcess:
         finally:
             self._lock.release()
         _open_workers.discard(self)
+
+
+def _discard(message: tuple[object, ...]) -> None:
+    """Free what an answer brings that nobody waits for."""
+    if message[0] == "result":
+        for block in message[3]:  # type: ignore[attr-defined]  # a message of our own worker
+            block.remove()
 
 
 def _accept_into(listener: Listener, accepted: list[Connection]) -> None:
