@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medviewer import __version__
 from medviewer.api.plugin import FindingResult
 from medviewer.app.documents import save_workspace
 from medviewer.app.headless import Analysis, write_masks
 from medviewer.core.segmentation import Segment
+from medviewer.core.version import __version__
 from medviewer.jobs.job import JobContext
 from medviewer.jobs.memory import peak_rss
 

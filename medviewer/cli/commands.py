@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 import typer
 
-from medviewer import __version__
 from medviewer.cli.console import CommandEnded, Output, ProgressBar
 from medviewer.cli.exit_codes import OK, TASK_FAILED, exit_code
 from medviewer.core.errors import MedViewerError
+from medviewer.core.version import __version__
 
 _EPILOG = (
     "Without a command: `medviewer [PATH…]` opens the window; PATH is a folder, a file, a zip or a saved workspace. "

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import medviewer
 from medviewer.core.errors import MedViewerError
+from medviewer.core.version import __version__
 from medviewer.jobs.job import NullContext
 from medviewer.jobs.worker import WorkerProcess
 from medviewer.plugin_host.registry import PluginRegistry
@@ -90,7 +90,7 @@ def _guarded(name: str, check: Callable[[], Check], hint: str = "") -> Check:
 
 def versions() -> Check:
     """Versions of the program and of what it stands on."""
-    found: dict[str, str] = {"medviewer": medviewer.__version__, "python": platform.python_version()}
+    found: dict[str, str] = {"medviewer": __version__, "python": platform.python_version()}
     missing = []
     for name in PACKAGES:
         try:
@@ -101,7 +101,7 @@ def versions() -> Check:
     if missing and not frozen:
         text = f"These packages are missing: {', '.join(missing)}."
         return Check(name="Versions", state="fail", text=text, hint="Install them: pip install .", facts=found)
-    text = f"MedViewer {medviewer.__version__}{' (frozen)' if frozen else ''}, Python {found['python']}"
+    text = f"MedViewer {__version__}{' (frozen)' if frozen else ''}, Python {found['python']}"
     return Check(name="Versions", state="ok", text=text, facts=found)
 
 

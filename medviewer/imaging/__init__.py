@@ -1,0 +1,1 @@
+"""Pure functions on images: resampling, and SimpleITK at one door."""

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from medviewer import __version__
 from medviewer.core.errors import WorkspaceError
 from medviewer.core.provenance import Provenance
 from medviewer.core.record import StepRecord
+from medviewer.core.version import __version__
 from medviewer.io.journal_format import MAGIC, RawRecord, read_records
 from medviewer.io.volume_ref import VolumeRef
 

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from medviewer import __version__
 from medviewer.core.errors import OutOfMemory, WorkspaceError
 from medviewer.core.geometry import vec3
 from medviewer.core.provenance import Provenance
@@ -31,6 +30,7 @@ from medviewer.core.serial import (
     segment_from_json,
     segment_to_json,
 )
+from medviewer.core.version import __version__
 from medviewer.core.view_state import WindowLevel
 from medviewer.io.array_codec import decode, encode
 from medviewer.io.atomic import atomic_write

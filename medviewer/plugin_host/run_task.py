@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-import medviewer
 from medviewer.ai.device import choose_device
 from medviewer.api.plugin import (
     BoxResult,
@@ -32,6 +31,7 @@ from medviewer.core.errors import MedViewerError, PluginError, TaskError
 from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Group, Segment, Segmentation
+from medviewer.core.version import __version__
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import JobContext
 from medviewer.plugin_host.forms import ParamSpec, describe_params, params_from_dict, params_to_dict
@@ -271,7 +271,7 @@ def _check_labels(info: TaskInfo, result: LabelResult) -> None:
 
 
 def _software() -> dict[str, str]:
-    versions = {"medviewer": medviewer.__version__, "python": platform.python_version(), "numpy": np.__version__}
+    versions = {"medviewer": __version__, "python": platform.python_version(), "numpy": np.__version__}
     for name in ("torch", "scipy", "simpleitk"):
         try:
             versions[name] = importlib.metadata.version(name)

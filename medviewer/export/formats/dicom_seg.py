@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from medviewer import __version__
 from medviewer.core.errors import ExportError
 from medviewer.core.params import Doc
 from medviewer.core.provenance import MANUAL
 from medviewer.core.segmentation import Segment
 from medviewer.core.terminology import CodedConcept
+from medviewer.core.version import __version__
 from medviewer.core.volume import VoxelArray
 from medviewer.export.case import Case
 from medviewer.export.exporter import Check, Written, exporter

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from medviewer import __version__
 from medviewer.core.errors import ExportError
 from medviewer.core.geometry import Geometry
 from medviewer.core.params import Doc
 from medviewer.core.segmentation import Mask
 from medviewer.core.serial import geometry_to_json
+from medviewer.core.version import __version__
 from medviewer.export.case import Case
 from medviewer.export.exporter import Check, Written, exporter
 from medviewer.export.names import safe_name, unique_names

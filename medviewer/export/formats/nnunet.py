@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from medviewer import __version__
 from medviewer.core.errors import ExportError
 from medviewer.core.params import Choice, Doc, Range
 from medviewer.core.segmentation import Segment
+from medviewer.core.version import __version__
 from medviewer.core.volume import VoxelArray
 from medviewer.export.case import Case
 from medviewer.export.exporter import Check, Written, exporter
