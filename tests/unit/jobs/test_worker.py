@@ -37,19 +37,18 @@ class Recorder(NullContext):
             raise JobCancelled
 
 
-def blocks() -> set[Path]:
-    return set(block_folder().glob(f"{_PREFIX}*"))
+def blocks(*owners: int | None) -> set[Path]:
+    return {path for owner in owners if owner for path in block_folder().glob(f"{_PREFIX}{owner}-*")}
 
 
 @pytest.fixture
 def worker() -> Iterator[WorkerProcess]:
-    before = blocks()
     worker = WorkerProcess("test")
     yield worker
     pid = worker.pid
     worker.close()
     assert pid is None or not psutil.pid_exists(pid)
-    assert blocks() <= before, "a shared array was left behind"
+    assert not blocks(pid, os.getpid()), "a shared array was left behind"
 
 
 def test_it_runs_our_module_and_not_the_callers_main(worker: WorkerProcess) -> None:
