@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from medviewer.api.plugin import BoxResult, Input, Result, TaskInfo
+from medviewer.api.plugin import BoxResult, Input, Result, TaskInfo, TransformResult
 from medviewer.app.apply_results import ResultApplier
 from medviewer.app.run_tasks import PlanItem, TaskRun, on_grid, plan, run_task
 from medviewer.core.errors import InputError
@@ -134,5 +134,7 @@ def _summary(results: Sequence[Result], segments: Sequence[Segment]) -> str:
     if segments:
         parts.append(", ".join(s.name for s in segments[:4]) + (" …" if len(segments) > 4 else ""))
     if boxes:
-        parts.append(f"{boxes} candidates")
+        parts.append(f"{boxes} candidates" if boxes > 1 else "1 candidate")
+    if any(isinstance(r, TransformResult) for r in results):
+        parts.append("aligned")
     return " and ".join(parts) or "nothing found"

@@ -122,7 +122,7 @@ class OpenStudy:
                 "warning", f"No images found in {names}.", "Choose a folder or zip that holds DICOM or NIfTI files."
             )
         else:
-            self._app.messages.add("info", f"Found {count} series in {len(studies)} studies in {names}.")
+            self._app.messages.add("info", f"Found {count} series in {names}.")
 
     def sources(self, volume: Volume) -> tuple[Path, ...]:
         """Return what the user opened to get a volume: a folder, a file, a zip."""

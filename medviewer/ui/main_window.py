@@ -89,6 +89,7 @@ class MainWindow(QMainWindow):
         app, workspace = self.app, self.app.workspace
         self._links.connect(workspace.active_changed, self._active_changed)
         self._links.connect(workspace.boxes_changed, self._boxes_changed)
+        self._links.connect(workspace.registrations_changed, self._registrations_changed)
         self._links.connect(app.messages.added, self.centre.show_message)
         for signal in (
             workspace.active_changed, workspace.volume_updated, workspace.boxes_changed, workspace.dirty_changed,
@@ -116,8 +117,8 @@ class MainWindow(QMainWindow):
 
     def _active_changed(self, volume: Volume | None) -> None:
         self._show_centre()
-        if volume is not None and not self.app.workspace.boxes(volume.id):
-            self.docks.show("tasks")
+        if volume is not None and len(self.app.workspace.volumes) == 1:
+            self.docks.show("findings" if self.app.workspace.boxes(volume.id) else "tasks")
 
     def _show_centre(self) -> None:
         self.centre.show_page(self.views if self.app.workspace.active is not None else None)
@@ -126,6 +127,10 @@ class MainWindow(QMainWindow):
         active = self.app.workspace.active
         if active is not None and active.id == volume_id and self.app.workspace.boxes(volume_id):
             self.docks.show("findings")
+
+    def _registrations_changed(self) -> None:
+        if self.app.workspace.registrations:
+            self.docks.show("registration")
 
     def _job_added(self, job: Job) -> None:
         job.state_changed.connect(self._suggest)

@@ -194,5 +194,5 @@ def suggested_command(app: AppContext) -> str:
         return ""
     boxes = app.workspace.boxes(volume.id)
     if not boxes and not app.workspace.segmentation(volume.id).segments:
-        return "analyze"
+        return "analyze" if any(item.fits for item in app.analyze.plan(volume.id)) else ""
     return "" if any(box.review == "open" for box in boxes) else "export"

@@ -73,8 +73,8 @@ def test_a_dropped_folder_is_opened(qtbot: QtBot, app: AppContext, window: MainW
     tree = window.findChild(QTreeWidget, "studyTree")
     qtbot.waitUntil(lambda: tree.topLevelItemCount() == 1)
     qtbot.waitUntil(lambda: window.findChild(QWidget, "fourViews").isVisible())
-    qtbot.waitUntil(lambda: bool(window.findChild(QToolButton, "toolbar.analyze").property("next")))
-    assert window.commands.by_id["analyze"].isEnabled()
+    qtbot.waitUntil(lambda: not window.findChild(QToolButton, "toolbar.open_folder").property("next"))
+    qtbot.waitUntil(window.commands.by_id["analyze"].isEnabled)
 
 
 def test_enter_in_the_tree_opens_a_series(qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume) -> None:

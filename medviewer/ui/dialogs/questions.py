@@ -53,7 +53,7 @@ def ask_before_closing(parent: QWidget | None, jobs: list[str], unsaved: bool) -
     if jobs:
         parts.append(f"Still running: {', '.join(jobs[:3])}{' …' if len(jobs) > 3 else ''}.")
     if unsaved:
-        parts.append("There is work that is not saved.")
+        parts.append("There is work that is not saved. Save it before closing?")
     more = "Closing stops what is running." if jobs else ""
     box = message_box(parent, "closeBox", " ".join(parts), more)
     cancel = add_button(box, "Cancel", QMessageBox.ButtonRole.RejectRole, "closeCancel")

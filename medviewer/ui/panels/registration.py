@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QSlider, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QFormLayout, QFrame, QHBoxLayout, QScrollArea, QSlider, QVBoxLayout, QWidget
 
 from medviewer.core.workspace import Registration
 from medviewer.plugin_host.forms import ParamSpec
@@ -75,7 +75,16 @@ class RegistrationPanel(Panel):
         result.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         result.addRow("Result", self.done)
         result.addRow("Overlay", self.opacity)
-        layout = QVBoxLayout(self)
+        inside = QWidget()
+        area = QScrollArea()
+        area.setObjectName("registrationArea")
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidget(inside)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
+        layout = QVBoxLayout(inside)
         layout.setContentsMargins(8, 10, 8, 8)
         layout.setSpacing(7)
         layout.addWidget(self.hint)
@@ -142,6 +151,8 @@ class RegistrationPanel(Panel):
         chosen = next((r for r in self.app.workspace.registrations if r.id == self.done.currentData()), None)
         lines = [f"{name}: {value:.4g}" for name, value in chosen.measures.items()] if chosen is not None else []
         self.measure.setText("\n".join(lines))
+        if self.isVisible():
+            self._ask_form()
 
     def _method_chosen(self) -> None:
         self._asked = ""
@@ -149,6 +160,8 @@ class RegistrationPanel(Panel):
             self._form.hide()
             self._form.deleteLater()
             self._form = None
+        if self.isVisible():
+            self._ask_form()
 
     def showEvent(self, event: object) -> None:  # noqa: D102
         self._ask_form()

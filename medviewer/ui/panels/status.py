@@ -38,7 +38,9 @@ def next_step(app: AppContext) -> str:
         return "Review the findings: click jumps, Enter accepts, Delete rejects."
     if boxes or app.workspace.segmentation(volume.id).segments:
         return "Correct the masks (B brush, E eraser), then save or export (Ctrl+E)."
-    return "Press Analyze (F5) to find organs and lesions."
+    if any(item.fits for item in app.analyze.plan(volume.id)):
+        return "Press Analyze (F5) to find organs and lesions."
+    return "No task fits this series. Draw with the brush (B), or align two series under Register."
 
 
 class StatusLine(Panel):

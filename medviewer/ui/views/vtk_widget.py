@@ -31,7 +31,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtOpenGLWidgets import QOpenGLWidget
 from PySide6.QtWidgets import QSizePolicy, QWidget
-from vtkmodules.vtkCommonCore import vtkCommand, vtkOutputWindow
+from vtkmodules.vtkCommonCore import vtkCommand, vtkLogger, vtkOutputWindow
 from vtkmodules.vtkInteractionStyle import vtkInteractorStyleTrackballCamera
 from vtkmodules.vtkRenderingCore import vtkRenderWindow
 from vtkmodules.vtkRenderingOpenGL2 import vtkGenericOpenGLRenderWindow
@@ -70,9 +70,11 @@ def _paint_marks(painter: QPainter, widget: QWidget, marks: MarksOf) -> None:
 
 def log_vtk_messages() -> None:
     """Send what VTK has to say to the log instead of the console, or, on Windows, a window of its own."""
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
     output = vtkOutputWindow.GetInstance()
     output.SetDisplayModeToNever()
-    for event, level in ((vtkCommand.ErrorEvent, logging.ERROR), (vtkCommand.WarningEvent, logging.WARNING)):
+    # A warning is VTK's own affair, as when it tries for an X server before it takes EGL.
+    for event, level in ((vtkCommand.ErrorEvent, logging.ERROR), (vtkCommand.WarningEvent, logging.INFO)):
 
         def tell(_caller: Any, _event: str, text: str, level: int = level) -> None:
             log.log(level, "VTK: %s", " ".join(text.split()))
