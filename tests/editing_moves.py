@@ -16,7 +16,7 @@ from medviewer.core.provenance import Provenance
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Segment
 from medviewer.core.serial import box_to_json, segment_to_json
-from medviewer.core.transform import AffineTransform
+from medviewer.core.transform import AffineTransform, DisplacementField
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Registration, Workspace
 from medviewer.editing.editor import EditRefused, LabelEditor
@@ -47,6 +47,12 @@ def moves(*more: str) -> st.SearchStrategy[list[Move]]:
     return st.lists(st.builds(Move, st.sampled_from((*_KINDS, *more)), numbers), max_size=25)
 
 
+def _plain(transform: AffineTransform | DisplacementField) -> object:
+    if isinstance(transform, AffineTransform):
+        return transform
+    return transform.geometry, zlib.crc32(transform.displacement_mm.tobytes())
+
+
 class World:
     """A workspace with one volume, its history and an editor."""
 
@@ -66,7 +72,7 @@ class World:
             "groups": {g.id: (g.name, zlib.crc32(g.labels.tobytes())) for g in s.groups},
             "segments": [segment_to_json(x) for x in s.segments],
             "boxes": [box_to_json(b) for b in self.workspace.boxes("v")],
-            "registrations": [(r.id, r.transform) for r in self.workspace.registrations],
+            "registrations": [(r.id, _plain(r.transform)) for r in self.workspace.registrations],
         }
 
     def do(self, move: Move) -> None:

@@ -7,14 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medviewer.core.annotation import Box3D
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
-from medviewer.core.errors import WorkspaceError
 from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Segment
 from medviewer.core.terminology import CodedConcept
-from medviewer.core.transform import AffineTransform
+from medviewer.core.transform import AffineTransform, DisplacementField
+from medviewer.core.volume import VoxelArray
 from medviewer.core.workspace import Registration
 
 _SEGMENT_KEYS = ("value", "name", "group", "visible", "locked", "opacity", "status")
@@ -66,28 +68,40 @@ def box_from_json(data: Mapping[str, Any]) -> Box3D:
     )
 
 
-def registration_to_json(registration: Registration) -> dict[str, Any]:
-    """Return JSON-ready values; affine transforms only."""
-    if not isinstance(registration.transform, AffineTransform):
-        raise WorkspaceError("Only affine registrations can be stored.", hint="Export the displacement field instead.")
-    return {
+def registration_to_json(registration: Registration, arrays: dict[str, VoxelArray]) -> dict[str, Any]:
+    """Return JSON-ready values; the vectors of a displacement field are put into `arrays`."""
+    transform = registration.transform
+    data: dict[str, Any] = {
         "id": registration.id,
         "name": registration.name,
         "fixed": registration.fixed_id,
         "moving": registration.moving_id,
-        "matrix": list(registration.transform.matrix),
         "measures": dict(registration.measures),
         "provenance": registration.provenance.to_json() if registration.provenance else None,
     }
+    if isinstance(transform, AffineTransform):
+        return data | {"matrix": list(transform.matrix)}
+    field = f"fields/{registration.id}"
+    arrays[field] = transform.displacement_mm
+    return data | {"field": field, "geometry": geometry_to_json(transform.geometry)}
 
 
-def registration_from_json(data: Mapping[str, Any]) -> Registration:
-    """Build from `registration_to_json`."""
+def registration_from_json(data: Mapping[str, Any], arrays: Mapping[str, VoxelArray]) -> Registration:
+    """Build from `registration_to_json`; raises ValueError when a field does not fit its grid."""
+    transform: AffineTransform | DisplacementField
+    if "field" in data:
+        geometry = geometry_from_json(data["geometry"])
+        vectors = arrays[data["field"]]
+        if vectors.shape != (*geometry.shape, 3) or vectors.dtype != np.float32:
+            raise ValueError("a displacement field does not fit its grid")
+        transform = DisplacementField(vectors, geometry)
+    else:
+        transform = AffineTransform(tuple(data["matrix"]))
     return Registration(
         name=data["name"],
         fixed_id=data["fixed"],
         moving_id=data["moving"],
-        transform=AffineTransform(tuple(data["matrix"])),
+        transform=transform,
         measures=data["measures"],
         provenance=Provenance.from_json(data["provenance"]) if data["provenance"] else None,
         id=data["id"],

@@ -22,6 +22,7 @@ from medviewer.core.serial import (
     segment_from_json,
     segment_to_json,
 )
+from medviewer.core.transform import DisplacementField
 from medviewer.core.workspace import Registration, Workspace
 from medviewer.editing.history import UndoStep
 from medviewer.editing.patch import LabelPatch
@@ -191,7 +192,11 @@ class RegistrationsStep:
     before: tuple[Registration, ...]
     after: tuple[Registration, ...]
 
-    nbytes = 2000
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds: every field once."""
+        fields = {id(r): r.transform for r in (*self.before, *self.after)}
+        return 2000 + sum(t.displacement_mm.nbytes for t in fields.values() if isinstance(t, DisplacementField))
 
     def undo(self) -> None:
         """Restore the old registrations."""
@@ -203,12 +208,13 @@ class RegistrationsStep:
 
     def record(self) -> StepRecord:
         """Return it as plain data."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
         meta = {
             "label": self.label,
-            "before": [registration_to_json(r) for r in self.before],
-            "after": [registration_to_json(r) for r in self.after],
+            "before": [registration_to_json(r, arrays) for r in self.before],
+            "after": [registration_to_json(r, arrays) for r in self.after],
         }
-        return StepRecord("registrations", meta)
+        return StepRecord("registrations", meta, arrays)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -281,8 +287,8 @@ def _boxes(workspace: Workspace, record: StepRecord) -> UndoStep:
 
 
 def _registrations(workspace: Workspace, record: StepRecord) -> UndoStep:
-    before = tuple(registration_from_json(r) for r in record.meta["before"])
-    after = tuple(registration_from_json(r) for r in record.meta["after"])
+    before = tuple(registration_from_json(r, record.arrays) for r in record.meta["before"])
+    after = tuple(registration_from_json(r, record.arrays) for r in record.meta["after"])
     return RegistrationsStep(workspace, record.meta["label"], before, after)
 
 

@@ -25,6 +25,7 @@ from medviewer.core.segmentation import MAX_VALUE, LabelArray
 from medviewer.core.serial import (
     box_from_json,
     box_to_json,
+    geometry_from_json,
     registration_from_json,
     registration_to_json,
     segment_from_json,
@@ -32,6 +33,7 @@ from medviewer.core.serial import (
 )
 from medviewer.core.version import __version__
 from medviewer.core.view_state import WindowLevel
+from medviewer.core.workspace import Registration
 from medviewer.io.array_codec import decode, encode
 from medviewer.io.atomic import atomic_write
 from medviewer.io.migrations import VERSION, Manifest, migrate
@@ -174,7 +176,7 @@ def _to_manifest(snapshot: WorkspaceSnapshot, folder: Path) -> tuple[Manifest, A
         "workspace": snapshot.id,
         "save_id": snapshot.save_id,
         "volumes": volumes,
-        "registrations": [registration_to_json(r) for r in snapshot.registrations],
+        "registrations": [registration_to_json(r, arrays) for r in snapshot.registrations],
         "runs": [run.to_json() for run in snapshot.runs],
         "view": asdict(snapshot.view),
         "arrays": {},
@@ -212,7 +214,7 @@ def _from_manifest(manifest: Manifest, archive: zipfile.ZipFile, folder: Path) -
         volumes=tuple(volumes),
         segmentations=segmentations,
         boxes=boxes,
-        registrations=tuple(registration_from_json(r) for r in manifest["registrations"]),
+        registrations=tuple(_registration(manifest, archive, r) for r in manifest["registrations"]),
         runs=tuple(Provenance.from_json(run) for run in manifest["runs"]),
         view=ViewSnapshot(**view),
     )
@@ -237,7 +239,15 @@ def _segmentation(
     return SegmentationSnapshot(tuple(groups), segments, int(data["active_segment"]))
 
 
-def _array(manifest: Manifest, archive: zipfile.ZipFile, name: str, shape: tuple[int, int, int]) -> Array:
+def _registration(manifest: Manifest, archive: zipfile.ZipFile, data: Mapping[str, Any]) -> Registration:
+    arrays: Arrays = {}
+    if "field" in data:
+        shape = (*geometry_from_json(data["geometry"]).shape, 3)
+        arrays[data["field"]] = _array(manifest, archive, data["field"], shape)
+    return registration_from_json(data, arrays)
+
+
+def _array(manifest: Manifest, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Array:
     return decode(manifest["arrays"][name], archive.read(name), shape)
 
 
@@ -264,8 +274,7 @@ def _located(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         if len(beside) != len(paths):
             raise ValueError("paths do not fit together")
         return [
-            str(near) if near is not None and near.exists() else path
-            for path, near in zip(paths, beside, strict=True)
+            str(near) if near is not None and near.exists() else path for path, near in zip(paths, beside, strict=True)
         ]
 
     located = dict(data)

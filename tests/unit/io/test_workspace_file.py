@@ -16,7 +16,7 @@ from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Segment, Segmentation
 from medviewer.core.terminology import MORPHOLOGICALLY_ALTERED_STRUCTURE
-from medviewer.core.transform import AffineTransform
+from medviewer.core.transform import AffineTransform, DisplacementField
 from medviewer.core.view_state import WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Registration, Workspace
@@ -115,6 +115,17 @@ def test_a_saved_workspace_reopens_as_it_was(workspace: Workspace, tmp_path: Pat
     assert read_save_id(path) == snapshot.save_id
     assert read_workspace(path).volumes[0].sources == (tmp_path / "study",)
     assert os.listdir(tmp_path) == ["wörk.mvw"]
+
+
+def test_a_displacement_field_is_saved(workspace: Workspace, tmp_path: Path) -> None:
+    vectors = np.random.default_rng(1).random((*GRID.shape, 3)).astype(np.float32)
+    field = DisplacementField(vectors, GRID)
+    workspace.set_registrations([Registration("deformed", "ct", "map", field)])
+    write_workspace(tmp_path / "w.mvw", take_snapshot(workspace))
+    again = _reopened(workspace, tmp_path / "w.mvw").registrations[0].transform
+    assert isinstance(again, DisplacementField)
+    assert again.geometry == GRID
+    np.testing.assert_array_equal(again.displacement_mm, vectors)
 
 
 def test_a_snapshot_does_not_change_with_the_workspace(workspace: Workspace, tmp_path: Path) -> None:
