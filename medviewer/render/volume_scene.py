@@ -43,6 +43,8 @@ SOFTWARE_VOXELS, GPU_VOXELS = 5_000_000, 260_000_000
 Mapper = vtkFixedPointVolumeRayCastMapper | vtkGPUVolumeRayCastMapper
 #: Frames a second that casting rays aims at by leaving some out, without a graphics card.
 _SOFTWARE_RATE = 6.0
+#: Pixels from ray to ray that are not to be exceeded for it: beyond, ribs run into each other.
+_COARSEST = 2.0
 #: Half the length of the lines of the crosshair.
 _ARM_MM = 25.0
 _BACKGROUND = (0.055, 0.063, 0.075)
@@ -223,6 +225,7 @@ class VolumeScene:
         assert self._prop is not None
         self._prop.SetUserMatrix(matrix)
         mapper: Mapper = vtkFixedPointVolumeRayCastMapper() if self._software else vtkGPUVolumeRayCastMapper()
+        mapper.SetMaximumImageSampleDistance(_COARSEST)
         mapper.SetInputData(image)
         if preset.blend == "mip":
             mapper.SetBlendModeToMaximumIntensity()
