@@ -208,10 +208,9 @@ def call(ctx: JobContext, payload: tuple[str, Sequence[Case], Path, object | Non
 def _staging(folder: Path) -> Iterator[Path]:
     """Yield an empty folder on the same disk; whatever is left of it, and folders made for it, are removed."""
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
     stage = folder / f".{uuid4().hex[:12]}.partial"
     try:
-        stage.mkdir()
+        stage.mkdir(parents=True)
         yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)

@@ -20,7 +20,7 @@ from medviewer.core.errors import WorkspaceError
 _SMALL = 4096
 #: Integer arrays above this are tried as runs; finding them takes a few milliseconds per million voxels.
 _RUNS_FROM = 4096
-_DTYPES = ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<f8")
+_DTYPES = ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8")
 MAX_BYTES = 32 << 30
 
 Array = npt.NDArray[Any]
@@ -32,7 +32,7 @@ def encode(array: Array, compress: bool = True) -> tuple[dict[str, Any], bytes]:
     Parameters
     ----------
     array : ndarray
-        Of any shape; bool, integer up to 32 bits, or float.
+        Of any shape; bool, integer or float.
     compress : bool
         False stores the bytes as they are: right for images, which hardly shrink.
     """

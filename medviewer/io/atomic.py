@@ -58,16 +58,18 @@ def refusal(error: OSError, path: Path, kind: type[MedViewerError] = WorkspaceEr
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename inside the folder survive a power cut, where the system can (Windows cannot open folders)."""
+    """Make a rename inside the folder survive a power cut, where the system can (Windows cannot open folders).
+
+    Some network file systems refuse, and a folder may be writeable but not readable: the file is in its place anyway.
+    """
     if os.name == "nt":
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        # Some network file systems refuse to flush a folder; the file itself is already on the disk.
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(handle)
-    finally:
-        os.close(handle)
+        finally:
+            os.close(handle)
 
 
 def replace_with_retry(source: Path, target: Path) -> None:
