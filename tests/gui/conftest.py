@@ -69,6 +69,8 @@ def window(qtbot: QtBot, app: AppContext, monkeypatch: pytest.MonkeyPatch) -> It
     made.resize(1280, 760)
     with qtbot.waitSignal(made.painted, timeout=WAIT_MS):
         made.show()
+    # Without a window manager nobody else gives it the focus.
+    made.activateWindow()
     made.make_views()
     yield made
     app.workspace.dirty = False
