@@ -244,7 +244,7 @@ class Documents:
             needed = [ref for ref in refs.values() if ref.id not in closed]
             volumes = reopen_all(ctx, needed, self._app.decode_worker)
         except BaseException:
-            journal.close(delete=False)
+            journal.give_back()
             raise
         sources = {ref.id: ref.sources for ref in needed}
         return _Recovered(journal, base.path, snapshot, volumes, sources, entries, content.lost_bytes)
