@@ -11,7 +11,9 @@ from PySide6.QtSvg import QSvgRenderer
 from medviewer.ui.resources import has_resource, resource_text
 from medviewer.ui.theme import COLORS
 
-SIZES = (16, 20, 24, 32, 48)
+#: Drawn at the start, so only as many as lists (16) and buttons (20) need, and twice that for sharp screens.
+SIZES = (16, 20, 40)
+DISABLED_SIZES = (20, 40)
 
 
 def draw(name: str, color: str, size: int) -> QPixmap:
@@ -38,6 +40,7 @@ def icon(name: str, color: str = "text") -> QIcon:
     made = QIcon()
     for size in SIZES:
         made.addPixmap(draw(drawn, COLORS[color], size))
+    for size in DISABLED_SIZES:
         made.addPixmap(draw(drawn, COLORS["disabled"], size), QIcon.Mode.Disabled)
     return made
 

@@ -8,8 +8,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from medviewer import __version__
-from medviewer.ui.icons import icon
+from medviewer.ui.icons import draw
 from medviewer.ui.text import label
+from medviewer.ui.theme import COLORS
 
 NOTICE = "Research software. Not a medical device."
 NOTICE_MORE = (
@@ -27,7 +28,7 @@ class AboutBox(QDialog):
         self.setWindowTitle("Before you start" if first_start else "About MedViewer")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         picture = QLabel()
-        picture.setPixmap(icon("app", "accent").pixmap(48))
+        picture.setPixmap(draw("app", COLORS["accent"], 48))
         picture.setAlignment(Qt.AlignmentFlag.AlignTop)
         words = QVBoxLayout()
         words.setSpacing(8)

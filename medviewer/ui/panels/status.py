@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
 from medviewer.app.messages import Message
 from medviewer.jobs.job import Job
@@ -40,7 +40,7 @@ def next_step(app: AppContext) -> str:
         return "Correct the masks (B brush, E eraser), then save or export (Ctrl+E)."
     if any(item.fits for item in app.analyze.plan(volume.id)):
         return "Press Analyze (F5) to find organs and lesions."
-    return "No task fits this series. Draw with the brush (B), or align two series under Register."
+    return "No task fits. Draw with the brush (B) or register two series."
 
 
 class StatusLine(Panel):
@@ -50,6 +50,7 @@ class StatusLine(Panel):
         super().__init__(app, "statusLine", command, parent)
         self.hint = label("", name="nextStep", role="soft")
         self.hint.setMinimumWidth(120)
+        self.hint.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.job = label("", name="statusJob", role="soft")
         self.bar = QProgressBar()
         self.bar.setObjectName("statusProgress")

@@ -9,10 +9,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from medviewer.ui.dialogs.about import NOTICE
-from medviewer.ui.icons import icon
+from medviewer.ui.icons import draw
 from medviewer.ui.panels.panel import Command, Panel, push_button
 from medviewer.ui.text import label, plain_menu, plain_tip
-from medviewer.ui.theme import restyle
+from medviewer.ui.theme import COLORS, restyle
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -32,7 +32,7 @@ class Welcome(Panel):
         self.frame.setMaximumWidth(640)
         self.frame.setMinimumWidth(420)
         picture = QLabel()
-        picture.setPixmap(icon("open", "accent").pixmap(48))
+        picture.setPixmap(draw("open", COLORS["accent"], 48))
         picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         title = label("Drop a DICOM folder or zip here", name="welcomeTitle", role="title", wrap=True)
         more = label("or open one. NIfTI files and saved workspaces work, too.", role="soft", wrap=True)
