@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from medviewer.core.errors import WorkspaceError
 from medviewer.core.provenance import Provenance
@@ -217,7 +217,7 @@ def _entry(record: RawRecord) -> JournalEntry:
         step = StepRecord(str(meta["kind"]), meta["meta"], record.arrays) if meta else None
         if record.kind == "push" and step is None:
             raise ValueError("a step without content")
-        return JournalEntry(record.kind, step)
+        return JournalEntry(cast("EntryKind", record.kind), step)
     if record.kind == "volume":
         volume = VolumeRef.from_json(meta)
         voxels = record.arrays.get("voxels")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from medviewer.app.context import AppContext
 from medviewer.core.volume import Volume
 from medviewer.editing.tool import PointerEvent
@@ -137,9 +138,7 @@ def crash(app: AppContext) -> None:
     app.journaling._journal = None
 
 
-def test_a_crash_loses_nothing_that_was_committed(
-    make_app: Callable[[], AppContext], pump: Any, study: Path
-) -> None:
+def test_a_crash_loses_nothing_that_was_committed(make_app: Callable[[], AppContext], pump: Any, study: Path) -> None:
     app = make_app()
     pump.finish(app.studies.scan([study], open_best=True))
     pump.until(lambda: app.workspace.active is not None and not app.jobs.running)
@@ -215,9 +214,7 @@ def test_saved_workspace_opens_the_same(
     assert not again.workspace.dirty
 
 
-def test_missing_images_are_named(
-    make_app: Callable[[], AppContext], pump: Any, study: Path, tmp_path: Path
-) -> None:
+def test_missing_images_are_named(make_app: Callable[[], AppContext], pump: Any, study: Path, tmp_path: Path) -> None:
     app = make_app()
     pump.finish(app.studies.scan([study], open_best=True))
     pump.until(lambda: app.workspace.active is not None and not app.jobs.running)

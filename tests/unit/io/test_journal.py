@@ -162,7 +162,7 @@ def test_a_base_that_was_changed_by_others_is_refused(tmp_path: Path) -> None:
     journal.append_step(_step(1))
     journal.close(delete=False)
     content = read_journal(journal.path)
-    with pytest.raises(WorkspaceError, match="a.mvw") as caught:
+    with pytest.raises(WorkspaceError, match=r"a\.mvw") as caught:
         content.replay_from(lambda path: "two")
     assert caught.value.code == "E_BASE_CHANGED"
 
