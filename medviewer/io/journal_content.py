@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from medviewer.io.volume_ref import VolumeRef
 log = logging.getLogger(__name__)
 
 EntryKind = Literal["push", "undo", "redo", "volume", "closed", "run"]
+_STEP_KINDS: Mapping[str, EntryKind] = {"push": "push", "undo": "undo", "redo": "redo"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,9 +214,10 @@ def _header_from_json(meta: Any) -> JournalHeader:
 
 def _entry(record: RawRecord) -> JournalEntry:
     meta = record.meta
-    if record.kind in ("push", "undo", "redo"):
+    kind = _STEP_KINDS.get(record.kind)
+    if kind is not None:
         step = StepRecord(str(meta["kind"]), meta["meta"], record.arrays) if meta else None
-        if record.kind == "push" and step is None:
+        if kind == "push" and step is None:
             raise ValueError("a step without content")
         return JournalEntry(cast("EntryKind", record.kind), step)
     if record.kind == "volume":
