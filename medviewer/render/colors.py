@@ -59,13 +59,12 @@ def window(values: npt.NDArray[Any], level: WindowLevel) -> Gray:
     return _grey(values.astype(np.float32), level.lower, level.upper)
 
 
-@lru_cache(maxsize=2)
-def grey_table(inverted: bool) -> Pixels:
-    """Return the pixel of every grey 0..255; MONOCHROME1 is inverted here and nowhere else."""
-    grey = np.arange(256, dtype=np.uint32)
-    table = np.uint32(OPAQUE) | (grey[::-1] if inverted else grey) * np.uint32(0x00010101)
-    table.setflags(write=False)
-    return table
+def from_grey(grey: Gray) -> Pixels:
+    """Return greys 0..255 as pixels."""
+    pixels: Pixels = grey.astype(np.uint32)
+    pixels *= np.uint32(0x00010101)
+    pixels |= np.uint32(OPAQUE)
+    return pixels
 
 
 class BlendTable:
@@ -84,6 +83,18 @@ class BlendTable:
         # Red and blue share one multiplication: each has 16 bits to itself.
         self._red_blue = (color & _RED_BLUE) * alpha
         self._green = ((color & _GREEN) >> np.uint32(8)) * alpha
+        self._over_grey: Pixels | None = None
+
+    def over_grey(self, grey: Gray, index: npt.NDArray[Any]) -> Pixels:
+        """Return the same as `over` for a base that is all grey: one look-up instead of arithmetic."""
+        if self._over_grey is None:
+            greys = np.broadcast_to(np.arange(256, dtype=np.uint8), (self._keep.size, 256))
+            rows = np.broadcast_to(np.arange(self._keep.size)[:, np.newaxis], greys.shape)
+            self._over_grey = self.over(from_grey(greys), rows).ravel()
+        at = index.astype(np.intp)
+        at <<= 8
+        at |= grey
+        return self._over_grey.take(at, mode="clip")
 
     def over(self, base: Pixels, index: npt.NDArray[Any]) -> Pixels:
         """Return `base` with the colour of each index laid over it; both of one shape."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from medviewer.core.segmentation import MAX_VALUE, Color, Group, Segmentation
 from medviewer.core.view_state import ViewState
-from medviewer.render.colors import BlendTable, Pixels
+from medviewer.render.colors import BlendTable, Gray, Pixels
 from medviewer.render.plane import PlaneFrame
 from medviewer.render.sampler import PlaneSampler, Rect
 
@@ -39,7 +39,7 @@ class LabelOverlay:
         """Colours, visibility, opacity or the list of segments have changed."""
         self._styles.clear()
 
-    def draw(self, pixels: Pixels, base: Pixels, frame: PlaneFrame, rect: Rect) -> None:
+    def draw(self, pixels: Pixels, base: Pixels, grey: Gray | None, frame: PlaneFrame, rect: Rect) -> None:
         """Write `base` with labels over it into a rectangle of `pixels`.
 
         Parameters
@@ -48,21 +48,25 @@ class LabelOverlay:
             Written inside the rectangle.
         base : uint32, same shape
             The image without labels.
+        grey : uint8, same shape, optional
+            The same as greys 0..255, where it has no colours.
         frame : PlaneFrame
             What is on the screen.
         rect : (x0, y0, x1, y1)
             Half-open, device pixels.
         """
         x0, y0, x1, y1 = rect
-        result = base[y0:y1, x0:x1].copy()
+        result = pixels[y0:y1, x0:x1]
+        result[...] = base[y0:y1, x0:x1]
+        below = grey[y0:y1, x0:x1] if grey is not None else None
         for group in self.segmentation.groups:
-            self._draw_group(result, group, frame, rect)
-        pixels[y0:y1, x0:x1] = result
+            if self._draw_group(result, below, group, frame, rect):
+                below = None  # from here on there are colours
 
-    def _draw_group(self, result: Pixels, group: Group, frame: PlaneFrame, rect: Rect) -> None:
+    def _draw_group(self, result: Pixels, grey: Gray | None, group: Group, frame: PlaneFrame, rect: Rect) -> bool:
         style = self._style(group.id)
         if style is None:
-            return
+            return False
         lookup, table, count = style
         x0, y0, x1, y1 = rect
         # One more pixel on every side that exists: an outline depends on its neighbours.
@@ -70,7 +74,7 @@ class LabelOverlay:
         labels = self._sampler(group).sample(frame.pixel_to_index, wide)
         box = _box_of(labels)
         if box is None:
-            return
+            return False
         top, bottom, left, right = box
         shown = lookup.take(labels[top:bottom, left:right], mode="clip")
         if self._view.outline:
@@ -80,8 +84,9 @@ class LabelOverlay:
         r0, c0 = max(0, row), max(0, column)
         r1, c1 = min(y1 - y0, row + shown.shape[0]), min(x1 - x0, column + shown.shape[1])
         if r0 < r1 and c0 < c1:
-            part = result[r0:r1, c0:c1]
-            part[...] = table.over(part, shown[r0 - row : r1 - row, c0 - column : c1 - column])
+            part, index = result[r0:r1, c0:c1], shown[r0 - row : r1 - row, c0 - column : c1 - column]
+            part[...] = table.over(part, index) if grey is None else table.over_grey(grey[r0:r1, c0:c1], index)
+        return True
 
     def _sampler(self, group: Group) -> PlaneSampler:
         sampler = self._samplers.get(group.id)

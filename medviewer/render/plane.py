@@ -235,20 +235,22 @@ class PlaneFrame:
         x1, y1 = min(self.width, int(np.ceil(max(xs))) + 1), min(self.height, int(np.ceil(max(ys))) + 1)
         return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
-    def blank_outside(self, pixels: npt.NDArray[np.uint32], value: int) -> None:
-        """Set the pixels (height, width) that lie outside the grid."""
+    def blank_outside(self, grey: npt.NDArray[np.uint8]) -> None:
+        """Make the pixels (height, width) black that lie outside the grid."""
         matrix, size = self.pixel_to_index, self.grid.geometry.size
         columns, rows = np.arange(self.width), np.arange(self.height)
-        down = matrix[self.grid.down, 1] * rows + matrix[self.grid.down, 3]
+        first, last = _inside(matrix[self.grid.down, 1] * rows + matrix[self.grid.down, 3], size[self.grid.down])
+        grey[:first] = 0
+        grey[last:] = 0
         across = matrix[self.grid.across, 0] * columns + matrix[self.grid.across, 3]
         shear = float(matrix[self.grid.across, 1])
-        pixels[(down < -0.5) | (down >= size[self.grid.down] - 0.5)] = value
-        last = size[self.grid.across] - 0.5
         if shear == 0.0:
-            pixels[:, (across < -0.5) | (across >= last)] = value
+            first, last = _inside(across, size[self.grid.across])
+            grey[:, :first] = 0
+            grey[:, last:] = 0
         else:
             index = across + shear * rows[:, np.newaxis]
-            pixels[(index < -0.5) | (index >= last)] = value
+            grey[(index < -0.5) | (index >= size[self.grid.across] - 0.5)] = 0
 
     def zoomed(self, factor: float, x: float, y: float) -> PlaneFrame:
         """Return the frame enlarged by a factor around a display coordinate."""
@@ -260,3 +262,9 @@ class PlaneFrame:
         """Return the frame with its content moved by device pixels."""
         center = np.array(self.center) - self._index_per_pixel @ np.array([dx, dy])
         return replace(self, center=(float(center[0]), float(center[1])))
+
+
+def _inside(index: Points, size: int) -> tuple[int, int]:
+    """First and one past the last of rising or falling continuous indices that lie in a voxel of 0..size-1."""
+    hit = np.flatnonzero((index >= -0.5) & (index < size - 0.5))
+    return (int(hit[0]), int(hit[-1]) + 1) if hit.size else (len(index), len(index))

@@ -15,7 +15,7 @@ from medviewer.core.segmentation import Segmentation
 from medviewer.core.view_state import Plane, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
-from medviewer.render.colors import OPAQUE, Pixels, grey_table, window
+from medviewer.render.colors import OPAQUE, Gray, Pixels, from_grey, window
 from medviewer.render.fusion import FusionLayer
 from medviewer.render.label_overlay import LabelOverlay
 from medviewer.render.links import Links
@@ -53,6 +53,7 @@ class SliceScene:
         self._labels: LabelOverlay | None = None
         # From the voxels to the screen; None where out of date.
         self._values: npt.NDArray[Any] | None = None
+        self._grey: Gray = np.zeros((1, 1), dtype=np.uint8)
         self._base: Pixels | None = None
         self._pixels: Pixels = np.full((1, 1), OPAQUE, dtype=np.uint32)
         self._stale: Rect | None = None
@@ -243,16 +244,22 @@ class SliceScene:
         if self._base is None:
             if self._values is None:
                 self._values = self._image.sample(frame.pixel_to_index, whole).copy()
-            self._base = self._draw_base(frame, self._values)
-            self._pixels = self._base.copy()
+            self._grey = self._draw_grey(frame, self._values)
+            base = from_grey(self._grey)
+            self._base = base if self._fusion is None else self._fusion.draw(base, frame)
+            self._pixels = np.empty_like(base)
             self._stale = whole
-        if self._stale is not None and self._labels is not None:
-            self._labels.draw(self._pixels, self._base, frame, self._stale)
+        if self._stale is not None:
+            if self._labels is None:
+                return self._base
+            grey = self._grey if self._fusion is None else None
+            self._labels.draw(self._pixels, self._base, grey, frame, self._stale)
         self._stale = None
         return self._pixels
 
-    def _draw_base(self, frame: PlaneFrame, values: npt.NDArray[Any]) -> Pixels:
-        inverted = self.volume is not None and self.volume.inverted
-        base = grey_table(inverted).take(window(values, self.workspace.view.window), mode="clip")
-        frame.blank_outside(base, OPAQUE)
-        return base if self._fusion is None else self._fusion.draw(base, frame)
+    def _draw_grey(self, frame: PlaneFrame, values: npt.NDArray[Any]) -> Gray:
+        grey = window(values, self.workspace.view.window)
+        if self.volume is not None and self.volume.inverted:
+            np.subtract(255, grey, out=grey)  # MONOCHROME1: here and nowhere else
+        frame.blank_outside(grey)
+        return grey
