@@ -214,8 +214,6 @@ class Segmentation:
         items.insert(position, segment)
         self._segments = {s.value: s for s in items}
         self.segments_changed.emit()
-        if not self._active:
-            self.active = segment.value
 
     def take_segment(self, value: int) -> tuple[Segment, int]:
         """Remove a segment from the list (its voxels stay as they are); return it and its position."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from medviewer.api import CodedConcept, Doc, Input, JobContext, Range, Readiness, Result, SubContext, Unit
 from medviewer.api.inference import SOFT_HU, CoarseCt, find_body, named_memory_errors
 from mv_ct_anatomy.common import MEMORY_HINT, image_of, label_result, segment
 
-BODY = segment(1, "Body", (244, 214, 180), CodedConcept("38266002", "SCT", "Entire body"))
+#: Hidden at first: it covers every slice, and is there for other steps to build on.
+BODY = replace(segment(1, "Body", (244, 214, 180), CodedConcept("38266002", "SCT", "Entire body")), visible=False)
 
 
 @dataclass(frozen=True, slots=True)

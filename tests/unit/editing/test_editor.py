@@ -30,6 +30,7 @@ def workspace() -> Workspace:
         segmentation.put_group(segmentation.new_group(name))
     for value, group in ((1, 0), (2, 0), (3, 1)):
         segmentation.put_segment(Segment(value, f"s{value}", group=group))
+    segmentation.active = 1
     return workspace
 
 

@@ -26,6 +26,7 @@ class Bench:
         self.segmentation = self.workspace.segmentation("v")
         self.segmentation.put_group(self.segmentation.new_group())
         self.segmentation.put_segment(Segment(1, "s"))
+        self.segmentation.active = 1
         self.history = UndoStack()
         self.context = ToolContext(LabelEditor(self.workspace, self.history, "v"))
 

@@ -1,0 +1,70 @@
+"""Open, analyze, jump, make a mask, correct in three planes, save, be killed, recover, export: on the real program."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+STORY = Path(__file__).with_name("story.py")
+
+
+def play(phase: str, study: Path | str, folder: Path, data: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"MEDVIEWER_DATA_DIR": str(data), "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, str(STORY), phase, str(study), str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from medviewer.phantoms import write_demo_study
+
+    return write_demo_study(tmp_path_factory.mktemp("study"), size=(160, 160, 96)).dicom_folder
+
+
+@pytest.mark.timeout(900)
+def test_story_of_the_main_job(study: Path, tmp_path: Path) -> None:
+    if not (os.environ.get("DISPLAY") or sys.platform in ("win32", "darwin")):
+        pytest.skip("needs a display")
+    data, folder = tmp_path / "data", tmp_path / "out"
+    folder.mkdir()
+    first = play("work", study, folder, data)
+    assert (folder / "before.json").exists(), first.stderr[-3000:]
+    assert first.returncode in (-9, 9), "the first phase ends by being killed"
+    before = json.loads((folder / "before.json").read_text())
+    assert before["torch in the window's process"] is False
+    second = play("recover", "", folder, data)
+    assert second.returncode == 0, second.stderr[-3000:]
+    after = json.loads((folder / "facts.json").read_text())
+    assert after["state"]["masks"] == before["state"]["masks"], "only the stroke in the hand is lost"
+    assert after["state"]["boxes"] == before["state"]["boxes"]
+    check_exports(folder)
+    assert not list((data / "journals").glob("*")), "work that is saved leaves no journal"
+
+
+def check_exports(folder: Path) -> None:
+    """Read what was exported with other programs' readers."""
+    import highdicom as hd
+    import nibabel
+    import pydicom
+
+    masks = {p.name: np.asarray(nibabel.load(p).dataobj) for p in folder.glob("nifti/**/*.nii.gz")}
+    assert any("lung" in name.lower() for name in masks)
+    (dataset,) = folder.glob("nnunet/**/dataset.json")
+    labels = json.loads(dataset.read_text())["labels"]
+    assert sorted(labels.values()) == list(range(len(labels)))
+    segs = [pydicom.dcmread(p) for p in folder.glob("dicom-seg/**/*.dcm")]
+    assert segs
+    for seg in segs:
+        assert hd.seg.Segmentation.from_dataset(seg).number_of_segments > 0
