@@ -69,3 +69,77 @@ def test_the_constraints_name_every_dependency() -> None:
     names = {dependency.split(">")[0].split("[")[0].lower().replace("_", "-") for dependency in wanted}
     assert names <= pinned
     assert not [line for line in lines if "+" in line], "a build's local version does not suit every machine"
+
+
+FAKE_PYTHON = """\
+#!/bin/sh
+case "$*" in
+    *"-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+    *"-m pip --version"*) [ -d .venv ] ;;
+    *"-m pip install"*) echo "$*" >>pip.log; case "$*" in *"$REFUSED"*) exit 1 ;; esac ;;
+    *platform*) echo 3.11.2 ;;
+esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with what the set-up reads, and a Python and a pip that only note what they are asked."""
+    for name in ("pyproject.toml", "constraints.txt", "tools/setup.sh"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").write_text(FAKE_PYTHON)
+    (tmp_path / "bin" / "python3").chmod(0o755)
+    (tmp_path / "bin" / "uname").write_text('#!/bin/sh\n[ "$1" = -m ] && echo x86_64 || echo Linux\n')
+    (tmp_path / "bin" / "uname").chmod(0o755)
+    return tmp_path
+
+
+def set_up(checkout: Path, *, gpu: bool, refused: str = "nothing") -> tuple[int, list[str], str]:
+    smi = checkout / "bin" / "nvidia-smi"
+    smi.write_text(f"#!/bin/sh\nexit {0 if gpu else 9}\n")
+    smi.chmod(0o755)
+    environment = {
+        "PATH": f"{checkout / 'bin'}:/usr/bin:/bin",
+        "HOME": str(checkout),
+        "REFUSED": refused,
+        "MEDVIEWER_NO_SYSTEM": "1",
+        "MEDVIEWER_TORCH_SOURCE": str(checkout),
+    }
+    command = ["sh", "tools/setup.sh"]
+    done = subprocess.run(
+        command, cwd=checkout, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    log = checkout / "pip.log"
+    asked = log.read_text().splitlines() if log.exists() else []
+    return done.returncode, [line for line in asked if "torch==" in line], done.stderr
+
+
+needs_sh = pytest.mark.skipif(os.name != "posix", reason="a POSIX shell")
+
+
+@needs_sh
+def test_the_set_up_asks_for_a_cpu_build_and_never_for_another(checkout: Path) -> None:
+    code, asked, _ = set_up(checkout, gpu=False)
+    assert code == 0
+    assert len(asked) == 1
+    assert asked[0].endswith("+cpu")
+    (checkout / "pip.log").unlink()
+    assert set_up(checkout, gpu=False)[:2] == (0, []), "a second run installs nothing"
+
+
+@needs_sh
+def test_without_a_cpu_build_the_set_up_stops_and_says_what_to_do(checkout: Path) -> None:
+    code, asked, said = set_up(checkout, gpu=False, refused="+cpu")
+    assert code == 1
+    assert len(asked) == 1
+    assert "MEDVIEWER_TORCH_SOURCE" in said
+
+
+@needs_sh
+def test_with_a_gpu_the_set_up_takes_the_build_for_it(checkout: Path) -> None:
+    code, asked, _ = set_up(checkout, gpu=True)
+    assert code == 0
+    assert "!=" in asked[0]
+    assert "+cpu" in asked[0].split("!=")[1]
