@@ -22,6 +22,9 @@ from medviewer.render.vtk_image import share_array, thinning
 #: graphics card, not fluent.
 MAX_VOXELS, MAX_VOXELS_SOFTWARE = 6_000_000, 1_000_000
 _SLAB = 16
+#: A segment that fills its box (bones do not), and whose box holds the box of another, at most this part as big, is
+#: drawn as a shell that one sees through.
+_SHELL_FILL, _SHELL_RATIO, _SHELL_OPACITY = 0.25, 0.6, 0.25
 
 
 def extract_surface(labels_crop: npt.NDArray[Any], geometry: Geometry, value: int) -> vtkPolyData:
@@ -96,11 +99,12 @@ def find_region(labels: LabelArray, value: int, within: Region | None = None) ->
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SurfaceResult:
-    """A surface, and where its label lies."""
+    """A surface, where its label lies, and which part, 0..1, of that box it fills."""
 
     task: SurfaceTask
     region: Region | None
     surface: vtkPolyData
+    fill: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +124,7 @@ class SurfaceTask:
         """Make the surface."""
         region = find_region(self.labels, self.value, self.within)
         if region is None:
-            return SurfaceResult(self, None, vtkPolyData())
+            return SurfaceResult(self, None, vtkPolyData(), 0.0)
         k, j, i = thinning(region.shape, self.geometry.spacing[::-1], self.most)
         crop = self.labels[region.slices][::k, ::j, ::i]
         start = (region.lower[2], region.lower[1], region.lower[0])
@@ -130,7 +134,8 @@ class SurfaceTask:
             vec3(self.geometry.index_to_lps(start)),
             self.geometry.direction,
         )
-        return SurfaceResult(self, region, extract_surface(crop, grid, self.value))
+        fill = float(np.mean(crop == self.value))
+        return SurfaceResult(self, region, extract_surface(crop, grid, self.value), fill)
 
 
 class SurfaceScene:
@@ -145,6 +150,7 @@ class SurfaceScene:
         self._most = most
         self._actors: dict[int, vtkActor] = {}
         self._regions: dict[int, Region | None] = {}
+        self._fill: dict[int, float] = {}
         # Value -> where to look for it: None is everywhere.
         self._stale: dict[int, Region | None] = {s.value: None for s in segmentation.segments}
         self._running: SurfaceTask | None = None
@@ -171,12 +177,12 @@ class SurfaceScene:
         for gone in [value for value in self._actors if value not in values]:
             self._renderer.RemoveActor(self._actors.pop(gone))
             self._regions.pop(gone, None)
+            self._fill.pop(gone, None)
         for segment in self.segmentation.segments:
             if segment.value not in self._regions and segment.value not in self._stale:
                 self._stale[segment.value] = None
-            actor = self._actors.get(segment.value)
-            if actor is not None:
-                self._dress(actor, segment.value)
+        for value, actor in self._actors.items():
+            self._dress(actor, value)
 
     def next_task(self) -> SurfaceTask | None:
         """Return the next surface to make, or None when all visible ones are up to date or one is being made."""
@@ -202,6 +208,7 @@ class SurfaceScene:
         if self.segmentation.find(value) is None:
             return
         self._regions[value] = result.region
+        self._fill[value] = result.fill
         if value not in self._actors:
             self._actors[value] = vtkActor()
             self._actors[value].SetMapper(vtkPolyDataMapper())
@@ -210,19 +217,35 @@ class SurfaceScene:
         assert isinstance(mapper, vtkPolyDataMapper)
         mapper.SetInputData(result.surface)
         mapper.ScalarVisibilityOff()
-        self._dress(self._actors[value], value)
+        for shown, actor in self._actors.items():  # what is inside what may have changed
+            self._dress(actor, shown)
 
     def _dress(self, actor: vtkActor, value: int) -> None:
         segment = self.segmentation.segment(value)
         red, green, blue = (channel / 255 for channel in segment.color)
         look = actor.GetProperty()
         look.SetColor(red, green, blue)
-        look.SetOpacity(segment.opacity)
+        shell = self._holds_another(value)
+        look.SetOpacity(segment.opacity * (_SHELL_OPACITY if shell else 1.0))
+        look.SetBackfaceCulling(shell)
         look.SetAmbient(0.15)
         look.SetDiffuse(0.85)
         look.SetSpecular(0.2)
         look.SetSpecularPower(20.0)
         actor.SetVisibility(segment.visible and segment.opacity > 0)
+
+    def _holds_another(self, value: int) -> bool:
+        """Whether another visible segment lies within the box of this one: then one must see through it."""
+        mine = self._regions.get(value)
+        if mine is None or self._fill[value] < _SHELL_FILL:
+            return False
+        for other, region in self._regions.items():
+            segment = self.segmentation.find(other)
+            if other == value or region is None or segment is None or not segment.visible:
+                continue
+            if region.size < _SHELL_RATIO * mine.size and region.clip(mine) == region:
+                return True
+        return False
 
     def close(self) -> None:
         """Take all surfaces away."""

@@ -261,6 +261,7 @@ def test_the_brush_paints_where_the_mouse_is(
     segmentation.put_group(segmentation.new_group("g"))
     segmentation.put_segment(Segment(1, "Lesion", (0, 255, 0)))
     segmentation.active = 1
+    segmentation.active = 1
     workspace.view.overlay_opacity = 1.0
     brush = Brush()
     brush.options.radius_mm = 6.0

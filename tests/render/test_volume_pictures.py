@@ -171,6 +171,29 @@ def test_only_what_changed_is_made_again(letter: Volume) -> None:
     scene.close()
 
 
+def test_one_sees_through_what_holds_another(letter: Volume) -> None:
+    _, segmentation = segmented(letter)
+    labels = segmentation.group(0).labels
+    renderer = vtkRenderer()
+    scene = SurfaceScene(renderer, segmentation)
+
+    def opacity() -> list[float]:
+        drain(scene)
+        return [actor.GetProperty().GetOpacity() for actor in renderer.GetActors()]
+
+    inner, whole = Region((24, 24, 24), (28, 28, 28)), Region.whole(labels.shape)
+    labels[inner.slices] = 5
+    scene.labels_changed(inner, 0)
+    assert opacity() == [1.0, 1.0]  # the letter is thin: it hides nothing
+    labels[(letter.array > 0) & (labels == 0)] = 4
+    scene.labels_changed(whole, 0)
+    assert opacity() == [0.25, 1.0]
+    segmentation.put_segment(replace(segmentation.segment(5), visible=False))
+    scene.segments_changed()
+    assert opacity() == [1.0, 1.0]
+    scene.close()
+
+
 def test_a_late_surface_is_dropped(letter: Volume) -> None:
     _, segmentation = segmented(letter)
     renderer = vtkRenderer()

@@ -68,11 +68,15 @@ class MarkPainter:
         font = self._fonts[words.bold]
         metrics = QFontMetricsF(font)
         step = metrics.height()
-        widths = [metrics.horizontalAdvance(text) for text in words.text]
+        texts = words.text
+        if " " in words.place:  # two corners share an edge, with a letter between them
+            room = 0.44 * self._width - _MARGIN * self._ratio
+            texts = tuple(metrics.elidedText(text, Qt.TextElideMode.ElideRight, room) for text in texts)
+        widths = [metrics.horizontalAdvance(text) for text in texts]
         x, y = self._corner(words, max(widths), step * len(words.text))
         self._painter.setFont(font)
         right = words.place in ("top right", "bottom right")
-        for row, (text, width) in enumerate(zip(words.text, widths, strict=True)):
+        for row, (text, width) in enumerate(zip(texts, widths, strict=True)):
             left = x + max(widths) - width if right else x
             base = QPointF(round(left), round(y + row * step + metrics.ascent()))
             shift = max(1.0, round(self._ratio))

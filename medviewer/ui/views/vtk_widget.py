@@ -18,16 +18,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import (
     QGuiApplication,
     QImage,
-    QMouseEvent,
     QOpenGLContext,
     QPainter,
     QPaintEvent,
     QResizeEvent,
-    QWheelEvent,
 )
 from PySide6.QtOpenGLWidgets import QOpenGLWidget
 from PySide6.QtWidgets import QSizePolicy, QWidget
@@ -41,17 +39,12 @@ from medviewer.render.marks import Mark
 from medviewer.render.offscreen import window_pixels
 from medviewer.render.volume_scene import is_software
 from medviewer.ui.views.mark_painter import MarkPainter
-from medviewer.ui.views.pointer_map import CLICK_SLOP
+from medviewer.ui.views.vtk_mouse import VtkMouse
 
 log = logging.getLogger(__name__)
 
 #: Qt platforms whose widgets can hold OpenGL.
 _GL_PLATFORMS = ("xcb", "wayland", "windows", "cocoa")
-_BUTTONS = {
-    Qt.MouseButton.LeftButton: "Left",
-    Qt.MouseButton.RightButton: "Right",
-    Qt.MouseButton.MiddleButton: "Middle",
-}
 _GL_LEQUAL, _GL_SCISSOR_TEST, _GL_COLOR_BUFFER_BIT, _GL_FRAMEBUFFER = 0x0203, 0x0C11, 0x4000, 0x8D40
 
 
@@ -81,93 +74,6 @@ def log_vtk_messages() -> None:
 
         tell.CallDataType = "string0"  # type: ignore[attr-defined]  # how VTK is asked for the text
         output.AddObserver(event, tell)
-
-
-class VtkMouse(QObject):
-    """Gives a widget's mouse to VTK's interactor, and tells clicks from drags.
-
-    Signals
-    -------
-    clicked(float, float)
-        Device pixels from the bottom left, as VTK counts.
-    double_clicked()
-    """
-
-    clicked = Signal(float, float)
-    double_clicked = Signal()
-
-    def __init__(self, widget: QWidget, interactor: vtkGenericRenderWindowInteractor) -> None:
-        super().__init__(widget)
-        self._widget = widget
-        self._interactor: vtkGenericRenderWindowInteractor | None = interactor
-        self._pressed: QPointF | None = None
-        self._wheel = 0
-        widget.installEventFilter(self)
-
-    def close(self) -> None:
-        """Leave the widget alone."""
-        self._widget.removeEventFilter(self)
-        self._interactor = None
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Take mouse and wheel."""
-        interactor = self._interactor
-        if interactor is None:
-            return False
-        match event.type():
-            case QEvent.Type.MouseButtonPress if isinstance(event, QMouseEvent):
-                self._press(interactor, event)
-            case QEvent.Type.MouseButtonRelease if isinstance(event, QMouseEvent):
-                self._release(interactor, event)
-            case QEvent.Type.MouseButtonDblClick if isinstance(event, QMouseEvent):
-                self.double_clicked.emit()
-            case QEvent.Type.MouseMove if isinstance(event, QMouseEvent):
-                self._place(interactor, event.position(), event.modifiers())
-                interactor.MouseMoveEvent()
-            case QEvent.Type.Wheel if isinstance(event, QWheelEvent):
-                self._turn(interactor, event)
-            case _:
-                return False
-        return True
-
-    def _place(
-        self, interactor: vtkGenericRenderWindowInteractor, position: QPointF, modifiers: Qt.KeyboardModifier
-    ) -> tuple[float, float]:
-        ratio = self._widget.devicePixelRatioF()
-        x, y = position.x() * ratio, (self._widget.height() - position.y()) * ratio
-        ctrl = bool(modifiers & Qt.KeyboardModifier.ControlModifier)
-        shift = bool(modifiers & Qt.KeyboardModifier.ShiftModifier)
-        interactor.SetEventInformation(round(x), round(y), int(ctrl), int(shift), "\0", 0)
-        return x, y
-
-    def _press(self, interactor: vtkGenericRenderWindowInteractor, event: QMouseEvent) -> None:
-        name = _BUTTONS.get(event.button())
-        if name is not None:
-            self._pressed = event.position() if name == "Left" else None
-            self._place(interactor, event.position(), event.modifiers())
-            getattr(interactor, f"{name}ButtonPressEvent")()
-
-    def _release(self, interactor: vtkGenericRenderWindowInteractor, event: QMouseEvent) -> None:
-        name = _BUTTONS.get(event.button())
-        if name is None:
-            return
-        x, y = self._place(interactor, event.position(), event.modifiers())
-        getattr(interactor, f"{name}ButtonReleaseEvent")()
-        pressed, self._pressed = self._pressed, None
-        if pressed is not None and (event.position() - pressed).manhattanLength() <= CLICK_SLOP:
-            self.clicked.emit(x, y)
-
-    def _turn(self, interactor: vtkGenericRenderWindowInteractor, event: QWheelEvent) -> None:
-        self._place(interactor, event.position(), event.modifiers())
-        self._wheel += event.angleDelta().y()
-        steps = int(self._wheel / 120)
-        self._wheel -= steps * 120
-        for _ in range(abs(steps)):
-            if steps > 0:
-                interactor.MouseWheelForwardEvent()
-            else:
-                interactor.MouseWheelBackwardEvent()
-        event.accept()
 
 
 class _Owner:
