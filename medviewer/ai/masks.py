@@ -131,12 +131,13 @@ def holes(mask: Mask) -> Mask:
     return found
 
 
-def small_slice_holes(mask: Mask, largest_mm2: float, spacing: Spacing) -> Mask:
+def slice_holes(ctx: JobContext, mask: Mask, largest_mm2: float, spacing: Spacing) -> Mask:
     """Return the holes up to `largest_mm2` in the slices (j, i) of a mask (k, j, i)."""
     from scipy import ndimage
 
     found = np.zeros(mask.shape, bool)
     for source, target in zip(mask, found, strict=True):
+        ctx.check_cancelled()
         if not source.any():
             continue
         labels, _ = ndimage.label(holes(source))

@@ -1,7 +1,9 @@
 """Helpers for plugins that compute: devices, masks in mm, the patient's axes, the chest. Re-exports only."""
 
-from medviewer.ai.chest import AIR_HU, SOFT_HU, CoarseCt, Lungs, find_body, find_lungs
+from medviewer.ai.body import find_body
+from medviewer.ai.coarse_ct import AIR_HU, SOFT_HU, CoarseCt
 from medviewer.ai.device import choose_device, free_memory, named_memory_errors
+from medviewer.ai.lungs import Lungs, find_lungs
 from medviewer.ai.masks import (
     bounding_slices,
     closed,
@@ -13,10 +15,11 @@ from medviewer.ai.masks import (
     holes,
     largest_component,
     opened,
-    small_slice_holes,
+    slice_holes,
     touching,
 )
 from medviewer.ai.patient_grid import PatientGrid, block_mean, refine
+from medviewer.ai.pleura import convex_hull
 
 __all__ = [
     "AIR_HU",
@@ -29,6 +32,7 @@ __all__ = [
     "choose_device",
     "closed",
     "components",
+    "convex_hull",
     "dilated",
     "eroded",
     "find_body",
@@ -41,6 +45,6 @@ __all__ = [
     "named_memory_errors",
     "opened",
     "refine",
-    "small_slice_holes",
+    "slice_holes",
     "touching",
 ]

@@ -29,12 +29,15 @@ class Candidate:
     center_lps : float64, shape (3,)
     diameter_mm : float
         Of the ball of equal volume.
+    step_mm : float
+        Edge of its voxels.
     """
 
     features: Features
     points_lps: npt.NDArray[np.float64]
     center_lps: npt.NDArray[np.float64]
     diameter_mm: float
+    step_mm: float
 
 
 def find_candidates(ctx: JobContext, field: LungField, smallest_mm: float, largest_mm: float) -> list[Candidate]:
@@ -54,22 +57,25 @@ def find_candidates(ctx: JobContext, field: LungField, smallest_mm: float, large
 def _measured(
     field: LungField, hu: npt.NDArray[np.float32], raw: npt.NDArray[np.float32], lung: Mask, blob: Blob
 ) -> Candidate | None:
-    step = field.step_mm
-    half = int(np.ceil((1.5 * blob.diameter_mm + 5.0) / step))
-    low = [max(0, round(m) - half) for m in blob.kji]
-    box = tuple(slice(start, round(m) + half + 1) for start, m in zip(low, blob.kji, strict=True))
+    # A large thing is measured as well on every second voxel, in an eighth of the time.
+    stride = 2 if blob.diameter_mm > 16.0 * field.step_mm else 1
+    step = stride * field.step_mm
+    half = int(np.ceil((1.5 * blob.diameter_mm + 5.0) / field.step_mm))
+    low = np.array([max(0, round(m) - half) for m in blob.kji])
+    box = tuple(slice(start, round(m) + half + 1, stride) for start, m in zip(low, blob.kji, strict=True))
     cut = Cutout(hu[box], raw[box], lung[box], step, field.background)
-    k, j, i = (m - start for m, start in zip(blob.kji, low, strict=True))
-    parts = body_of(cut, (k, j, i), blob.diameter_mm)
+    k, j, i = (np.array(blob.kji) - low) / stride
+    parts = body_of(cut, (float(k), float(j), float(i)), blob.diameter_mm)
     if parts is None:
         return None
     body, whole = parts
     features, diameter, middle = measure(cut, body, whole, blob.ratio, blob.response)
-    voxels = np.argwhere(body) + low
-    center = np.array(middle) + low
+    voxels = np.argwhere(body) * stride + low
+    center = np.array(middle) * stride + low
     return Candidate(
         features,
         field.geometry.index_to_lps(voxels[:, ::-1]),
         field.geometry.index_to_lps(center[::-1]),
         diameter,
+        step,
     )

@@ -90,7 +90,8 @@ def _apart(ranked: list[tuple[float, Candidate]]) -> list[tuple[float, Candidate
 
 def _box(candidate: Candidate, value: float) -> Box3D:
     """Return a candidate as a box around it, LPS mm."""
-    lower, upper = candidate.points_lps.min(axis=0) - 0.5, candidate.points_lps.max(axis=0) + 0.5
+    half = candidate.step_mm / 2
+    lower, upper = candidate.points_lps.min(axis=0) - half, candidate.points_lps.max(axis=0) + half
     return Box3D(
         lower=vec3(lower),
         upper=vec3(upper),
