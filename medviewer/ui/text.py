@@ -46,8 +46,8 @@ def label(
 
 
 def lps_text(lps: Vec3) -> str:
-    """Return a position as a radiologist reads it: ``L 34.2  P 12.0  S 101.5 mm``."""
-    names = (("L", "R"), ("P", "A"), ("S", "I"))
+    """Return a position as a radiologist reads it: ``L 34.2  P 12.0  H 101.5 mm``."""
+    names = (("L", "R"), ("P", "A"), ("H", "F"))
     parts = [
         f"{plus if value >= 0 else minus} {abs(value):.1f}" for value, (plus, minus) in zip(lps, names, strict=True)
     ]

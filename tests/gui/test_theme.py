@@ -61,4 +61,4 @@ def test_words_for_people() -> None:
     assert dicom_date("20240131") == "2024-01-31"
     assert dicom_date("?") == "?"
     assert [duration(s) for s in (0.44, 12.3, 200, 7200)] == ["0.4 s", "12 s", "3 min", "2.0 h"]
-    assert lps_text((-1.25, 2.0, -3.0)) == "R 1.2  P 2.0  I 3.0 mm"
+    assert lps_text((-1.25, 2.0, -3.0)) == "R 1.2  P 2.0  F 3.0 mm"

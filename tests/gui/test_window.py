@@ -99,7 +99,7 @@ def test_the_status_bar_says_what_lies_under_the_pointer(window: MainWindow) -> 
     shown = {name: window.findChild(QLabel, name).text() for name in
              ("statusPosition", "statusVoxel", "statusValue", "statusSegment")}  # fmt: skip
     assert shown == {
-        "statusPosition": "R 10.0  P 2.5  S 30.0 mm", "statusVoxel": "i 1  j 2  k 3",
+        "statusPosition": "R 10.0  P 2.5  H 30.0 mm", "statusVoxel": "i 1  j 2  k 3",
         "statusValue": "-812 HU", "statusSegment": "Left lung",
     }  # fmt: skip
     window.status.show_point(None)
