@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from medviewer.api.plugin import BoxResult, Input, Result, TaskInfo, TransformResult
-from medviewer.app.apply_results import ResultApplier
+from medviewer.app.apply_results import PreparedLabels, ResultApplier, prepare
 from medviewer.app.run_tasks import PlanItem, TaskRun, on_grid, plan, run_task
 from medviewer.core.errors import InputError
 from medviewer.core.segmentation import Segment
 from medviewer.jobs.job import Job, JobContext, JobState
+from medviewer.jobs.runner import ask_main
 from medviewer.plugin_host.forms import ParamSpec
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Landing:
+    """A run, and its results as they land."""
+
+    run: TaskRun
+    results: Sequence[Result | PreparedLabels]
 
 
 class Analyze:
@@ -99,14 +108,17 @@ class Analyze:
         """Run any task whose results belong to `volume_id`; `landed` is called after they are in place."""
         geometry = self._app.workspace.geometry(volume_id)
 
-        def work(ctx: JobContext) -> TaskRun:
+        def work(ctx: JobContext) -> _Landing:
             run = run_task(ctx, self._app.model_worker, self._app.plugins, task, inputs, params)
-            return replace(run, results=tuple(on_grid(r, geometry) for r in run.results))
+            results = tuple(on_grid(r, geometry) for r in run.results)
+            # Here, not where it lands: copying tens of megabytes would keep the window waiting.
+            taken = ask_main(ctx, self._app.post, lambda: self._taken(volume_id))
+            return _Landing(replace(run, results=results), prepare(results, taken))
 
         def done(job: Job) -> None:
             if job.state is JobState.ERROR and job.error is not None:
                 self._app.messages.error(job.error, task.title)
-            if job.state is JobState.SUCCESS and isinstance(job.result, TaskRun):
+            if job.state is JobState.SUCCESS and isinstance(job.result, _Landing):
                 segments = self._land(volume_id, job.result, moving_id, link_box)
                 job.result = None
                 if landed is not None and segments is not None:
@@ -114,15 +126,22 @@ class Analyze:
 
         return self._app.jobs.submit(task.title, work, lane=task.lane, done=done)
 
-    def _land(self, volume_id: str, run: TaskRun, moving_id: str, link_box: str) -> list[Segment] | None:
+    def _taken(self, volume_id: str) -> frozenset[int]:
+        """Return the label values that segments of a volume have; none when it was closed."""
+        if not self._app.workspace.has_volume(volume_id):
+            return frozenset()
+        return frozenset(segment.value for segment in self._app.workspace.segmentation(volume_id).segments)
+
+    def _land(self, volume_id: str, landing: _Landing, moving_id: str, link_box: str) -> list[Segment] | None:
         """Apply results to the volume they were computed for; if it was closed meanwhile, say so and drop them."""
+        run = landing.run
         title = run.task.title
         if not self._app.workspace.has_volume(volume_id):
             self._app.messages.add("info", f"{title}: the series was closed; its result was dropped.")
             return None
         self._app.router.finish()
         segments = self._applier.apply(
-            volume_id, run.task, run.results, run.provenance, moving_id=moving_id, link_box=link_box
+            volume_id, run.task, landing.results, run.provenance, moving_id=moving_id, link_box=link_box
         )
         self._app.messages.add("info", f"{title}: {_summary(run.results, segments)} in {run.seconds:.1f} s.")
         return segments

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,10 +13,66 @@ from medviewer.app.messages import MessageLog
 from medviewer.core.annotation import Box3D
 from medviewer.core.provenance import Provenance
 from medviewer.core.region import Region
-from medviewer.core.segmentation import PALETTE, Group, Segment, Segmentation
+from medviewer.core.segmentation import PALETTE, Group, LabelArray, Segment, Segmentation
 from medviewer.core.workspace import Registration, Workspace
 from medviewer.editing.history import UndoStack, UndoStep
 from medviewer.editing.steps import BoxesStep, CompoundStep, GroupStep, RegistrationsStep, SegmentStep
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedLabels:
+    """A label result, ready to become a group: all that takes time is done.
+
+    Attributes
+    ----------
+    labels : uint16 (k, j, i)
+        The group's own copy, with values that no segment had.
+    mapping : mapping of int to int
+        Value in the result -> value in `labels`.
+    box : Region or None
+        Box that holds all its voxels.
+    copies : list of uint16 (k, j, i)
+        The voxels of the box once more, for the journal.
+    """
+
+    result: LabelResult
+    labels: LabelArray
+    mapping: Mapping[int, int]
+    box: Region | None
+    copies: list[LabelArray]
+
+
+def prepare(results: Sequence[Result], taken: Iterable[int]) -> list[Result | PreparedLabels]:
+    """Do, in any thread, what takes time before results can land.
+
+    Parameters
+    ----------
+    results : sequence of Result
+    taken : iterable of int
+        Label values that are not free. One that is taken later costs a second pass when the result lands.
+    """
+    used = set(taken)
+    prepared: list[Result | PreparedLabels] = []
+    for result in results:
+        prepared.append(_prepare(result, used) if isinstance(result, LabelResult) else result)
+    return prepared
+
+
+def _prepare(result: LabelResult, used: set[int]) -> PreparedLabels:
+    """Copy labels to values that are not `used`, which grows by them."""
+    mapping: dict[int, int] = {}
+    for segment in result.segments:
+        mapping[segment.value] = next(n for n in itertools.count(1) if n not in used)
+        used.add(mapping[segment.value])
+    if all(old == new for old, new in mapping.items()):
+        labels: LabelArray = np.array(result.labels, dtype=np.uint16)
+    else:
+        table = np.zeros(max(mapping, default=0) + 1, dtype=np.uint16)
+        for old, new in mapping.items():
+            table[old] = new
+        labels = table[result.labels]
+    box = Region.of_mask(labels != 0)
+    return PreparedLabels(result, labels, mapping, box, [] if box is None else [labels[box.slices].copy()])
 
 
 class ResultApplier:
@@ -30,7 +87,7 @@ class ResultApplier:
         self,
         volume_id: str,
         task: TaskInfo,
-        results: Sequence[Result],
+        results: Sequence[Result | PreparedLabels],
         provenance: Provenance,
         *,
         moving_id: str = "",
@@ -43,7 +100,7 @@ class ResultApplier:
         steps: list[UndoStep] = []
         segments: list[Segment] = []
         for result in results:
-            if isinstance(result, LabelResult):
+            if isinstance(result, LabelResult | PreparedLabels):
                 steps += self._labels(volume_id, result, provenance, segments)
             elif isinstance(result, BoxResult):
                 steps.append(self._boxes(volume_id, task, result, provenance))
@@ -61,18 +118,21 @@ class ResultApplier:
         return segments
 
     def _labels(
-        self, volume_id: str, result: LabelResult, provenance: Provenance, segments: list[Segment]
+        self, volume_id: str, result: LabelResult | PreparedLabels, provenance: Provenance, segments: list[Segment]
     ) -> list[UndoStep]:
         segmentation = self._workspace.segmentation(volume_id)
-        labels, mapping = _with_free_values(segmentation, result)
-        group = Group(segmentation.free_group(), result.name, labels)
-        step = GroupStep(self._workspace, volume_id, group, box=Region.of_mask(labels != 0))
+        taken = {segment.value for segment in segmentation.segments}
+        ready = result if isinstance(result, PreparedLabels) else _prepare(result, set(taken))
+        if not taken.isdisjoint(ready.mapping.values()):
+            ready = _prepare(ready.result, taken)
+        group = Group(segmentation.free_group(), ready.result.name, ready.labels)
+        step = GroupStep(self._workspace, volume_id, group, box=ready.box, copies=ready.copies)
         step.redo()
         steps: list[UndoStep] = [step]
-        for source in result.segments:
+        for source in ready.result.segments:
             segment = replace(
                 source,
-                value=mapping[source.value],
+                value=ready.mapping[source.value],
                 group=group.id,
                 color=_color(segmentation, source),
                 provenance=provenance,
@@ -130,18 +190,3 @@ def _color(segmentation: Segmentation, source: Segment) -> tuple[int, int, int]:
     if source.color == PALETTE[0] or source.color in taken:
         return segmentation.free_color()
     return source.color
-
-
-def _with_free_values(
-    segmentation: Segmentation, result: LabelResult
-) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint16]], dict[int, int]]:
-    """Return the labels with values no segment has, and old value -> new value."""
-    mapping: dict[int, int] = {}
-    for segment in result.segments:
-        mapping[segment.value] = segmentation.free_value(taken=mapping.values())
-    if all(old == new for old, new in mapping.items()):
-        return np.array(result.labels, dtype=np.uint16), mapping
-    table = np.zeros(max(mapping, default=0) + 1, dtype=np.uint16)
-    for old, new in mapping.items():
-        table[old] = new
-    return table[result.labels], mapping

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from medviewer.core.annotation import Box3D
 from medviewer.core.errors import WorkspaceError
 from medviewer.core.record import StepRecord
 from medviewer.core.region import Region
-from medviewer.core.segmentation import Group, Segment
+from medviewer.core.segmentation import Group, LabelArray, Segment
 from medviewer.core.serial import (
     box_from_json,
     box_to_json,
@@ -81,6 +81,8 @@ class GroupStep:
     ----------
     box : Region or None
         Box that holds all its voxels at the time of the step; None when it was added empty.
+    copies : list of uint16 (k, j, i)
+        The voxels of the box, copied where nobody waited for it; the first record takes them.
     """
 
     workspace: Workspace
@@ -88,6 +90,7 @@ class GroupStep:
     group: Group
     label: str = "Add group"
     box: Region | None = None
+    copies: list[LabelArray] = field(default_factory=list)
 
     #: The voxels belong to the segmentation, not to the step, for as long as the step is done.
     nbytes = 1000
@@ -106,7 +109,8 @@ class GroupStep:
         if self.box is None:
             return StepRecord("group", meta)
         meta["box"] = [*self.box.lower, *self.box.upper]
-        return StepRecord("group", meta, {"labels": self.group.labels[self.box.slices].copy()})
+        labels = self.copies.pop() if self.copies else self.group.labels[self.box.slices].copy()
+        return StepRecord("group", meta, {"labels": labels})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from psygnal import Signal
 
@@ -16,8 +17,10 @@ log = logging.getLogger(__name__)
 
 Post = Callable[[Callable[[], None]], None]
 Work = Callable[[JobContext], object]
+Answer = TypeVar("Answer")
 
 LANES: Mapping[str, int] = {"gpu": 1, "cpu": 2, "io": 2}
+_ASK_S = 0.1
 
 
 class _Context:
@@ -141,8 +144,35 @@ class JobRunner:
         return not any(thread.is_alive() for thread in self._threads)
 
 
+def ask_main(ctx: JobContext, post: Post, question: Callable[[], Answer]) -> Answer:
+    """Have a quick question answered on the main thread, from a job, and wait for it.
+
+    Raises
+    ------
+    JobCancelled
+        When the job is cancelled meanwhile, as the end of the program does.
+    RuntimeError
+        When the question raised; the error itself is the main thread's.
+    """
+    answers: list[Answer] = []
+    asked = threading.Event()
+
+    def reply() -> None:
+        try:
+            answers.append(question())
+        finally:
+            asked.set()
+
+    post(reply)
+    while not asked.wait(_ASK_S):
+        ctx.check_cancelled()
+    if not answers:
+        raise RuntimeError("the main thread has no answer")
+    return answers[0]
+
+
 def _ignore(_: object) -> None:
     return None
 
 
-__all__ = ["LANES", "Job", "JobContext", "JobRunner", "JobState", "Post", "Work"]
+__all__ = ["LANES", "Job", "JobContext", "JobRunner", "JobState", "Post", "Work", "ask_main"]

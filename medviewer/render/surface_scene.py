@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ from medviewer.render.vtk_image import share_array, thinning
 #: graphics card, not fluent.
 MAX_VOXELS, MAX_VOXELS_SOFTWARE = 6_000_000, 1_000_000
 _SLAB = 16
+#: A change in more voxels than this is not looked at on the spot, which takes longer than a frame.
+_LOOK_VOXELS = 2_000_000
 #: A segment that fills its box (bones do not), and whose box holds the box of another, at most this part as big, is
 #: drawn as a shell that one sees through.
 _SHELL_FILL, _SHELL_RATIO, _SHELL_OPACITY = 0.25, 0.6, 0.25
@@ -97,6 +100,14 @@ def find_region(labels: LabelArray, value: int, within: Region | None = None) ->
     return found
 
 
+def _present(labels: LabelArray, region: Region, values: Sequence[int]) -> set[int]:
+    """Return which of `values` the region may hold; all of them where looking would keep the window waiting."""
+    if region.size > _LOOK_VOXELS:
+        return set(values)
+    part = labels[region.slices]
+    return {value for value in values if np.any(part == value)}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SurfaceResult:
     """A surface, where its label lies, and which part, 0..1, of that box it fills."""
@@ -159,10 +170,9 @@ class SurfaceScene:
         """Voxels have changed: segments that are, or were, in the region are out of date."""
         if not self.segmentation.has_group(group_id):
             return
-        present = set(np.unique(self.segmentation.group(group_id).labels[region.slices]).tolist())
-        for segment in self.segmentation.segments:
-            if segment.group != group_id:
-                continue
+        members = [segment for segment in self.segmentation.segments if segment.group == group_id]
+        present = _present(self.segmentation.group(group_id).labels, region, [s.value for s in members])
+        for segment in members:
             known = self._regions.get(segment.value)
             if segment.value not in present and (known is None or known.clip(region).is_empty):
                 continue

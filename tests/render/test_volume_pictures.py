@@ -171,6 +171,18 @@ def test_only_what_changed_is_made_again(letter: Volume) -> None:
     scene.close()
 
 
+def test_a_change_too_big_to_look_at_concerns_all_of_its_group(letter: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medviewer.render.surface_scene._LOOK_VOXELS", 0)
+    _, segmentation = segmented(letter)
+    scene = SurfaceScene(vtkRenderer(), segmentation)
+    assert drain(scene) == [4, 5]
+    corner = Region((0, 0, 0), (2, 3, 4))
+    segmentation.group(0).labels[corner.slices] = 5
+    scene.labels_changed(corner, 0)
+    assert drain(scene) == [4, 5]
+    scene.close()
+
+
 def test_one_sees_through_what_holds_another(letter: Volume) -> None:
     _, segmentation = segmented(letter)
     labels = segmentation.group(0).labels

@@ -8,7 +8,7 @@ import pytest
 
 from medviewer.core.errors import InputError
 from medviewer.jobs.job import Job, JobCancelled, JobContext, JobState, NullContext, SubContext
-from medviewer.jobs.runner import JobRunner
+from medviewer.jobs.runner import JobRunner, ask_main
 
 
 class MainThread:
@@ -230,3 +230,29 @@ def test_a_part_reports_inside_its_share() -> None:
     assert part.device == "cuda:0"
     with pytest.raises(JobCancelled):
         part.check_cancelled()
+
+
+def test_a_job_asks_the_main_thread_and_waits(runner: JobRunner, main: MainThread) -> None:
+    def work(ctx: JobContext) -> tuple[str, str]:
+        return ask_main(ctx, main.post, lambda: threading.current_thread().name), threading.current_thread().name
+
+    job = runner.submit("asks", work)
+    main.run_until(job)
+    assert job.result == (threading.current_thread().name, "io-0")
+
+    def refuse() -> int:
+        raise InputError("No.")
+
+    refused = runner.submit("is refused", lambda ctx: ask_main(ctx, main.post, refuse))
+    with pytest.raises(InputError):
+        main.run_until(refused)
+    main.run_until(refused)
+    assert isinstance(refused.error, RuntimeError)
+
+
+def test_a_job_that_asks_can_be_cancelled(runner: JobRunner) -> None:
+    asked = threading.Event()
+    job = runner.submit("asks", lambda ctx: ask_main(ctx, lambda reply: asked.set(), lambda: 1))
+    assert asked.wait(10)
+    job.cancel()
+    assert job.state is JobState.CANCELLED
