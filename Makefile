@@ -1,11 +1,12 @@
 # `make demo` and `make test` are all that a fresh checkout needs; each sets up what it uses.
-.PHONY: help setup demo test test-slow bench peers bundle lint format clean
+.PHONY: help setup demo test test-slow bench peers screenshots bundle lint format clean
 
 help:
 	@echo "make demo       set up, make a sample study, analyze and export it, open the window on it"
 	@echo "make test       set up, then lint, types, import contracts and tests"
 	@echo "make test-slow  the tests that take minutes, the frozen program among them"
 	@echo "make bench      measure against peers; make peers installs napari beside the project for it"
+	@echo "make screenshots  the pictures of the user guide, from the real program"
 	@echo "make bundle     build the program as one folder, dist/medviewer"
 	@echo "make lint       ruff, mypy, import contracts"
 	@echo "make format     let ruff put the code in shape"
@@ -30,6 +31,9 @@ bench: setup
 peers:
 	@test -d .venv-peers || python3 -m venv .venv-peers
 	@.venv-peers/bin/python -m pip install -q --disable-pip-version-check "napari>=0.5" "PySide6-Essentials<6.12"
+
+screenshots: setup
+	@MEDVIEWER_GUIDE_IMAGES=docs/images sh tools/test.sh --only-tests tests/scenarios
 
 bundle: setup
 	@.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bundle]'

@@ -1,9 +1,13 @@
-"""Open, analyze, jump, make a mask, correct in three planes, save, be killed, recover, export: on the real program."""
+"""Open, analyze, jump, make a mask, correct in three planes, save, be killed, recover, export: on the real program.
+
+`make screenshots` runs it on a finer study and keeps the pictures of the user guide (``MEDVIEWER_GUIDE_IMAGES``).
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +16,8 @@ import numpy as np
 import pytest
 
 STORY = Path(__file__).with_name("story.py")
+GUIDE = os.environ.get("MEDVIEWER_GUIDE_IMAGES", "")
+PICTURES = {"open": "open", "analyze": "analyze", "correct": "correct", "export_nnunet": "export"}
 
 
 def play(phase: str, study: Path | str, folder: Path, data: Path) -> subprocess.CompletedProcess[str]:
@@ -30,7 +36,9 @@ def play(phase: str, study: Path | str, folder: Path, data: Path) -> subprocess.
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from medviewer.phantoms import write_demo_study
 
-    return write_demo_study(tmp_path_factory.mktemp("study"), size=(160, 160, 96)).dicom_folder
+    return write_demo_study(
+        tmp_path_factory.mktemp("study"), size=(256, 256, 128) if GUIDE else (128, 128, 80)
+    ).dicom_folder
 
 
 @pytest.mark.timeout(900)
@@ -51,6 +59,11 @@ def test_story_of_the_main_job(study: Path, tmp_path: Path) -> None:
     assert after["state"]["boxes"] == before["state"]["boxes"]
     check_exports(folder)
     assert not list((data / "journals").glob("*")), "work that is saved leaves no journal"
+    for name, kept in PICTURES.items():
+        picture = folder / f"{name}.png"
+        assert picture.stat().st_size > 10_000
+        if GUIDE:
+            shutil.copy(picture, Path(GUIDE) / f"{kept}.png")
 
 
 def check_exports(folder: Path) -> None:
