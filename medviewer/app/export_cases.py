@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medviewer.core.workspace import Workspace
 from medviewer.jobs.job import Job, JobContext, JobState
+from medviewer.plugin_host.forms import ParamSpec, describe_params, params_from_dict
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
-    from medviewer.export.exporter import Case, ExportReport
+    from medviewer.export.exporter import ExportReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +21,6 @@ class FormatInfo:
 
     id: str
     title: str
-
-
-def cases_of(workspace: Workspace, volume_ids: Sequence[str] | None = None) -> list[Case]:
-    """Return a case for every open volume (or the named ones) that has segments or findings.
-
-    Call it on the main thread: it copies what may be edited while the export runs.
-    """
-    from medviewer.export.exporter import cases_of as all_cases
-
-    return [case for case in all_cases(workspace) if volume_ids is None or case.volume.id in volume_ids]
 
 
 class ExportCases:
@@ -46,16 +36,53 @@ class ExportCases:
 
         return tuple(FormatInfo(info.id, info.title) for info in all_exporters())
 
-    def start(self, format_id: str, folder: Path, volume_ids: Sequence[str] | None = None) -> Job:
-        """Export; the job's result is an `ExportReport`. The user is told only after everything was read back."""
+    def form(self, format_id: str) -> tuple[ParamSpec, ...]:
+        """Return the fields of a format's options."""
+        from medviewer.export.exporter import find_exporter
+
+        return describe_params(find_exporter(format_id).options)
+
+    def start(
+        self,
+        format_id: str,
+        folder: Path,
+        volume_ids: Collection[str] | None = None,
+        *,
+        options: Mapping[str, object] | None = None,
+        segments: Mapping[str, Collection[int]] | None = None,
+    ) -> Job:
+        """Export; the job's result is an `ExportReport`. The user is told only after everything was read back.
+
+        Parameters
+        ----------
+        format_id : str
+        folder : Path
+            Nothing in it is overwritten.
+        volume_ids : collection of str, optional
+            Volumes to export; all by default.
+        options : mapping of name to value, optional
+            Of the format, as `form` describes them; what is missing keeps its default.
+        segments : mapping of volume id to label values, optional
+            Segments to export; all of a volume that is not in it.
+
+        Raises
+        ------
+        InputError
+            ``E_PARAMETER``: an option that does not fit.
+        ExportError
+            There is no such format.
+        """
+        from medviewer.export.exporter import cases_of, find_exporter
+
         app = self._app
+        chosen = params_from_dict(find_exporter(format_id).options, options or {})
         app.router.finish()
-        cases = cases_of(app.workspace, volume_ids)
+        cases = cases_of(app.workspace, volume_ids, segments)
 
         def work(ctx: JobContext) -> ExportReport:
             from medviewer.export.exporter import run_export
 
-            return run_export(ctx, format_id, cases, folder)
+            return run_export(ctx, format_id, cases, folder, chosen)
 
         def done(job: Job) -> None:
             if job.error is not None:

@@ -178,8 +178,7 @@ def export(
     MedViewerError
         With `.code`, `.text` and `.hint`; then nothing half-written is left.
     """
-    from medviewer.app.export_cases import cases_of
-    from medviewer.export.exporter import run_export
+    from medviewer.export.exporter import cases_of, run_export
 
     given: list[Case | Workspace] = [cases] if isinstance(cases, Workspace) else [*cases]
     flat: list[Case] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,12 +107,31 @@ def make_case(
     return Case(id=case_id, volume=volume, segments=segments, groups=groups, boxes=boxes, runs=runs)
 
 
-def cases_of(workspace: Workspace) -> tuple[Case, ...]:
-    """Return a case for every open volume that has segments or findings; named ``case_001`` and so on."""
+def cases_of(
+    workspace: Workspace,
+    volume_ids: Collection[str] | None = None,
+    segments: Mapping[str, Collection[int]] | None = None,
+) -> tuple[Case, ...]:
+    """Return a case for every open volume that has segments or findings; named ``case_001`` and so on.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    volume_ids : collection of str, optional
+        The volumes that are wanted; all by default. The others keep their numbers.
+    segments : mapping of volume id to label values, optional
+        The segments that are wanted; all of a volume that is not in it.
+    """
     cases: list[Case] = []
+    count = 0
     for volume in workspace.volumes:
         segmentation, boxes = workspace.segmentation(volume.id), workspace.boxes(volume.id)
-        if segmentation.segments or boxes:
-            case_id = f"case_{len(cases) + 1:03d}"
-            cases.append(make_case(case_id, volume, segmentation, boxes=boxes, runs=workspace.runs))
+        if not (segmentation.segments or boxes):
+            continue
+        count += 1
+        if volume_ids is not None and volume.id not in volume_ids:
+            continue
+        values = frozenset(segments[volume.id]) if segments is not None and volume.id in segments else None
+        case = make_case(f"case_{count:03d}", volume, segmentation, boxes=boxes, runs=workspace.runs, values=values)
+        cases.append(case)
     return tuple(cases)

@@ -73,3 +73,8 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number with its word: ``1 file``, ``3 files``."""
+    return f"{number} {word}{'' if number == 1 else 's'}"

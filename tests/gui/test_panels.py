@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
@@ -15,8 +17,10 @@ from PySide6.QtWidgets import (
     QListWidget,
     QPushButton,
     QSlider,
+    QSpinBox,
     QTableWidget,
     QToolButton,
+    QTreeWidget,
     QWidget,
 )
 from pytestqt.qtbot import QtBot
@@ -289,6 +293,38 @@ def test_export_says_that_it_was_read_back(
     press(qtbot, dialog, QPushButton, "startExport")
     qtbot.waitUntil(lambda: result.property("role") == "error", timeout=60_000)
     assert not dialog.findChild(QListWidget, "exportFiles").isVisible()
+
+
+def test_export_takes_the_ticked_segments_and_the_options_of_the_format(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, tmp_path: Path
+) -> None:
+    for name in ("Mine", "Other"):
+        app.segments.add(opened.id, name)
+        app.router.activate("brush")
+        for phase in ("press", "release"):
+            app.router.pointer(PointerEvent(phase, opened.geometry.center_lps, 2))
+    window.commands.run("export")
+    dialog = window.findChild(QDialog, "exportDialog")
+    tree = dialog.findChild(QTreeWidget, "exportVolumes")
+    volume = tree.topLevelItem(0)
+    assert [volume.child(n).text(0) for n in range(volume.childCount())] == ["Mine", "Other"]
+    assert volume.checkState(0) is Qt.CheckState.Checked, "all by default"
+    dialog.findChild(QLineEdit, "exportFolder").setText(str(tmp_path / "out"))
+    start = dialog.findChild(QPushButton, "startExport")
+    volume.setCheckState(0, Qt.CheckState.Unchecked)
+    assert not start.isEnabled(), "nothing is ticked"
+    volume.child(1).setCheckState(0, Qt.CheckState.Checked)
+    assert start.isEnabled()
+    combo = dialog.findChild(QComboBox, "exportFormat")
+    combo.setCurrentIndex(combo.findData("nifti"))
+    dialog.findChild(QCheckBox, "param.images").setChecked(False)
+    press(qtbot, dialog, QPushButton, "startExport")
+    result = dialog.findChild(QLabel, "exportResult")
+    qtbot.waitUntil(lambda: "reading back" in result.text(), timeout=60_000)
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.nii.gz")) == ["Other.nii.gz"]
+    combo.setCurrentIndex(combo.findData("nnunet"))
+    assert dialog.findChild(QSpinBox, "param.dataset_id") is not None
+    assert dialog.findChild(QCheckBox, "param.images") is None
 
 
 def test_settings_are_taken_only_when_accepted(qtbot: QtBot, app: AppContext, window: MainWindow) -> None:

@@ -1,4 +1,4 @@
-"""Export: format, folder, images; then what was written and that it was read back and compared."""
+"""Export: format and its options, folder, segments; then what was written and that it was read back and compared."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.core.errors import MedViewerError
-from medviewer.core.volume import Volume
 from medviewer.export.exporter import ExportReport
 from medviewer.jobs.job import Job, JobState
 from medviewer.ui.bind import Links
+from medviewer.ui.dialogs.export_choice import ExportChoice
+from medviewer.ui.forms.param_form import ParamForm
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.panel import push_button
-from medviewer.ui.panels.volumes import volume_title
-from medviewer.ui.text import label, plain_tip
+from medviewer.ui.text import counted, label, plain_tip
 from medviewer.ui.theme import restyle
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
-VOLUME_ID = Qt.ItemDataRole.UserRole
 SHOWN_FILES = 200
 
 
@@ -56,7 +55,11 @@ class ExportDialog(QDialog):
         self.folder.setObjectName("exportFolder")
         self.folder.setPlaceholderText("An empty or new folder")
         self.folder.textChanged.connect(lambda _: self._enable())
-        self.volumes = self._make_volumes()
+        self.choice = ExportChoice(app.workspace)
+        self.choice.setMinimumHeight(120)
+        self.choice.edited.connect(self._enable)
+        self.options: ParamForm | None = None
+        self._form = QFormLayout()
         self.said = label("", name="exportResult", wrap=True)
         self.bar = QProgressBar()
         self.bar.setObjectName("exportProgress")
@@ -69,6 +72,8 @@ class ExportDialog(QDialog):
         self.open_button = push_button("openExport", "Show folder", self._show_folder, picture="folder")
         self.close_button = push_button("closeExport", "Close", self.close)
         self._lay_out()
+        self._show_options()
+        self.format.currentIndexChanged.connect(lambda _: self._show_options())
         self._state_shown()
 
     def _make_formats(self) -> QComboBox:
@@ -79,41 +84,30 @@ class ExportDialog(QDialog):
         combo.setCurrentIndex(max(0, combo.findData(self._app.settings.last_export_format)))
         return combo
 
-    def _make_volumes(self) -> QListWidget:
-        volumes = QListWidget()
-        volumes.setObjectName("exportVolumes")
-        volumes.setMaximumHeight(110)
-        active = self._app.workspace.active
-        for volume in self._app.workspace.volumes:
-            volumes.addItem(self._volume_item(volume, checked=volume is active))
-        volumes.itemChanged.connect(lambda _: self._enable())
-        return volumes
-
-    def _volume_item(self, volume: Volume, *, checked: bool) -> QListWidgetItem:
-        segments = self._app.workspace.segmentation(volume.id).segments
-        boxes = self._app.workspace.boxes(volume.id)
-        what = f"{_count(len(segments), 'segment')}, {_count(len(boxes), 'finding')}"
-        item = QListWidgetItem(f"{volume_title(volume)}   {what}")
-        item.setToolTip(plain_tip("\n".join(segment.name for segment in segments)))
-        item.setData(VOLUME_ID, volume.id)
-        has_work = bool(segments or boxes)
-        item.setFlags(
-            Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable if has_work else Qt.ItemFlag.NoItemFlags
-        )
-        item.setCheckState(Qt.CheckState.Checked if checked and has_work else Qt.CheckState.Unchecked)
-        return item
+    def _show_options(self) -> None:
+        """Show the options of the chosen format; what was entered for another is not kept."""
+        if self.options is not None:
+            self._form.removeRow(self.options)
+            self.options = None
+        if self.format.count() == 0:
+            return
+        specs = self._app.exports.form(str(self.format.currentData()))
+        if specs:
+            self.options = ParamForm(specs)
+            self.options.setObjectName("exportOptions")
+            self._form.insertRow(1, "Options", self.options)
 
     def _lay_out(self) -> None:
         place = QHBoxLayout()
         place.addWidget(self.folder, 1)
         place.addWidget(push_button("browseExport", "Choose…", self._browse))
-        form = QFormLayout()
+        form = self._form
         form.setVerticalSpacing(10)
         form.setHorizontalSpacing(18)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Format", self.format)
         form.addRow("Folder", place)
-        form.addRow("Images", self.volumes)
+        form.addRow("Segments", self.choice)
         row = QHBoxLayout()
         row.addWidget(self.open_button)
         row.addStretch(1)
@@ -122,18 +116,12 @@ class ExportDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(20, 18, 20, 16)
         layout.setSpacing(12)
-        layout.addLayout(form)
+        layout.addLayout(form, 2)
         layout.addWidget(self.bar)
         layout.addWidget(self.said)
         layout.addWidget(self.files, 1)
         layout.addLayout(row)
-        self.resize(620, 460)
-
-    @property
-    def chosen(self) -> list[str]:
-        """Ids of the ticked images."""
-        items = (self.volumes.item(row) for row in range(self.volumes.count()))
-        return [str(item.data(VOLUME_ID)) for item in items if item.checkState() is Qt.CheckState.Checked]
+        self.resize(620, 600)
 
     def _browse(self) -> None:
         name = QFileDialog.getExistingDirectory(self, "Export into a folder", self.folder.text() or str(Path.home()))
@@ -144,8 +132,15 @@ class ExportDialog(QDialog):
         folder = Path(self.folder.text().strip()).expanduser()
         self._report = None
         self.files.clear()
+        chosen = self.choice.chosen
         try:
-            self._job = self._app.exports.start(str(self.format.currentData()), folder, self.chosen)
+            self._job = self._app.exports.start(
+                str(self.format.currentData()),
+                folder,
+                list(chosen),
+                options=self.options.values() if self.options is not None else None,
+                segments=chosen,
+            )
         except MedViewerError as error:
             self._say(str(error), "error")
             return
@@ -180,8 +175,8 @@ class ExportDialog(QDialog):
 
     def _show_report(self, report: ExportReport) -> None:
         self._report = report
-        checks = _count(len(report.checks), "check")
-        files = _count(len(report.files), "file")
+        checks = counted(len(report.checks), "check")
+        files = counted(len(report.files), "file")
         notes = "".join(f"\n{note}" for note in report.notes)
         self._say(f"✓ Verified by reading back: {files}, {checks}, no difference.{notes}", "good")
         for path in report.files[:SHOWN_FILES]:
@@ -198,7 +193,7 @@ class ExportDialog(QDialog):
     def _enable(self) -> None:
         busy = self._job is not None and not self._job.state.is_final
         self.export_button.setEnabled(
-            not busy and bool(self.folder.text().strip()) and bool(self.chosen) and self.format.count() > 0
+            not busy and bool(self.folder.text().strip()) and bool(self.choice.chosen) and self.format.count() > 0
         )
 
     def _show_folder(self) -> None:
@@ -213,7 +208,3 @@ class ExportDialog(QDialog):
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102
         self._links.close()
         super().closeEvent(event)
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QDialog, QHBoxLayout, QListWidget, QListWidgetItem
 from medviewer.core.errors import MedViewerError
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.panel import push_button
-from medviewer.ui.text import label, plain_tip
+from medviewer.ui.text import counted, label, plain_tip
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -63,7 +63,7 @@ class RecoveryDialog(QDialog):
     def _fill(self) -> None:
         self.list.clear()
         for info in self._left:
-            text = f"{info.title}\n{local_time(info.modified)}, {info.steps} steps"
+            text = f"{info.title}\n{local_time(info.modified)}, {counted(info.steps, 'step')}"
             item = QListWidgetItem(icon("undo", "accent"), text)
             item.setToolTip(plain_tip(f"{text}\nBegun {local_time(info.created)}"))
             self.list.addItem(item)
