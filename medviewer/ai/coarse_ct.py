@@ -82,7 +82,8 @@ class CoarseCt:
         """
         reach = max(self.spacing[1:]) + 1e-3
         surely = self.fine_smooth(ctx, eroded(ctx, mask, reach, self.spacing))
-        perhaps = self.fine(dilated(ctx, mask, reach, self.spacing))
+        # The block across a corner too.
+        perhaps = self.fine(dilated(ctx, mask, 1.42 * reach, self.spacing))
         result: Mask = surely | (perhaps & belongs)
         return result
 

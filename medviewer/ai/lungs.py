@@ -129,6 +129,9 @@ def _lung_tissue(hu: Hounsfield, air: Mask, spacing: Spacing) -> Mask:
     mean = np.bincount(inside, weights=hu[air], minlength=sizes.size) / np.maximum(sizes, 1)
     lung = (sizes * voxel_ml > 25.0) & (pure < 0.75 * sizes) & (mean < -600.0)
     lung[0] = False
+    # Whole lungs may be emphysematous; a small piece that is largely pure gas is bowel.
+    largest = int(sizes[lung].max(initial=0))
+    lung &= (sizes > 0.2 * largest) | (pure < 0.3 * sizes)
     found: Mask = lung[labels]
     return found
 
