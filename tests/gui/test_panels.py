@@ -298,7 +298,7 @@ def test_export_says_that_it_was_read_back(
 def test_export_takes_the_ticked_segments_and_the_options_of_the_format(
     qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, tmp_path: Path
 ) -> None:
-    for name in ("Mine", "Other"):
+    for name in ("other", "Other"):
         app.segments.add(opened.id, name)
         app.router.activate("brush")
         for phase in ("press", "release"):
@@ -307,7 +307,7 @@ def test_export_takes_the_ticked_segments_and_the_options_of_the_format(
     dialog = window.findChild(QDialog, "exportDialog")
     tree = dialog.findChild(QTreeWidget, "exportVolumes")
     volume = tree.topLevelItem(0)
-    assert [volume.child(n).text(0) for n in range(volume.childCount())] == ["Mine", "Other"]
+    assert [volume.child(n).text(0) for n in range(volume.childCount())] == ["other", "Other"]
     assert volume.checkState(0) is Qt.CheckState.Checked, "all by default"
     dialog.findChild(QLineEdit, "exportFolder").setText(str(tmp_path / "out"))
     start = dialog.findChild(QPushButton, "startExport")
@@ -324,6 +324,12 @@ def test_export_takes_the_ticked_segments_and_the_options_of_the_format(
     assert sorted(path.name for path in (tmp_path / "out").rglob("*.nii.gz")) == ["Other.nii.gz"]
     combo.setCurrentIndex(combo.findData("nnunet"))
     assert dialog.findChild(QSpinBox, "param.dataset_id") is not None
+    volume.setCheckState(0, Qt.CheckState.Checked)
+    press(qtbot, dialog, QPushButton, "startExport")
+    qtbot.waitUntil(lambda: start.isEnabled() and "reading back" in result.text(), timeout=60_000)
+    files = dialog.findChild(QListWidget, "exportFiles")
+    assert "different labels" in files.item(0).text(), "what there is to know stands before the files"
+    assert "different" not in result.text()
     assert dialog.findChild(QCheckBox, "param.images") is None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QTreeWidget, QTreeWidgetItem, QWidget
 
 from medviewer.core.volume import Volume
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medviewer.core.workspace import Workspace
 
 ID = Qt.ItemDataRole.UserRole
+ROW = QSize(0, 25)
 _TICKABLE = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable | Qt.ItemFlag.ItemIsSelectable
 
 
@@ -50,6 +51,7 @@ class ExportChoice(QTreeWidget):
         item = QTreeWidgetItem([text])
         item.setToolTip(0, plain_tip(text))
         item.setData(0, ID, volume.id)
+        item.setSizeHint(0, ROW)
         ticked = workspace.active is volume and bool(segments or boxes)
         state = Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked
         if not (segments or boxes):
@@ -65,6 +67,7 @@ class ExportChoice(QTreeWidget):
             row.setIcon(0, swatch(segment.color))
             row.setToolTip(0, plain_tip(segment.name))
             row.setData(0, ID, segment.value)
+            row.setSizeHint(0, ROW)
             row.setFlags(_TICKABLE)
             row.setCheckState(0, state)
             item.addChild(row)

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QProgressBar,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -95,6 +96,7 @@ class ExportDialog(QDialog):
         if specs:
             self.options = ParamForm(specs)
             self.options.setObjectName("exportOptions")
+            self.options.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
             self._form.insertRow(1, "Options", self.options)
 
     def _lay_out(self) -> None:
@@ -177,8 +179,12 @@ class ExportDialog(QDialog):
         self._report = report
         checks = counted(len(report.checks), "check")
         files = counted(len(report.files), "file")
-        notes = "".join(f"\n{note}" for note in report.notes)
-        self._say(f"✓ Verified by reading back: {files}, {checks}, no difference.{notes}", "good")
+        self._say(f"✓ Verified by reading back: {files}, {checks}, no difference.", "good")
+        # In the list, which scrolls: with many segments there are many.
+        for note in list(dict.fromkeys(report.notes))[:SHOWN_FILES]:
+            item = QListWidgetItem(icon("warning", "warning"), note)
+            item.setToolTip(plain_tip(note))
+            self.files.addItem(item)
         for path in report.files[:SHOWN_FILES]:
             shown = path.relative_to(report.folder) if path.is_relative_to(report.folder) else path
             self.files.addItem(QListWidgetItem(icon("files", "soft"), str(shown)))
