@@ -9,7 +9,7 @@ from typing import Protocol
 
 from medviewer.app.context import AppContext
 from medviewer.app.flags import always, can_redo, can_undo, has_active_segment, has_volume, is_dirty
-from medviewer.app.open_study import auto_window, percentile_window
+from medviewer.app.windows import auto_window, percentile_window
 from medviewer.core.errors import MedViewerError
 from medviewer.core.view_state import WindowLevel
 

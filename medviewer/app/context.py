@@ -18,6 +18,7 @@ from medviewer.app.registration import Register
 from medviewer.app.segments import Segments
 from medviewer.app.settings import Settings
 from medviewer.app.tool_router import ToolRouter
+from medviewer.app.windows import Windows
 from medviewer.core.workspace import Workspace
 from medviewer.editing.history import UndoStack
 from medviewer.jobs.job import NullContext
@@ -60,6 +61,7 @@ class AppContext:
         self.plugins = plugins
         self.messages = MessageLog()
         self.workspace = Workspace()
+        self.windows = Windows(self.workspace)
         self.history = UndoStack()
         self.jobs = JobRunner(post, lanes, device=settings.device)
         #: Ids of volumes whose slices are still being read.

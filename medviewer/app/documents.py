@@ -269,9 +269,6 @@ class Documents:
         app.messages.add("info", f"Recovered {steps} steps.{lost}", "Save the workspace to keep them.")
 
     def _look_at(self, volume: Volume) -> None:
-        from medviewer.app.open_study import auto_window
-
-        self._app.workspace.view.window = auto_window(volume)
         self._app.workspace.view.crosshair_lps = volume.geometry.center_lps
         self._app.workspace.activate(volume.id)
 

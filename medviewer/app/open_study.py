@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from medviewer.app.windows import percentile_window
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.core.errors import InputError
-from medviewer.core.view_state import WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import Job, JobContext, JobState
 
@@ -36,28 +36,6 @@ def best_series(studies: Sequence[Study]) -> SeriesRef | None:
 def _voxels(series: SeriesRef) -> int:
     i, j, k = series.size or (0, 0, 0)
     return i * j * k
-
-
-def auto_window(volume: Volume) -> WindowLevel:
-    """Return the window of the file, or one that spans the 1st to the 99th percentile of a sample of the voxels."""
-    if volume.window is not None and volume.window[1] > 0:
-        return WindowLevel(*volume.window)
-    return percentile_window(volume)
-
-
-def percentile_window(volume: Volume) -> WindowLevel:
-    """Return a window from the 1st to the 99th percentile of a sample of the voxels."""
-    import numpy as np
-
-    k, j, i = (max(1, n // 64) for n in volume.array.shape)
-    sample = np.asarray(volume.array[::k, ::j, ::i], dtype=np.float64).ravel()
-    sample = sample[np.isfinite(sample)]
-    if volume.padding is not None:
-        sample = sample[sample != volume.padding]
-    if sample.size == 0:
-        return WindowLevel(0.0, 1.0)
-    low, high = np.percentile(sample, [1.0, 99.0])
-    return WindowLevel(float(low + high) / 2, max(float(high - low), 1e-3))
 
 
 class OpenStudy:
@@ -227,6 +205,5 @@ class OpenStudy:
 def add_and_show(app: AppContext, volume: Volume) -> None:
     """Add a volume to the workspace, look at it, and put the crosshair into its middle."""
     app.workspace.add_volume(volume)
-    app.workspace.view.window = auto_window(volume)
     app.workspace.view.crosshair_lps = volume.geometry.center_lps
     app.workspace.activate(volume.id)
