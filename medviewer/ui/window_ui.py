@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFileDialog
 
+from medviewer.export.names import safe_name
 from medviewer.ui.dialogs.questions import ask_yes_no
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class WindowUi:
     def ask_save_path(self, suffix: str) -> Path | None:
         """Let the user choose where to save."""
         name, _ = QFileDialog.getSaveFileName(
-            self._window, "Save", self._last_folder(), f"MedViewer workspace (*{suffix})"
+            self._window, "Save workspace", str(self._proposed(suffix)), f"MedViewer workspace (*{suffix})"
         )
         if not name:
             return None
@@ -112,6 +114,16 @@ class WindowUi:
     def _notice_read(self) -> None:
         self._app.settings.notice_read = True
         self._app.settings.save()
+
+    def _proposed(self, suffix: str) -> Path:
+        """Return where to save: where it was saved last, or beside the images, named after what is looked at."""
+        if self._app.documents.path is not None:
+            return self._app.documents.path
+        volume = self._app.workspace.active
+        folder = Path(self._last_folder())
+        if not os.access(folder, os.W_OK):
+            folder = Path.home()
+        return folder / f"{safe_name(volume.name if volume is not None else '')}{suffix}"
 
     def _last_folder(self) -> str:
         recent = self._app.studies.recent

@@ -75,6 +75,24 @@ def test_segments_are_listed_shown_locked_and_renamed(
     assert "<i>" not in table.item(0, NAME).toolTip()
 
 
+def test_the_brush_moves_no_view_and_hides_no_active_segment(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume
+) -> None:
+    table = window.findChild(QTableWidget, "segmentsTable")
+    for n in range(12):
+        app.segments.add(opened.id, f"S{n}")
+    qtbot.waitUntil(lambda: table.rowCount() == 12 and table.currentRow() == 11)
+    qtbot.waitUntil(lambda: window.views is not None and window.views.width() > 0)
+    before = window.views.width()
+    app.router.activate("brush")
+    limits = window.findChild(QToolButton, "toolLimits")
+    qtbot.waitUntil(limits.isVisible)
+    qtbot.mouseClick(limits, LEFT)
+    qtbot.waitUntil(window.findChild(QWidget, "editRules").isVisible)
+    qtbot.waitUntil(lambda: table.viewport().rect().contains(table.visualItemRect(table.item(11, NAME)).center()))
+    assert window.views.width() == before
+
+
 def test_a_locked_segment_is_not_deleted_but_explained(
     qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume
 ) -> None:

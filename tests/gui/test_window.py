@@ -212,3 +212,21 @@ def test_nothing_is_clipped(
                 corner = button.mapTo(window, QPoint(button.width(), button.height()))
                 assert corner.x() <= window.width(), button.objectName()
                 assert corner.y() <= window.height(), button.objectName()
+
+
+def test_a_save_is_proposed_where_one_may_write(
+    window: MainWindow, opened: Volume, monkeypatch: pytest.MonkeyPatch, phantom_folder: Path
+) -> None:
+    asked: list[str] = []
+
+    def ask(_parent: object, _title: str, place: str, _filter: str) -> tuple[str, str]:
+        asked.append(place)
+        return "", ""
+
+    monkeypatch.setattr("medviewer.ui.window_ui.QFileDialog.getSaveFileName", ask)
+    assert window.ui.ask_save_path(".mvw") is None
+    monkeypatch.setattr("medviewer.ui.window_ui.os.access", lambda *_: False)
+    assert window.ui.ask_save_path(".mvw") is None
+    assert Path(asked[0]).parent == phantom_folder.parent
+    assert Path(asked[1]).parent == Path.home()
+    assert all(Path(place).suffix == ".mvw" and len(Path(place).stem) > 0 for place in asked)

@@ -11,6 +11,9 @@ from medviewer.plugin_host.forms import ParamSpec
 from medviewer.ui.forms.editors import EDITORS, Editor, pretty
 from medviewer.ui.text import plain_tip
 
+#: Least width in pixels of a value that stands beside another.
+NARROW = 74
+
 
 class ParamForm(QWidget):
     """Shows parameters, `columns` of them in a row.
@@ -34,6 +37,9 @@ class ParamForm(QWidget):
         for n, spec in enumerate(specs):
             row, column = divmod(n, columns)
             label, editor = self._make(spec)
+            if columns > 1:
+                # Side by side they must not widen the panel they are in, which would move the views.
+                editor.widget.setMinimumWidth(NARROW)
             grid.addWidget(label, row, 2 * column)
             grid.addWidget(editor.widget, row, 2 * column + 1)
             grid.setColumnStretch(2 * column + 1, 1)

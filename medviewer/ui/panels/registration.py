@@ -89,12 +89,14 @@ class RegistrationPanel(Panel):
         layout.setSpacing(7)
         layout.addWidget(self.hint)
         layout.addLayout(form)
-        layout.addLayout(self._parameters)
         layout.addWidget(self.run_button)
         layout.addSpacing(8)
         layout.addLayout(result)
         layout.addWidget(self.measure)
         layout.addLayout(shown)
+        # Last: what came out must be seen without scrolling, the values of the method need not.
+        layout.addSpacing(8)
+        layout.addLayout(self._parameters)
         layout.addStretch(1)
 
     def _combo(self, name: str, tip: str) -> QComboBox:

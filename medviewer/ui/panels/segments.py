@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QIcon
+from PySide6.QtGui import QColor, QIcon, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -55,7 +55,7 @@ class SegmentsPanel(Panel):
         self._watch(self.volume)
 
     def _make_table(self) -> QTableWidget:
-        table = QTableWidget(0, 5)
+        table = _Table(0, 5)
         table.setObjectName("segmentsTable")
         table.setHorizontalHeaderLabels(["", "Segment", "ml", "", ""])
         table.verticalHeader().hide()
@@ -225,6 +225,15 @@ class SegmentsPanel(Panel):
             if self._value(row) == value and (cell := self.table.item(row, ML)) is not None:
                 cell.setText(_ml_text(ml))
         self._filling = False
+
+
+class _Table(QTableWidget):
+    """Keeps the active segment in sight when the options of a tool take room."""
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if self.currentRow() >= 0:
+            self.scrollTo(self.currentIndex())
 
 
 def _ml_text(ml: float | None) -> str:
