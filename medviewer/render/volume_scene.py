@@ -202,7 +202,8 @@ class VolumeScene:
             return
         self._volume_stale = False
         self._drop_volume()
-        if self._volume is not None and self.preset is not None:
+        # One slice is no volume: the mapper would read the slice behind it, which may end the program.
+        if self._volume is not None and self.preset is not None and min(self._volume.array.shape) > 1:
             self._prop = vtkVolume()
             self._prop.SetMapper(self._mapper(self._volume, self.preset))
             self._prop.SetProperty(self._property)

@@ -359,3 +359,18 @@ def test_a_closed_volume_scene_hears_nothing(letter: Volume) -> None:
     assert [len(signal) for signal in signals] != before
     scene.close()
     assert [len(signal) for signal in signals] == before
+
+
+@pytest.mark.parametrize("software", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_one_slice_is_not_rendered_as_a_volume(letter: Volume, axis: int, software: bool) -> None:
+    size = tuple(1 if n == 2 - axis else count for n, count in enumerate(letter.geometry.size))
+    thin = replace(letter, array=letter.array.take([0], axis=axis), geometry=replace(letter.geometry, size=size))
+    workspace = Workspace()
+    workspace.add_volume(thin)
+    workspace.activate(thin.id)
+    scene = VolumeScene(workspace, lambda: None, lambda: None, lambda: None, software=software)
+    scene.choose(PRESETS[0])
+    scene.update()
+    assert scene.renderer.GetVolumes().GetNumberOfItems() == 0
+    scene.close()
