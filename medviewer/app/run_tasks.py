@@ -49,13 +49,19 @@ class PlanItem:
 _WIDE_BODY_PARTS = frozenset({"WHOLEBODY", "WHOLE BODY", "TRUNK", "CHESTABDPELVIS", "CHESTABDOMEN", "TSPINE"})
 
 
+#: More than this are synonyms, which nobody reads.
+_NAMED_PARTS = 3
+
+
 def why_not(task: TaskInfo, volume: Volume) -> str:
     """Return why a task does not fit a volume; empty when it does."""
     if task.modalities and volume.modality and volume.modality not in task.modalities:
         return f"made for {', '.join(sorted(task.modalities))}, this is {volume.modality}"
     part = volume.body_part_examined.upper().strip()
     if task.body_parts and part and part not in task.body_parts and part not in _WIDE_BODY_PARTS:
-        return f"made for {', '.join(sorted(task.body_parts)).lower()}, this is {part.lower()}"
+        parts = sorted(task.body_parts)
+        made_for = ", ".join(parts).lower() if len(parts) <= _NAMED_PARTS else "other parts of the body"
+        return f"made for {made_for}, this is {part.lower()}"
     if any(n < need for n, need in zip(volume.geometry.size, task.min_size, strict=True)):
         return f"needs at least {task.min_size[0]}×{task.min_size[1]}×{task.min_size[2]} voxels"
     extent = [n * s for n, s in zip(volume.geometry.size, volume.geometry.spacing, strict=True)]

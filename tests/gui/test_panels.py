@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from pytestqt.qtbot import QtBot
 
 from medviewer.app.context import AppContext
 from medviewer.core.annotation import Box3D
+from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.geometry import vec3
 from medviewer.core.transform import AffineTransform
 from medviewer.core.volume import Volume
@@ -407,3 +409,15 @@ def test_closing_a_volume_empties_the_panels(qtbot: QtBot, app: AppContext, wind
     press(qtbot, window, QPushButton, "closeVolume")
     qtbot.waitUntil(lambda: volumes.count() == 0)
     qtbot.waitUntil(window.findChild(QWidget, "welcome").isVisible)
+
+
+def test_many_warnings_of_an_image_take_one_line(
+    qtbot: QtBot, app: AppContext, window: MainWindow, phantom_volume: Volume
+) -> None:
+    warnings = tuple(SeriesWarning("W", f"Warning {n} that is long enough to fill a line.") for n in range(3))
+    odd = replace(phantom_volume, warnings=warnings)
+    app.workspace.add_volume(odd)
+    app.workspace.activate(odd.id)
+    facts = window.findChild(QLabel, "volumeFacts")
+    qtbot.waitUntil(lambda: "3 warnings" in facts.text())
+    assert all(warning.text in facts.toolTip() for warning in warnings)

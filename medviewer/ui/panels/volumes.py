@@ -26,6 +26,8 @@ class VolumesPanel(Panel):
         super().__init__(app, "volumesPanel", command, parent)
         self.list = QListWidget()
         self.list.setObjectName("volumesList")
+        self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.currentItemChanged.connect(self._chosen)
         self.facts = label("", name="volumeFacts", role="soft", wrap=True)
         self.close_button = push_button(
@@ -73,6 +75,7 @@ class VolumesPanel(Panel):
                 self.list.setCurrentItem(item)
         self._filling = False
         self.facts.setText(volume_facts(active, short=True) if active is not None else "No image open.")
+        self.facts.setToolTip(plain_tip(volume_facts(active)) if active is not None else "")
         self.close_button.setEnabled(active is not None)
 
     def _chosen(self, item: QListWidgetItem | None) -> None:
@@ -97,5 +100,7 @@ def volume_facts(volume: Volume, *, short: bool = False) -> str:
     if not short:
         person = person_name(volume.patient_name) if volume.patient_name else ""
         lines = [volume_title(volume), person, volume.patient_id, dicom_date(volume.study_date), *lines]
-    lines += [f"⚠ {warning.text}" for warning in volume.warnings]
-    return "\n".join(line for line in lines if line)
+    warnings = [f"⚠ {warning.text}" for warning in volume.warnings]
+    if short and len(warnings) > 1:
+        warnings = [f"⚠ {len(warnings)} warnings: rest the pointer here to read them"]
+    return "\n".join(line for line in (*lines, *warnings) if line)
