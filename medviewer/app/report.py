@@ -60,6 +60,7 @@ def _report(analysis: Analysis, files: dict[int, str]) -> dict[str, Any]:
             "spacing": list(geometry.spacing),
             "origin": list(geometry.origin),
             "direction": list(geometry.direction),
+            "decoder": volume.decoder,
             "warnings": [{"code": w.code, "text": w.text} for w in volume.warnings],
         },
         "tasks": [_task(analysis, landed_index, files) for landed_index in range(len(analysis.runs))],

@@ -13,13 +13,13 @@ from medviewer.core.geometry import Geometry
 
 def grid_of(series: SeriesRef) -> Geometry | None:
     """Return the grid of a DICOM volume, from the headers of its files; None where there is none to tell."""
+    from medviewer.io.dicom_frames import slice_headers
     from medviewer.io.dicom_geometry import stack_geometry
-    from medviewer.io.dicom_header import read_header
 
     if not series.volume or series.kind != "dicom" or not series.files:
         return None
     try:
-        return stack_geometry([read_header(path) for path in series.files])
+        return stack_geometry(slice_headers(series))
     except InputError:
         return None
 
@@ -56,7 +56,7 @@ def _series_facts(series: SeriesRef) -> dict[str, Any]:
         "spacing": _list(series.spacing),
         "origin": _list(grid.origin) if grid else None,
         "direction": _list(grid.direction) if grid else None,
-        "files": len(series.files),
+        "files": len(set(series.files)),
         "transfer_syntax_uid": series.transfer_syntax_uid,
         "warnings": _warnings(series.warnings),
     }
@@ -96,7 +96,7 @@ def _line(series: SeriesRef) -> str:
         "×".join(str(n) for n in series.size or ()),
         f"{'×'.join(f'{s:.4g}' for s in series.spacing)} mm" if series.spacing else "",
         f"{_orientation(grid)} from ({', '.join(f'{v:.1f}' for v in grid.origin)}) mm" if grid else "",
-        f"{len(series.files)} files",
+        f"{len(set(series.files))} files",
         "" if series.volume else "not a volume",
     ]
     return "  ".join(part for part in parts if part)

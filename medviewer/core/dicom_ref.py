@@ -29,9 +29,14 @@ class SeriesRef:
     spacing : (float, float, float) or None
         mm along (i, j, k).
     files : tuple of Path
-        In the order of the slices. Members of a zip are extracted to a private folder first.
+        In the order of the slices, one for each: a multi-frame file stands once for every frame. Members of a zip are
+        extracted to a private folder first.
+    frames : tuple of int
+        For slices out of multi-frame files, which frame of its file each is, counted from 0; empty otherwise.
     volume : bool
         Whether it can be opened as a volume. If not, `warnings` says why.
+    refusal : str
+        Code of the refusal when it is not opened as a volume, for example ``E_TRUNCATED``.
     """
 
     key: str
@@ -45,10 +50,12 @@ class SeriesRef:
     size: tuple[int, int, int] | None = None
     spacing: Vec3 | None = None
     files: tuple[Path, ...] = ()
+    frames: tuple[int, ...] = ()
     transfer_syntax_uid: str = ""
     sop_class_uid: str = ""
     kind: str = "dicom"
     volume: bool = True
+    refusal: str = ""
     warnings: tuple[SeriesWarning, ...] = ()
 
     @property

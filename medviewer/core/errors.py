@@ -9,9 +9,15 @@ _HINTS = {
     "E_ARCHIVE": "Copy or download the archive again.",
     "E_TRUNCATED": "The file is cut short. Copy it again from where it came from.",
     "E_PIXEL_LENGTH": "The file is cut short or damaged. Copy it again from where it came from.",
+    "E_MOSAIC": "Convert it to single slices first, for example with dcm2niix, and open those.",
     "E_NO_SPACING": "The images can be looked at elsewhere; measuring needs the original series.",
     "E_PARAMETER": "Correct the value and run the task again.",
 }
+
+
+def hint_for(code: str) -> str:
+    """Return what helps for a code whoever raises it; empty for a code without such a hint."""
+    return _HINTS.get(code, "")
 
 
 class MedViewerError(Exception):

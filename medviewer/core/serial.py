@@ -132,6 +132,8 @@ def series_to_json(series: SeriesRef) -> dict[str, Any]:
         "size": list(series.size) if series.size else None,
         "spacing": list(series.spacing) if series.spacing else None,
         "files": [str(path) for path in series.files],
+        "frames": list(series.frames),
+        "refusal": series.refusal,
         "warnings": [asdict(warning) for warning in series.warnings],
     }
 
@@ -147,5 +149,7 @@ def series_from_json(data: Mapping[str, Any]) -> SeriesRef:
         size=(int(size[0]), int(size[1]), int(size[2])) if size else None,
         spacing=vec3(spacing) if spacing else None,
         files=tuple(Path(path) for path in data["files"]),
+        frames=tuple(int(frame) for frame in data.get("frames", ())),
+        refusal=str(data.get("refusal", "")),
         warnings=tuple(SeriesWarning(str(w["code"]), str(w["text"])) for w in data["warnings"]),
     )

@@ -35,6 +35,9 @@ class Volume:
         PhotometricInterpretation is MONOCHROME1: shown inverted.
     padding : float or None
         PixelPaddingValue in real units: outside the field of view.
+    decoder : str
+        What made the voxels: ``native`` for uncompressed DICOM, else the decoder or decoders that gave the stored
+        values; empty for what was computed here.
     """
 
     #: Fields with `repr=False` would put voxels or the patient into logs and messages.
@@ -52,6 +55,7 @@ class Volume:
     patient_id: str = field(default="", repr=False)
     study_date: str = ""
     warnings: tuple[SeriesWarning, ...] = ()
+    decoder: str = ""
     id: str = field(default_factory=lambda: uuid4().hex)
 
     def __post_init__(self) -> None:

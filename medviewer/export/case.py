@@ -56,6 +56,7 @@ class Case:
             "study_instance_uid": volume.series.study_instance_uid if volume.series else "",
             "modality": volume.modality,
             "unit": volume.unit,
+            "decoder": volume.decoder,
             "warnings": [{"code": w.code, "text": w.text} for w in volume.warnings],
             "segments": [
                 {

@@ -35,7 +35,7 @@ def source_datasets(case: Case) -> list[Dataset]:
     series = case.volume.series
     if series is None or series.kind != "dicom":
         raise ExportError(f"{case.id} has no DICOM series to refer to.", hint=_NIFTI_HINT, code="E_NO_SOURCE")
-    if len(series.files) != case.geometry.size[2]:
+    if series.frames or len(series.files) != case.geometry.size[2]:
         raise ExportError(
             f"{case.id} comes from a multi-frame file, which DICOM SEG export cannot refer to yet.",
             hint=_NIFTI_HINT,

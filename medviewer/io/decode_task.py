@@ -43,13 +43,13 @@ CHAINS: Final[dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """Single-frame, single-sample files of one format to decode."""
+    """Single-sample frames of one format to decode: the file of each, and which of its frames (from 0)."""
 
     paths: tuple[Path, ...]
+    frames: tuple[int, ...]
     rows: int
     columns: int
-    bits_allocated: int
-    signed: bool
+    dtype: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +71,15 @@ def decode_slices(ctx: JobContext, request: object) -> DecodedSlices:
     assert isinstance(request, DecodeRequest)
     # Its log has a traceback for every decoder that fails; here the next one is tried, and the last error is told.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    dtype = np.dtype(f"{'i' if request.signed else 'u'}{request.bits_allocated // 8}")
+    dtype = np.dtype(request.dtype)
     pixels = np.empty((len(request.paths), request.rows, request.columns), dtype)
     decoders = []
-    for n, path in enumerate(request.paths):
+    opened: _OpenFile | None = None
+    for n, (path, index) in enumerate(zip(request.paths, request.frames, strict=True)):
         ctx.check_cancelled()
-        frame, decoder = _decode_file(path)
+        if opened is None or opened.path != path:
+            opened = _open(path)
+        frame, decoder = _decode_frame(opened, index)
         if frame.shape != pixels.shape[1:] or frame.dtype.newbyteorder("=") != dtype:
             raise DecodeError(
                 f"{path.name} decodes to {frame.shape} {frame.dtype}, declared {pixels.shape[1:]} {dtype}."
@@ -86,8 +89,16 @@ def decode_slices(ctx: JobContext, request: object) -> DecodedSlices:
     return DecodedSlices(pixels, tuple(decoders))
 
 
-def _decode_file(path: Path) -> tuple[npt.NDArray[Any], str]:
-    """Return the one frame of a file and the name of its decoder."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _OpenFile:
+    """A file whose frames are being decoded; a deflated one has them all at once."""
+
+    path: Path
+    dataset: Dataset
+    inflated: npt.NDArray[Any] | None
+
+
+def _open(path: Path) -> _OpenFile:
     from pydicom import dcmread
 
     try:
@@ -95,7 +106,9 @@ def _decode_file(path: Path) -> tuple[npt.NDArray[Any], str]:
             source = inflated_dicom(file, path.name)
             dataset = dcmread(source)
             if source is not file:
-                return dataset.pixel_array, "zlib"
+                pixels = dataset.pixel_array
+                single = int(dataset.get("NumberOfFrames") or 1) == 1
+                return _OpenFile(path, dataset, pixels[None] if single else pixels)
     except OSError as error:
         raise DecodeError(f"{path.name} cannot be read: {error.strerror}.", code="E_FILE") from error
     except InputError:
@@ -103,14 +116,19 @@ def _decode_file(path: Path) -> tuple[npt.NDArray[Any], str]:
     # A broken file breaks pydicom in many ways; here, in the worker, each of them means the same.
     except Exception as error:
         raise DecodeError(f"{path.name} is broken ({type(error).__name__}: {error}).") from error
-    return _decode_frame(dataset, path)
+    return _OpenFile(path, dataset, None)
 
 
-def _decode_frame(dataset: Dataset, path: Path) -> tuple[npt.NDArray[Any], str]:
+def _decode_frame(file: _OpenFile, index: int) -> tuple[npt.NDArray[Any], str]:
+    """Return one frame of a file and the name of its decoder."""
+    if file.inflated is not None:
+        if index >= len(file.inflated):
+            raise DecodeError(f"{file.path.name} has only {len(file.inflated)} frames.", code="E_PIXEL_LENGTH")
+        return file.inflated[index], "zlib"
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
-    name = path.name
+    path, dataset, name = file.path, file.dataset, file.path.name
     syntax = UID(str(dataset.file_meta.TransferSyntaxUID))
     chain = CHAINS.get(syntax)
     if chain is None:
@@ -123,8 +141,8 @@ def _decode_frame(dataset: Dataset, path: Path) -> tuple[npt.NDArray[Any], str]:
     for plugin in (*(plugin for plugin in chain if plugin in decoder.available_plugins), "gdcm file"):
         try:
             if plugin == "gdcm file":
-                return _read_with_gdcm(path), plugin
-            frame, _ = decoder.as_array(dataset, index=0, raw=True, decoding_plugin=plugin)
+                return _read_with_gdcm(path, index), plugin
+            frame, _ = decoder.as_array(dataset, index=index, raw=True, decoding_plugin=plugin)
         except (KeyboardInterrupt, SystemExit, JobCancelled):
             raise
         # Rust decoders panic with a BaseException; the next decoder is tried all the same.
@@ -138,8 +156,8 @@ def _decode_frame(dataset: Dataset, path: Path) -> tuple[npt.NDArray[Any], str]:
     )
 
 
-def _read_with_gdcm(path: Path) -> npt.NDArray[Any]:
-    """Return the one frame of a file as GDCM reads it by itself: 12-bit JPEG Extended, which its plugin leaves out."""
+def _read_with_gdcm(path: Path, index: int) -> npt.NDArray[Any]:
+    """Return one frame of a file as GDCM reads it by itself: 12-bit JPEG Extended, which its plugin leaves out."""
     import gdcm
 
     reader = gdcm.ImageReader()
@@ -149,14 +167,17 @@ def _read_with_gdcm(path: Path) -> npt.NDArray[Any]:
     image = reader.GetImage()
     form = image.GetPixelFormat()
     rows, columns = image.GetDimension(1), image.GetDimension(0)
-    if image.GetNumberOfDimensions() != 2 or form.GetSamplesPerPixel() != 1:
+    dimensions = image.GetNumberOfDimensions()
+    count = image.GetDimension(2) if dimensions == 3 else 1
+    if dimensions not in (2, 3) or index >= count or form.GetSamplesPerPixel() != 1:
         raise DecodeError(f"{path.name} is not one picture with one sample per pixel.")
     dtype = np.dtype(f"{'i' if form.GetPixelRepresentation() else 'u'}{form.GetBitsAllocated() // 8}")
     # The wrapper hands bytes over as text with surrogates.
     data = image.GetBuffer().encode("utf-8", errors="surrogateescape")
-    if len(data) != rows * columns * dtype.itemsize:
+    if len(data) != count * rows * columns * dtype.itemsize:
         raise DecodeError(f"{path.name} decodes to {len(data)} bytes.", code="E_PIXEL_LENGTH")
-    return np.frombuffer(data, dtype).reshape(rows, columns)
+    frame: npt.NDArray[Any] = np.frombuffer(data, dtype).reshape(count, rows, columns)[index]
+    return frame
 
 
 def available_decoders() -> dict[str, tuple[str, ...]]:

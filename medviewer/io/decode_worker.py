@@ -75,7 +75,8 @@ class DecodeSource:
         ):
             raise DecodeError("The slices differ in how their pixels are stored.", code="E_BITS")
         paths = tuple(self._headers[k].path for k in slices)
-        request = DecodeRequest(paths, form.rows, form.columns, form.bits_allocated, form.signed)
+        frames = tuple(self._headers[k].frame or 0 for k in slices)
+        request = DecodeRequest(paths, frames, form.rows, form.columns, form.stored_dtype)
         limit = _SECONDS_A_FILE * len(paths)
         result = self._worker.call("medviewer.io.decode_task:decode_slices", request, _Quiet(ctx), time_limit=limit)
         assert isinstance(result, DecodedSlices)

@@ -61,6 +61,9 @@ def without_copies(slices: Slices) -> tuple[Slices, list[SeriesWarning]]:
 
 def same_pixels(one: Header, other: Header) -> bool:
     """Whether two files have pixel data of the same bytes, however they are encoded."""
+    if one.frame is not None and not (one.is_native and other.is_native):
+        # Frames of one compressed file lie in one element; they are taken to differ.
+        return False
     if one.pixel_offset is None or other.pixel_offset is None or one.pixel_length != other.pixel_length:
         return False
     if one.transfer_syntax_uid != other.transfer_syntax_uid and one.big_endian != other.big_endian:

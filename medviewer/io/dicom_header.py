@@ -53,6 +53,9 @@ class Header:
         both are None for an object without pixel data. For a deflated file they count in the inflated stream.
     pixel_tag : int or None
         Which of `PIXEL_TAGS` it is.
+    frame : int or None
+        For one frame of a multi-frame file (`medviewer.io.dicom_frames`): which, counted from 0. Its `values` are those
+        of the frame, and uncompressed pixels are its own.
     """
 
     path: Path
@@ -64,6 +67,7 @@ class Header:
     pixel_offset: int | None = None
     pixel_length: int | None = None
     pixel_tag: int | None = None
+    frame: int | None = None
 
     @property
     def sop_class_uid(self) -> str:

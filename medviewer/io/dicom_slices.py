@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from medviewer.io.dicom_geometry import (
 )
 from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_tags import Tag
+
+_DOUBLES: Final = frozenset({Tag.DIFFUSION_B_VALUE, Tag.DIFFUSION_GRADIENT_ORIENTATION})
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +46,8 @@ class Slices:
         """Sort slices given in any order."""
         along = positions @ frames[0].normal
         numbers = np.array([header.number(Tag.INSTANCE_NUMBER) or 0.0 for header in headers])
-        order = np.lexsort((numbers, np.round(along / SAME_PLACE_MM)))
+        frames_of_files = np.array([header.frame or 0 for header in headers])
+        order = np.lexsort((frames_of_files, numbers, np.round(along / SAME_PLACE_MM)))
         return cls(tuple(headers[n] for n in order), tuple(frames[n] for n in order), positions[order])
 
     def __len__(self) -> int:
@@ -93,12 +97,12 @@ class Slices:
 
 
 def _value_text(header: Header, tag: int) -> str:
-    """Return the value of an element as text; DiffusionBValue is stored as a binary double."""
+    """Return the value of an element as text; those of diffusion are stored as binary doubles."""
     value = header.values.get(tag, b"")
-    if tag != Tag.DIFFUSION_B_VALUE or len(value) != 8:
+    if tag not in _DOUBLES or len(value) % 8:
         return header.text(tag)
-    number: float = struct.unpack(">d" if header.big_endian else "<d", value)[0]
-    return f"{number:g}"
+    numbers = struct.unpack(f"{'>' if header.big_endian else '<'}{len(value) // 8}d", value)
+    return "\\".join(f"{number:.4g}" for number in numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +118,12 @@ class Part:
         Without a geometry the first says why.
     label : str
         What tells the part from the others of its series.
+    refusal : str
+        Code of the refusal when it is no volume.
     """
 
     headers: tuple[Header, ...]
     geometry: Geometry | None
     warnings: tuple[SeriesWarning, ...] = ()
     label: str = ""
+    refusal: str = ""

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from medviewer.core.dicom_ref import SeriesWarning
-from medviewer.core.errors import DecodeError, GeometryError
+from medviewer.core.errors import DecodeError, GeometryError, InputError
 from medviewer.io.decode_task import CHAINS
 from medviewer.io.dicom_duplicates import without_repeated_uids
+from medviewer.io.dicom_frames import frame_headers
 from medviewer.io.dicom_geometry import FrameKey, SliceFrame, frame_key, slice_frame, slice_position
 from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_slices import Part, Slices
@@ -47,23 +48,23 @@ def split_series(headers: Sequence[Header]) -> list[Part]:
     """
     headers, notes = without_repeated_uids(headers)
     usable: list[Header] = []
-    broken: list[tuple[Header, SeriesWarning]] = []
+    broken: list[_Unfit] = []
     parts: list[Part] = []
-    apart: dict[str, list[tuple[Header, SeriesWarning]]] = {}
+    apart: dict[str, list[_Unfit]] = {}
     for header in headers:
-        obstacle = _obstacle(header)
-        if obstacle is None:
-            usable.append(header)
-        elif obstacle.code == "W_UNREADABLE":
-            broken.append((header, obstacle))
+        found = _frames(header)
+        if isinstance(found, list):
+            usable += found
+        elif found.warning.code == "W_UNREADABLE":
+            broken.append(found)
         else:
-            apart.setdefault(obstacle.code, []).append((header, obstacle))
+            apart.setdefault(found.warning.code, []).append(found)
     placed, unplaced = _with_places(usable)
-    for header, obstacle in unplaced:
-        apart.setdefault(obstacle.code, []).append((header, obstacle))
+    for unfit in unplaced:
+        apart.setdefault(unfit.warning.code, []).append(unfit)
     for slices in placed:
         parts += [_with_localizer(part) for part in stacks(slices)]
-    parts += [_not_a_volume(found) for found in apart.values()]
+    parts += [_not_a_volume(unfits) for unfits in apart.values()]
     parts.sort(key=lambda part: (part.geometry is None, -len(part.headers)))
     if broken:
         parts = _with_broken(parts, broken)
@@ -73,27 +74,49 @@ def split_series(headers: Sequence[Header]) -> list[Part]:
     return [replace(part, warnings=(*part.warnings, *notes)) for part in parts]
 
 
+@dataclass(frozen=True, slots=True)
+class _Unfit:
+    """A file that is no slice of a volume, why, and with which code it is refused."""
+
+    header: Header
+    warning: SeriesWarning
+    refusal: str
+
+
+def _frames(header: Header) -> list[Header] | _Unfit:
+    """Return the slices in a file, or why they cannot be slices of a volume."""
+    try:
+        frames = frame_headers(header)
+        obstacle = _obstacle(frames[0])
+        if obstacle is not None:
+            return _Unfit(header, obstacle, f"E_{obstacle.code[2:]}")
+        for frame in frames:
+            form = pixel_format(frame)
+            if frame.is_native:
+                check_native_length(frame, form)
+    except InputError as error:
+        text = error.text or f"{header.path.name} cannot be read."
+        return _Unfit(header, SeriesWarning("W_UNREADABLE", text), error.code)
+    return frames
+
+
 def _obstacle(header: Header) -> SeriesWarning | None:
     """Return why an image cannot be a slice of a volume, whatever its place; None when it can."""
-    name = header.path.name
     if not header.has_pixels:
         return SeriesWarning("W_NO_PIXELS", "The object has no pixel data.")
-    if header.frames != 1:
+    if header.frames is None:
         frames = header.text(Tag.NUMBER_OF_FRAMES)[:12]
-        return SeriesWarning("W_MULTIFRAME", f"A multi-frame object ({frames} frames), which is not opened yet.")
+        raise DecodeError(f"{header.path.name} declares {frames!r} frames.", code="E_DIMENSIONS")
+    if header.frames > 1:
+        text = f"{header.frames} frames that do not each say where they lie in the patient: a film, not a volume."
+        return SeriesWarning("W_MULTIFRAME", text)
+    if "MOSAIC" in header.text(Tag.IMAGE_TYPE).upper().split("\\"):
+        return SeriesWarning("W_MOSAIC", "A mosaic: many slices tiled into one picture, which is not taken apart.")
     photometric = header.text(Tag.PHOTOMETRIC_INTERPRETATION)
     if (header.integer(Tag.SAMPLES_PER_PIXEL) or 1) > 1 or photometric == "PALETTE COLOR":
         return SeriesWarning("W_COLOUR", "A colour picture, not a volume.")
-    if Tag.MODALITY_LUT_SEQUENCE in header.values:
-        return SeriesWarning("W_MODALITY_LUT", "Its values need a Modality LUT, which is not applied yet.")
     if header.transfer_syntax_uid not in _READABLE:
         return SeriesWarning("W_CODEC", f"Compressed as {_syntax_name(header)}, which cannot be read.")
-    try:
-        form = pixel_format(header)
-        if header.is_native:
-            check_native_length(header, form)
-    except DecodeError as error:
-        return SeriesWarning("W_UNREADABLE", error.text or f"{name} cannot be read.")
     return None
 
 
@@ -106,12 +129,12 @@ def _syntax_name(header: Header) -> str:
 _GroupKey = tuple[int, str, int | None, str, bool, bool]
 
 
-def _with_places(headers: Sequence[Header]) -> tuple[list[Slices], list[tuple[Header, SeriesWarning]]]:
+def _with_places(headers: Sequence[Header]) -> tuple[list[Slices], list[_Unfit]]:
     """Group images into parallel slices of one format; return those without a place apart."""
     frames: dict[FrameKey, SliceFrame] = {}
     distinct: list[SliceFrame] = []
     groups: dict[_GroupKey, list[tuple[Header, SliceFrame, tuple[float, ...]]]] = {}
-    unplaced: list[tuple[Header, SeriesWarning]] = []
+    unplaced: list[_Unfit] = []
     for header in headers:
         try:
             position = slice_position(header)
@@ -123,7 +146,7 @@ def _with_places(headers: Sequence[Header]) -> tuple[list[Slices], list[tuple[He
                     distinct.append(frame)
         except GeometryError as error:
             code = _GEOMETRY_WARNINGS.get(error.code, "W_NO_POSITION")
-            unplaced.append((header, SeriesWarning(code, error.text)))
+            unplaced.append(_Unfit(header, SeriesWarning(code, error.text), error.code))
             continue
         which = next(n for n, other in enumerate(distinct) if frame is other or frame.is_parallel(other))
         groups.setdefault(_group_key(which, header), []).append((header, frame, position))
@@ -156,26 +179,29 @@ def _with_localizer(part: Part) -> Part:
         return part
     warning = SeriesWarning("W_LOCALIZER", f"A localizer ({len(part.headers)} images), made for planning only.")
     geometry = part.geometry if len(part.headers) > 2 else None
-    return replace(part, geometry=geometry, warnings=(warning, *part.warnings), label=part.label or "localizer")
+    refusal = part.refusal if geometry is not None else "E_LOCALIZER"
+    return replace(
+        part, geometry=geometry, refusal=refusal, warnings=(warning, *part.warnings), label=part.label or "localizer"
+    )
 
 
-def _not_a_volume(found: Sequence[tuple[Header, SeriesWarning]]) -> Part:
+def _not_a_volume(found: Sequence[_Unfit]) -> Part:
     """Return images that cannot be a volume, all for one reason, in the order of their InstanceNumber."""
-    ordered = sorted(found, key=lambda pair: pair[0].number(Tag.INSTANCE_NUMBER) or 0.0)
-    warning = ordered[0][1]
+    ordered = sorted(found, key=lambda unfit: unfit.header.number(Tag.INSTANCE_NUMBER) or 0.0)
+    warning = ordered[0].warning
     if len(ordered) > 1:
-        texts = Counter(pair[1].text for pair in ordered)
+        texts = Counter(unfit.warning.text for unfit in ordered)
         others = "" if len(texts) == 1 else f" The same in {len(ordered) - 1} more files."
         warning = replace(warning, text=f"{warning.text}{others}")
-    return Part(tuple(pair[0] for pair in ordered), None, (warning,))
+    return Part(tuple(unfit.header for unfit in ordered), None, (warning,), refusal=ordered[0].refusal)
 
 
-def _with_broken(parts: list[Part], broken: Sequence[tuple[Header, SeriesWarning]]) -> list[Part]:
+def _with_broken(parts: list[Part], broken: Sequence[_Unfit]) -> list[Part]:
     """Tell every part which files of the series were left out; list them when nothing else is there."""
-    first = broken[0][1].text
+    first = broken[0].warning.text
     more = f" and {len(broken) - 1} more files" if len(broken) > 1 else ""
     if not parts:
         warning = SeriesWarning("W_UNREADABLE", f"{first}{more}")
-        return [Part(tuple(header for header, _ in broken), None, (warning,))]
+        return [Part(tuple(unfit.header for unfit in broken), None, (warning,), refusal=broken[0].refusal)]
     warning = SeriesWarning("W_UNREADABLE", f"Left out as unreadable: {first}{more}")
     return [replace(part, warnings=(*part.warnings, warning)) for part in parts]

@@ -22,10 +22,12 @@ from medviewer.io.dicom_tags import Tag
 MOST_RUNS: Final = 6
 #: What may tell images at one place apart, with the name shown.
 DISCRIMINATORS: Final = (
+    (Tag.STACK_ID, "stack"),
     (Tag.TEMPORAL_POSITION_IDENTIFIER, "time point"),
     (Tag.ECHO_NUMBERS, "echo"),
     (Tag.ECHO_TIME, "echo time"),
     (Tag.DIFFUSION_B_VALUE, "b-value"),
+    (Tag.DIFFUSION_GRADIENT_ORIENTATION, "direction"),
     (Tag.INVERSION_TIME, "inversion time"),
     (Tag.FLIP_ANGLE, "flip angle"),
     (Tag.REPETITION_TIME, "repetition time"),
@@ -38,6 +40,7 @@ DISCRIMINATORS: Final = (
     (Tag.RESCALE_TYPE, "rescale type"),
     (Tag.ACQUISITION_TIME, "acquisition time"),
     (Tag.CONTENT_TIME, "content time"),
+    (Tag.DIMENSION_INDEX_VALUES, "dimension"),
 )
 #: Gaps that differ by less than this, mm, belong to one run; the fit then decides to a tenth of a millimetre.
 _SAME_GAP_MM: Final = 0.1
@@ -126,12 +129,12 @@ def _runs(slices: Slices) -> list[Part]:
     warning = _gap_warning(slices)
     if len(bounds) > MOST_RUNS:
         text = f"{warning.text} That makes {len(bounds)} parts, so it is not offered as a volume."
-        return [Part(slices.headers, None, (replace(warning, text=text),))]
+        return [Part(slices.headers, None, (replace(warning, text=text),), refusal="E_UNEVEN_SPACING")]
     runs = [slices.take(range(start, stop)) for start, stop in bounds]
     if any(run.fit.geometry is None for run in runs):
         worst = max(run.fit.deviation_mm for run in runs)
         text = f"{warning.text} A slice lies {worst:.2f} mm from any even grid, so it is not offered as a volume."
-        return [Part(slices.headers, None, (replace(warning, text=text),))]
+        return [Part(slices.headers, None, (replace(warning, text=text),), refusal="E_UNEVEN_SPACING")]
     warning = replace(warning, text=f"{warning.text} Opened as {len(runs)} evenly spaced parts.")
     return [
         _part(run, warning, label=f"slices {start + 1} to {stop}")

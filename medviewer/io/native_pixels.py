@@ -54,17 +54,25 @@ class Stack:
             ) from error
         self._scratch = threading.local()
 
-    def read(self, k: int, path: Path, offset: int) -> None:
-        """Read slice `k` from the uncompressed pixels at `offset`; lengths have been checked before."""
+    def read(self, k: int, path: Path, offset: int, first_bit: int = 0) -> None:
+        """Read slice `k` from the uncompressed pixels at `offset`; lengths have been checked before.
+
+        Single bits begin at `first_bit` of the first byte, the lowest bit first (PS3.5 8.1.1).
+        """
         form = self.formats[k]
         stored = self._target(k, form)
+        packed = form.bits_allocated == 1
+        target = np.empty((first_bit + form.nbits + 7) // 8, np.uint8) if packed else stored
         with path.open("rb", buffering=0) as file:
             file.seek(offset)
-            got = file.readinto(stored.data.cast("B"))
-        if got != form.nbytes:
+            got = file.readinto(target.data.cast("B"))
+        if got != target.nbytes:
             raise DecodeError(
-                f"{path.name} ended while it was read ({got} of {form.nbytes} bytes).", code="E_TRUNCATED"
+                f"{path.name} ended while it was read ({got} of {target.nbytes} bytes).", code="E_TRUNCATED"
             )  # fmt: skip
+        if packed:
+            bits = np.unpackbits(target, bitorder="little")[first_bit : first_bit + form.nbits]
+            stored[...] = bits.reshape(stored.shape)
         if form.big_endian and form.bits_allocated > 8:
             stored.byteswap(inplace=True)
         self._settle(k, stored, form)
@@ -96,6 +104,9 @@ class Stack:
         plane = self.array[k]
         if form.bits_stored < form.bits_allocated:
             _drop_unused_bits(stored, form)
+        if form.lut is not None:
+            plane[...] = form.lut(stored)
+            return
         if plane.dtype.kind == "f":
             # Computed in double precision, rounded once.
             real = stored * np.float64(form.slope)
@@ -120,7 +131,7 @@ def _wrapped(value: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 
 def _stored_type(form: PixelFormat) -> np.dtype[Any]:
-    return np.dtype(f"{'i' if form.signed else 'u'}{form.bits_allocated // 8}")
+    return np.dtype(form.stored_dtype)
 
 
 def _drop_unused_bits(stored: npt.NDArray[Any], form: PixelFormat) -> None:
@@ -195,7 +206,9 @@ class NativeSource:
             header = self._headers[k]
             assert header.pixel_offset is not None
             try:
-                stack.read(k, header.path, header.pixel_offset)
+                # Frames of single bits need not begin at a byte.
+                first_bit = (header.frame or 0) * stack.formats[k].nbits % 8
+                stack.read(k, header.path, header.pixel_offset, first_bit)
             except OSError as error:
                 raise DecodeError(
                     f"{header.path.name} cannot be read: {error.strerror or type(error).__name__}.", code="E_FILE"

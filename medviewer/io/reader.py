@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from medviewer.core.dicom_ref import SeriesRef, Study
-from medviewer.core.errors import InputError
+from medviewer.core.errors import InputError, hint_for
 from medviewer.core.region import Region
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import JobContext
@@ -142,8 +142,8 @@ def open_one(ctx: JobContext, request: OpenRequest) -> Volume:
         reason = "; ".join(warning.text for warning in series.warnings) or "it is not an image on a 3-D grid"
         raise InputError(
             f"Series “{series.title}” cannot be opened as a volume: {reason}",
-            hint="Choose another series of the study.",
-            code="E_NOT_A_VOLUME",
+            hint=hint_for(series.refusal) or "Choose another series of the study.",
+            code=series.refusal or "E_NOT_A_VOLUME",
         )
     for candidate in readers():
         if series.kind not in candidate.kinds:

@@ -179,7 +179,8 @@ def _series(uid: str, study_uid: str, headers: Sequence[Header]) -> list[SeriesR
 
 def _other_object(header: Header) -> Part:
     name = _KIND_NAMES[object_kind(header.sop_class_uid)]
-    return Part((header,), None, (SeriesWarning("W_NOT_IMAGE", f"The object is {name}, not an image."),))
+    warning = SeriesWarning("W_NOT_IMAGE", f"The object is {name}, not an image.")
+    return Part((header,), None, (warning,), refusal="E_NOT_IMAGE")
 
 
 def _ref(key: str, uid: str, study_uid: str, part: Part, *, made_up: bool) -> SeriesRef:
@@ -202,10 +203,12 @@ def _ref(key: str, uid: str, study_uid: str, part: Part, *, made_up: bool) -> Se
         size=size,
         spacing=spacing,
         files=_paths(part.headers),
+        frames=tuple(h.frame or 0 for h in part.headers) if any(h.frame is not None for h in part.headers) else (),
         transfer_syntax_uid=first.transfer_syntax_uid,
         sop_class_uid=first.sop_class_uid,
         kind=object_kind(first.sop_class_uid),
         volume=part.geometry is not None,
+        refusal="" if part.geometry is not None else part.refusal,
         warnings=warnings,
     )
 

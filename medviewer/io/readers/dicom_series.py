@@ -1,15 +1,16 @@
-"""A stack of single-frame DICOM images as a volume."""
+"""A stack of DICOM images, files of their own or frames of a multi-frame file, as a volume."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from medviewer.core.dicom_ref import SeriesWarning
+from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
 from medviewer.core.errors import DecodeError
 from medviewer.core.volume import Volume, VoxelArray
 from medviewer.io.decode_worker import DecodeSource, decode_worker
+from medviewer.io.dicom_frames import frame_headers, slice_headers
 from medviewer.io.dicom_geometry import stack_geometry
 from medviewer.io.dicom_header import Header, read_header
 from medviewer.io.dicom_tags import Tag
@@ -27,9 +28,10 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     """Read a series whose files are in the order of its slices."""
     if not request.series.files:
         return SKIP
-    headers = [read_header(path) for path in request.series.files]
+    headers = slice_headers(request.series)
     formats = [pixel_format(header) for header in headers]
     warnings = [w for w in map(check_length, headers, formats) if w is not None]
+    warnings += _length_of_files(request.series)
     opening = _Opening(request, headers, formats, warnings)
     if all(header.is_native for header in headers):
         with ThreadPoolExecutor(1, thread_name_prefix="read") as helper:
@@ -37,8 +39,10 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     else:
         with decode_worker(request.decode) as worker:
             source = DecodeSource(worker, headers)
+            opening.decoders = source.decoders
             load_stack(ctx, formats, source, opening.first, request.on_filled)
         log.info("%d slices decoded by %s.", len(headers), ", ".join(sorted(source.decoders)))
+        opening.name_decoders()
     ctx.progress(1.0, "Series read")
     return opening.volume
 
@@ -50,6 +54,18 @@ def check_length(header: Header, form: PixelFormat) -> SeriesWarning | None:
     if not header.has_pixels:
         raise DecodeError(f"{header.path.name} has no pixel data.", code="E_NO_PIXELS")
     return None
+
+
+def _length_of_files(series: SeriesRef) -> list[SeriesWarning]:
+    """Return what is to be said about the length of multi-frame files; too short ones have been refused."""
+    warnings = []
+    for path in dict.fromkeys(series.files) if series.frames else ():
+        header = read_header(path)
+        if header.is_native and header.frames:
+            form = pixel_format(frame_headers(header)[0])
+            warning = check_native_length(header, form, frames=header.frames)
+            warnings += [] if warning is None else [warning]
+    return warnings
 
 
 class _Opening:
@@ -67,7 +83,14 @@ class _Opening:
         self._geometry = stack_geometry(headers)
         self._padding = padding_value(headers[0], formats[0])
         self._warnings = (*request.series.warnings, *_summed(warnings))
+        self._unit = _unit(headers[0], formats[0], request.series.modality)
         self._volume: Volume | None = None
+        #: Names of the decoders used so far; filled by the source.
+        self.decoders: Collection[str] = ("native",)
+
+    def name_decoders(self) -> None:
+        """Write every decoder used into the volume, whose identity must not change while it fills."""
+        object.__setattr__(self.volume, "decoder", ", ".join(sorted(self.decoders)))
 
     @property
     def volume(self) -> Volume:
@@ -83,7 +106,7 @@ class _Opening:
             geometry=self._geometry,
             name=series.title,
             modality=series.modality,
-            unit=_unit(header, series.modality),
+            unit=self._unit,
             series=series,
             window=_window(header),
             inverted=header.text(Tag.PHOTOMETRIC_INTERPRETATION) == "MONOCHROME1",
@@ -93,13 +116,14 @@ class _Opening:
             patient_id=decoded_text(header, Tag.PATIENT_ID),
             study_date=header.text(Tag.STUDY_DATE),
             warnings=self._warnings,
+            decoder=", ".join(sorted(self.decoders)),
         )
         self._request.on_first(self._volume)
 
 
-def _unit(header: Header, modality: str) -> str:
-    """Return HU for CT (unless it says otherwise), else RescaleType when it names a unit."""
-    rescale_type = header.text(Tag.RESCALE_TYPE)
+def _unit(header: Header, form: PixelFormat, modality: str) -> str:
+    """Return HU for CT (unless it says otherwise), else the RescaleType or ModalityLUTType that names a unit."""
+    rescale_type = form.lut.unit if form.lut else header.text(Tag.RESCALE_TYPE)
     if modality == "CT":
         return rescale_type if rescale_type not in ("", "US") else "HU"
     return "" if rescale_type == "US" else rescale_type

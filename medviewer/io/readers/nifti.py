@@ -94,6 +94,7 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
         modality=request.series.modality,
         series=request.series,
         warnings=request.series.warnings,
+        decoder="nibabel",
     )
     request.on_first(volume)
     request.on_filled(geometry.region)

@@ -87,6 +87,7 @@ def test_overlapping_segments_keep_their_voxels(make_case: Callable[..., Case], 
     assert labels["segments"][0]["edited"] is True
     assert labels["runs"][0]["software"] == {"torch": "2.13"}
     assert labels["series_instance_uid"] == "1.2.3"
+    assert labels["decoder"] == case.volume.decoder
     assert len(report.files) == 5
     text = (tmp_path / "out" / "case_001" / "labels.json").read_text(encoding="utf-8")
     assert "Müller" not in text

@@ -213,7 +213,7 @@ def test_a_localizer_is_apart(tmp_path, make_series):
         ({"PixelSpacing": None}, "W_NO_SPACING"),
         ({"NumberOfFrames": 3}, "W_MULTIFRAME"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "W_COLOUR"),
-        ({"ModalityLUTSequence": [pydicom.Dataset()]}, "W_MODALITY_LUT"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]}, "W_MOSAIC"),
         ({"BitsStored": 20, "HighBit": 19}, "W_UNREADABLE"),
         ({"Rows": 0}, "W_UNREADABLE"),
         ({"PhotometricInterpretation": "NONSENSE"}, "W_UNREADABLE"),

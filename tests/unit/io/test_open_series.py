@@ -172,6 +172,8 @@ def test_real_series_equal_pydicom_and_their_positions(real_series, decode_worke
         if not series.volume:
             assert series.warnings, name
             continue
+        if series.frames:  # pydicom's data sets are per file; see test_multiframe.py
+            continue
         volume = open_series(CTX, series, decode_worker)
         i, j = volume.geometry.size[0] - 1, volume.geometry.size[1] - 1
         for k, path in enumerate(series.files):
@@ -207,3 +209,10 @@ def test_the_real_tilted_series_is_named(real_series):
     for series in tilted:
         assert {"W_TILT", "W_UNEVEN_SPACING", "W_SPLIT"} <= {w.code for w in series.warnings}
         assert any("18.5 degrees" in w.text for w in series.warnings)
+
+
+def test_the_volume_names_its_decoder(tmp_path, make_series, load):
+    paths = make_series(3, shape=(32, 40))
+    assert load(tmp_path).decoder == "native"
+    compress(paths, RLELossless)
+    assert load(tmp_path).decoder == "pydicom"

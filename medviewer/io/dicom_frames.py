@@ -1,0 +1,212 @@
+"""The frames of an enhanced multi-frame file, each as a header of its own: then they are slices like any others.
+
+What a frame has of its own (place, orientation, spacing, rescale, echo, time point, ...) is taken from the functional
+groups, those of the frame before the shared ones.
+
+References
+----------
+DICOM PS3.3 C.7.6.16 (Multi-frame Functional Groups), C.7.6.17 (Multi-frame Dimension).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from medviewer.core.dicom_ref import SeriesRef
+from medviewer.core.errors import DecodeError, InputError
+from medviewer.io.dicom_header import Header, read_header
+from medviewer.io.dicom_tags import Tag
+from medviewer.io.inflate import inflated_dicom
+from medviewer.io.pixel_format import check_native_length, pixel_format
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_FRAME_TYPES: Final = (
+    "MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence", "XAXRFFrameCharacteristicsSequence",
+)  # fmt: skip
+#: Functional group, keyword in it, and the tag of single-frame images with the same meaning.
+_SOURCES: Final = (
+    ("PlanePositionSequence", "ImagePositionPatient", Tag.IMAGE_POSITION_PATIENT),
+    ("PlaneOrientationSequence", "ImageOrientationPatient", Tag.IMAGE_ORIENTATION_PATIENT),
+    ("PixelMeasuresSequence", "PixelSpacing", Tag.PIXEL_SPACING),
+    ("PixelMeasuresSequence", "SliceThickness", Tag.SLICE_THICKNESS),
+    ("PixelMeasuresSequence", "SpacingBetweenSlices", Tag.SPACING_BETWEEN_SLICES),
+    ("PixelValueTransformationSequence", "RescaleSlope", Tag.RESCALE_SLOPE),
+    ("PixelValueTransformationSequence", "RescaleIntercept", Tag.RESCALE_INTERCEPT),
+    ("PixelValueTransformationSequence", "RescaleType", Tag.RESCALE_TYPE),
+    ("FrameVOILUTSequence", "WindowCenter", Tag.WINDOW_CENTER),
+    ("FrameVOILUTSequence", "WindowWidth", Tag.WINDOW_WIDTH),
+    ("FrameContentSequence", "StackID", Tag.STACK_ID),
+    ("FrameContentSequence", "TemporalPositionIndex", Tag.TEMPORAL_POSITION_IDENTIFIER),
+    ("FrameContentSequence", "FrameAcquisitionNumber", Tag.ACQUISITION_NUMBER),
+    ("FrameContentSequence", "FrameAcquisitionDateTime", Tag.ACQUISITION_TIME),
+    ("TemporalPositionSequence", "TemporalPositionTimeOffset", Tag.FRAME_REFERENCE_TIME),
+    ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", Tag.TRIGGER_TIME),
+    ("MREchoSequence", "EffectiveEchoTime", Tag.ECHO_TIME),
+    ("MRTimingAndRelatedParametersSequence", "RepetitionTime", Tag.REPETITION_TIME),
+    ("MRTimingAndRelatedParametersSequence", "FlipAngle", Tag.FLIP_ANGLE),
+    ("MRModifierSequence", "InversionTimes", Tag.INVERSION_TIME),
+    ("CTReconstructionSequence", "ConvolutionKernel", Tag.CONVOLUTION_KERNEL),
+    ("MRDiffusionSequence", "DiffusionBValue", Tag.DIFFUSION_B_VALUE),
+    *((name, "FrameType", Tag.IMAGE_TYPE) for name in _FRAME_TYPES),
+)
+_BINARY: Final = frozenset({Tag.DIFFUSION_B_VALUE, Tag.DIFFUSION_GRADIENT_ORIENTATION})
+_GROUPS: Final = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionIndexSequence")
+#: Dimensions that only say where in a stack a frame lies: StackID, InStackPositionNumber, ImagePositionPatient and its
+#: sequence. The others tell frames at one place apart.
+_PLACES: Final = frozenset({0x00209056, 0x00209057, 0x00200032, 0x00209113})
+
+
+def frame_headers(header: Header) -> list[Header]:
+    """Return the frames of an enhanced file whose frames say where they lie; any other file as it is.
+
+    Raises
+    ------
+    InputError
+        When the functional groups are broken, or the frames are not all there.
+    """
+    if header.frames is None or Tag.PER_FRAME_FUNCTIONAL_GROUPS not in header.values or not header.has_pixels:
+        return [header]
+    known = _recent.get(header)
+    if known is None:
+        known = _recent.put(header, _frames(header))
+    return known
+
+
+def slice_headers(series: SeriesRef) -> list[Header]:
+    """Return the header of every slice of a series, in the order of k; raises `InputError` for a broken file."""
+    if not series.frames:
+        return [read_header(path) for path in series.files]
+    frames = {path: frame_headers(read_header(path)) for path in dict.fromkeys(series.files)}
+    try:
+        return [frames[path][n] for path, n in zip(series.files, series.frames, strict=True)]
+    except (IndexError, ValueError) as error:
+        raise InputError(
+            f"Series “{series.title}” has changed on disk.", hint="Open its folder again.", code="E_CHANGED"
+        ) from error
+
+
+class _RecentFrames:
+    """Frames of the files read last, so that opening a series does not parse its groups again."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._frames: OrderedDict[tuple[Path, int, int], list[Header]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, header: Header) -> list[Header] | None:
+        return self._frames.get((header.path, header.file_size, header.mtime_ns))
+
+    def put(self, header: Header, frames: list[Header]) -> list[Header]:
+        with self._lock:
+            self._frames[header.path, header.file_size, header.mtime_ns] = frames
+            if len(self._frames) > self._most:
+                self._frames.popitem(last=False)
+        return frames
+
+
+_recent = _RecentFrames(16)
+
+
+def _frames(header: Header) -> list[Header]:
+    name = header.path.name
+    dataset = _groups(header)
+    count = header.frames or 0
+    per_frame: Sequence[Dataset] = dataset.get(_GROUPS[1]) or ()
+    shared = _group_values((dataset.get(_GROUPS[0]) or [None])[0], header)
+    try:
+        own = [shared | _group_values(item, header) for item in per_frame]
+    except (AttributeError, TypeError, ValueError, struct.error) as error:
+        raise InputError(f"{name} has broken functional groups ({type(error).__name__}).", code="E_DICOM") from error
+    if not any(Tag.IMAGE_POSITION_PATIENT in values for values in own):
+        return [header]
+    if len(own) != count:
+        raise InputError(f"{name} declares {count} frames and describes {len(own)}.", code="E_DIMENSIONS")
+    positions = {(values.get(Tag.IMAGE_POSITION_PATIENT), values.get(Tag.IMAGE_ORIENTATION_PATIENT)) for values in own}
+    if count > 1 and len(positions) == 1:
+        # All at one place: a series in time.
+        return [header]
+    for values, item in zip(own, per_frame, strict=True):
+        _add_dimensions(values, item, dataset)
+    base = {tag: value for tag, value in header.values.items() if tag not in _OF_THE_WHOLE}
+    return _placed_in_file(header, [replace(header, values=base | v, frame=n) for n, v in enumerate(own)])
+
+
+_OF_THE_WHOLE: Final = frozenset({Tag.NUMBER_OF_FRAMES, Tag.PER_FRAME_FUNCTIONAL_GROUPS, Tag.SHARED_FUNCTIONAL_GROUPS})
+
+
+def _placed_in_file(header: Header, frames: list[Header]) -> list[Header]:
+    """Tell each uncompressed frame where its own pixels lie, when all of them are there."""
+    if not header.is_native or header.pixel_offset is None:
+        return frames
+    form = pixel_format(frames[0])
+    check_native_length(header, form, frames=len(frames))
+    placed = []
+    for frame in frames:
+        first_bit, bits = (frame.frame or 0) * form.nbits, form.nbits
+        length = (first_bit % 8 + bits + 7) // 8
+        placed.append(replace(frame, pixel_offset=header.pixel_offset + first_bit // 8, pixel_length=length))
+    return placed
+
+
+def _groups(header: Header) -> Dataset:
+    """Return the functional groups and dimensions of a file, read by pydicom."""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        with header.path.open("rb") as file:
+            source = inflated_dicom(file, header.path.name)
+            return dcmread(source, stop_before_pixels=True, force=True, specific_tags=list(_GROUPS))
+    except OSError as error:
+        raise DecodeError(f"{header.path.name} cannot be read: {error.strerror}.", code="E_FILE") from error
+    except RecursionError as error:
+        raise InputError(f"{header.path.name} nests its sequences too deeply.", code="E_TOO_DEEP") from error
+    except (InvalidDicomError, AttributeError, KeyError, NotImplementedError, TypeError, ValueError, EOFError) as error:
+        raise InputError(f"{header.path.name} has broken functional groups.", code="E_DICOM") from error
+
+
+def _group_values(item: Dataset | None, header: Header) -> dict[int, bytes]:
+    """Return what one item of functional groups says, as the elements of a single-frame image would."""
+    values: dict[int, bytes] = {}
+    if item is None:
+        return values
+    for sequence, keyword, tag in _SOURCES:
+        for inner in item.get(sequence) or ():
+            value = inner.get(keyword)
+            if value not in (None, ""):
+                values[tag] = _bytes(value, tag, header)
+    for diffusion in item.get("MRDiffusionSequence") or ():
+        for direction in diffusion.get("DiffusionGradientDirectionSequence") or ():
+            value = direction.get("DiffusionGradientOrientation")
+            if value:
+                tag = Tag.DIFFUSION_GRADIENT_ORIENTATION
+                values[tag] = _bytes(value, tag, header)
+    return values
+
+
+def _bytes(value: object, tag: int, header: Header) -> bytes:
+    parts: list[Any] = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    if tag in _BINARY:
+        order = ">" if header.big_endian else "<"
+        return struct.pack(f"{order}{len(parts)}d", *(float(part) for part in parts))
+    return "\\".join(str(part) for part in parts).encode("latin-1", "replace")
+
+
+def _add_dimensions(values: dict[int, bytes], item: Dataset, dataset: Dataset) -> None:
+    """Keep the index values of the dimensions that are no place: what still tells frames apart."""
+    pointers = [int(index.get("DimensionIndexPointer") or 0) for index in dataset.get(_GROUPS[2]) or ()]
+    for content in item.get("FrameContentSequence") or ():
+        indices = content.get("DimensionIndexValues")
+        if indices is None:
+            continue
+        parts = list(indices) if isinstance(indices, Iterable) else [indices]
+        kept = [part for part, pointer in zip(parts, pointers, strict=False) if pointer not in _PLACES]
+        values[Tag.DIMENSION_INDEX_VALUES] = "\\".join(map(str, kept)).encode()

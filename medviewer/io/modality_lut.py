@@ -1,0 +1,95 @@
+"""The Modality LUT: a table from stored values to real ones, which takes the place of slope and intercept.
+
+References
+----------
+DICOM PS3.3 C.11.1.1 (Modality LUT attributes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.core.errors import DecodeError
+from medviewer.io.dicom_header import Header
+from medviewer.io.dicom_tags import Tag
+from medviewer.io.inflate import inflated_dicom
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModalityLut:
+    """A table of real values.
+
+    Attributes
+    ----------
+    first : int
+        Stored value of the first entry; smaller ones get the first entry, values beyond the end the last.
+    values : shape (n,), float64
+    unit : str
+        ModalityLUTType, for example ``HU``, ``OD``, ``US`` (unspecified).
+    """
+
+    first: int
+    values: npt.NDArray[np.float64]
+    unit: str
+
+    def __call__(self, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the real values of stored ones, same shape."""
+        index = np.clip(stored.astype(np.int64) - self.first, 0, len(self.values) - 1)
+        return self.values[index]
+
+
+def modality_lut(header: Header) -> ModalityLut | None:
+    """Return the table of a file; None when it has none.
+
+    Raises
+    ------
+    DecodeError
+        ``E_RESCALE`` when its table cannot be used.
+    """
+    if Tag.MODALITY_LUT_SEQUENCE not in header.values:
+        return None
+    from pydicom import dcmread
+
+    name = header.path.name
+    try:
+        with header.path.open("rb") as file:
+            source = inflated_dicom(file, name)
+            dataset = dcmread(
+                source,
+                stop_before_pixels=True,
+                force=True,
+                specific_tags=["ModalityLUTSequence", "PixelRepresentation"],
+            )
+        items = dataset.get("ModalityLUTSequence")
+        return _table(items[0], header) if items else None
+    except OSError as error:
+        raise DecodeError(f"{name} cannot be read: {error.strerror}.", code="E_FILE") from error
+    except (AttributeError, TypeError, ValueError, KeyError, NotImplementedError, EOFError, IndexError) as error:
+        raise DecodeError(f"{name} has a Modality LUT that cannot be used.", code="E_RESCALE") from error
+
+
+def _table(item: Dataset, header: Header) -> ModalityLut:
+    count, first, bits = (int(v) for v in item["LUTDescriptor"].value)
+    count = count % 65536 or 65536
+    if header.integer(Tag.PIXEL_REPRESENTATION) == 1:
+        first = (first + 32768) % 65536 - 32768
+    else:
+        first %= 65536
+    data = item["LUTData"].value
+    if isinstance(data, bytes):
+        order = ">" if header.big_endian else "<"
+        # Eight-bit entries may lie in bytes or in words.
+        wide = bits > 8 or len(data) >= 2 * count
+        values = np.frombuffer(data, f"{order}u2" if wide else "u1")
+    else:
+        values = np.atleast_1d(np.array(data, np.int64)) % 65536
+    if not 8 <= bits <= 16 or len(values) < count:
+        raise ValueError("table too short")
+    return ModalityLut(first, values[:count].astype(np.float64), str(item.get("ModalityLUTType", "") or ""))

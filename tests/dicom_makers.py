@@ -1,0 +1,91 @@
+"""Enhanced multi-frame objects, written in code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, generate_uid
+
+FrameGroups = Callable[[int], dict[str, Any]]
+
+
+def item(**values: Any) -> Dataset:
+    """Return a data set with elements by keyword; lists of dicts become sequences."""
+    dataset = Dataset()
+    for keyword, value in values.items():
+        if isinstance(value, dict):
+            value = DicomSequence([item(**value)])
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def write_enhanced(
+    path: Path,
+    pixels: np.ndarray,
+    positions: Sequence[Sequence[float] | None],
+    *,
+    groups: FrameGroups | None = None,
+    shared: dict[str, Any] | None = None,
+    **elements: Any,
+) -> Path:
+    """Write an enhanced MR image of shape (frames, rows, columns), uncompressed.
+
+    `groups(n)` adds functional groups to frame n (sequence keyword -> its item), `shared` to those of all frames;
+    a position of None leaves out PlanePositionSequence. Other keywords are data elements.
+    """
+    syntax = elements.pop("syntax", ExplicitVRLittleEndian)
+    bits = elements.pop("bits", pixels.dtype.itemsize * 8)
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    values: dict[str, Any] = {
+        "SOPClassUID": EnhancedMRImageStorage,
+        "SOPInstanceUID": dataset.file_meta.MediaStorageSOPInstanceUID,
+        "StudyInstanceUID": "1.2.3.9",
+        "SeriesInstanceUID": "1.2.3.9.1",
+        "FrameOfReferenceUID": "1.2.3.9.2",
+        "Modality": "MR",
+        "SeriesDescription": "Enhanced",
+        "PatientID": "0815",
+        "InstanceNumber": 1,
+        "Rows": pixels.shape[1],
+        "Columns": pixels.shape[2],
+        "NumberOfFrames": len(pixels),
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": int(pixels.dtype.kind == "i"),
+    }
+    for keyword, value in (values | elements).items():
+        if value is not None:
+            setattr(dataset, keyword, value)
+    common: dict[str, Any] = {
+        "PixelMeasuresSequence": {"PixelSpacing": [0.5, 0.75], "SliceThickness": 9.0},
+        "PlaneOrientationSequence": {"ImageOrientationPatient": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]},
+    }
+    dataset.SharedFunctionalGroupsSequence = DicomSequence([item(**(common | (shared or {})))])
+    per_frame = []
+    for n, position in enumerate(positions):
+        own: dict[str, Any] = {} if position is None else {
+            "PlanePositionSequence": {"ImagePositionPatient": [float(v) for v in position]}
+        }  # fmt: skip
+        per_frame.append(item(**(own | (groups(n) if groups else {}))))
+    dataset.PerFrameFunctionalGroupsSequence = DicomSequence(per_frame)
+    if bits == 1:
+        packed = np.packbits(pixels.ravel(), bitorder="little").tobytes()
+        dataset.PixelData = packed + b"\0" * (len(packed) % 2)
+    else:
+        dataset.PixelData = pixels.tobytes()
+    dataset["PixelData"].VR = "OW" if bits > 8 else "OB"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
