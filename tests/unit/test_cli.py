@@ -150,6 +150,7 @@ def test_analyze_then_export(capsys: pytest.CaptureFixture[str], study: Path, ai
     assert code == 0, err
     report = json.loads(out)
     assert report == json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["series"]["decoder"] == "native"
     (task,) = report["tasks"]
     assert (task["task"], task["state"], task["run"]["device"]) == ("tmp_air.air", "success", "cpu")
     (segment,) = task["segments"]
