@@ -134,6 +134,9 @@ class MainWindow(QMainWindow):
 
     def _job_added(self, job: Job) -> None:
         job.state_changed.connect(self._suggest)
+        if not job.quiet and job.lane != "io":
+            # What takes long is seen, with its button to cancel.
+            self.docks.show("jobs")
 
     def _follow_up(self) -> None:
         suggested = suggested_command(self.app)
@@ -176,6 +179,15 @@ class MainWindow(QMainWindow):
 
     # ---- closing
 
+    def _ask_before_closing(self) -> CloseAnswer:
+        """Ask; and again when a result has landed meanwhile, which nobody has agreed to lose."""
+        while True:
+            unsaved = self.app.has_unsaved_work
+            running = [job.title for job in self.app.jobs.running if not job.quiet]
+            answer = ask_before_closing(self, running, unsaved)
+            if answer is not CloseAnswer.DISCARD or unsaved or not self.app.has_unsaved_work:
+                return answer
+
     def _save_then_close(self) -> None:
         path = self.app.documents.path or self.ui.ask_save_path(".mvw")
         if path is None:
@@ -208,8 +220,7 @@ class MainWindow(QMainWindow):
         if self._closing:
             event.accept()
             return
-        running = [job.title for job in self.app.jobs.running if not job.quiet]
-        answer = ask_before_closing(self, running, self.app.has_unsaved_work)
+        answer = self._ask_before_closing()
         if answer is CloseAnswer.DISCARD:
             self._shut_down()
             event.accept()

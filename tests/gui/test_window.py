@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,6 +144,34 @@ def answer(name: str, seen: list[str]) -> Callable[[], None]:
         box.findChild(QPushButton, name).click()
 
     return press
+
+
+def test_what_lands_while_it_is_asked_is_not_lost(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume
+) -> None:
+    leave = threading.Event()
+    app.jobs.submit("Long", lambda ctx: leave.wait(20), lane="cpu")
+    seen: list[str] = []
+
+    def land() -> None:
+        app.segments.add(opened.id, "Landed")
+        QTimer.singleShot(0, answer("closeDiscard", seen))
+        answer_again.start()
+
+    answer_again = QTimer()
+    answer_again.setInterval(20)
+
+    def cancel() -> None:
+        box = QApplication.activeModalWidget()
+        if isinstance(box, QMessageBox) and "not saved" in box.text():
+            answer_again.stop()
+            answer("closeCancel", seen)()
+
+    answer_again.timeout.connect(cancel)
+    QTimer.singleShot(0, land)
+    assert not window.close()
+    assert ["not saved" in text for text in seen] == [False, True]
+    leave.set()
 
 
 def test_closing_with_unsaved_work_asks(qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume) -> None:

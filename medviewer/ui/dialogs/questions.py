@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QMessageBox, QWidget
+from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
 
 
 class CloseAnswer(Enum):
@@ -28,7 +28,7 @@ def message_box(parent: QWidget | None, name: str, text: str, more: str = "") ->
     return box
 
 
-def add_button(box: QMessageBox, text: str, role: QMessageBox.ButtonRole, name: str) -> QAbstractButton:
+def add_button(box: QMessageBox, text: str, role: QMessageBox.ButtonRole, name: str) -> QPushButton:
     """Add a button with an object name."""
     button = box.addButton(text, role)
     button.setObjectName(name)
@@ -64,6 +64,8 @@ def ask_before_closing(parent: QWidget | None, jobs: list[str], unsaved: bool) -
         discard = add_button(box, "Discard", QMessageBox.ButtonRole.DestructiveRole, "closeDiscard")
     else:
         discard = add_button(box, "Stop and close", QMessageBox.ButtonRole.DestructiveRole, "closeDiscard")
+    # Enter loses nothing.
+    box.setDefaultButton(save or cancel)
     box.exec()
     clicked = box.clickedButton()
     if save is not None and clicked is save:
