@@ -154,6 +154,12 @@ def finding_marks(frame: PlaneFrame, boxes: Sequence[Box3D], selected: str) -> I
             yield Words((f"{box.label}{size}",), "point", color, corner)
 
 
+#: From this width in pixels on the words of both lower corners leave room for a line between them.
+_ROOMY = 430
+#: Windows as wide as this are set in whole numbers.
+_WHOLE_NUMBERS = 100.0
+
+
 def scale_length_mm(mm_per_pixel: float, available: float) -> float:
     """Return the longest of 1, 2, 5, 10, 20, … mm that fits into `available` pixels."""
     longest = max(mm_per_pixel * available, 1e-6)
@@ -166,7 +172,8 @@ def scale_bar(frame: PlaneFrame, ratio: float) -> Iterator[Mark]:
     available = min(0.3 * frame.width, 200 * ratio)
     length = scale_length_mm(frame.mm_per_pixel, available)
     pixels = length / frame.mm_per_pixel
-    y = frame.height - 24 * ratio
+    # In a narrow view the window stands where the length would; beside the zoom there is room.
+    y = frame.height - (24 if frame.width >= _ROOMY * ratio else 10) * ratio
     x0 = round((frame.width - pixels) / 2) + 0.5
     x1 = round(x0 + pixels) + 0.5
     for start, end in (((x0, y), (x1, y)), *(((x, y - 4 * ratio), (x, y + 4 * ratio)) for x in (x0, x1))):
@@ -195,8 +202,8 @@ def corner_texts(frame: PlaneFrame, volume: Volume, window: WindowLevel, zoom: f
     yield Words(
         (f"{frame.slice_index + 1} / {grid.count}", slice_position(frame)), "bottom left", PLANE_COLORS[grid.plane]
     )
-    level = f"C {window.center:.4g}  W {window.width:.4g}"
-    yield Words((level, f"{zoom:.0%}"), "bottom right", DIM)
+    digits = ".0f" if window.width >= _WHOLE_NUMBERS else ".4g"
+    yield Words((f"C {window.center:{digits}}  W {window.width:{digits}}", f"{zoom:.0%}"), "bottom right", DIM)
 
 
 def _date(study_date: str) -> str:

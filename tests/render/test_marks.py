@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from medviewer.core.annotation import Box3D
 from medviewer.core.geometry import Geometry
+from medviewer.core.view_state import WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.render.marks import Line, Polygon, Words, box_section, crosshair_marks, marks, scale_length_mm
@@ -97,6 +98,22 @@ def test_words(letter: Volume, workspace: Workspace) -> None:
     assert [words[p][0] for p in ("left", "right", "top", "bottom")] == ["R", "L", "H", "F"]
     workspace.view.crosshair_visible = False
     assert len([m for m in marks(scene) if isinstance(m, Line)]) == 3  # the scale bar
+    scene.close()
+
+
+@pytest.mark.parametrize(("width", "above"), [(300, 10), (600, 24)])
+def test_in_a_narrow_view_the_scale_keeps_clear_of_the_window(workspace: Workspace, width: int, above: int) -> None:
+    scene = SliceScene(workspace, "axial", lambda: None)
+    scene.resize(width, 300)
+    workspace.view.crosshair_visible = False
+    bar = next(m for m in marks(scene) if isinstance(m, Line))
+    assert bar.start[1] == bar.end[1] == 300 - above
+    workspace.view.window = WindowLevel(-386.72, 2160.4)
+    corner = next(m for m in marks(scene) if isinstance(m, Words) and m.place == "bottom right")
+    assert corner.text[0] == "C -387  W 2160"
+    workspace.view.window = WindowLevel(0.25, 0.5)
+    corner = next(m for m in marks(scene) if isinstance(m, Words) and m.place == "bottom right")
+    assert corner.text[0] == "C 0.25  W 0.5"
     scene.close()
 
 
