@@ -114,8 +114,8 @@ class AppContext:
 
     @property
     def has_unsaved_work(self) -> bool:
-        """Whether closing now would leave work only in the journal."""
-        return self.workspace.dirty
+        """Whether closing now would leave work only in the journal; what is still being saved may fail to be."""
+        return self.workspace.dirty or self.documents.is_saving
 
     def close(self, *, keep_journal: bool = False) -> None:
         """Stop jobs, end workers, close the journal (kept only when its work is not saved on purpose)."""

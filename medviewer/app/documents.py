@@ -109,8 +109,14 @@ class Documents:
         self._app = app
         #: Where the workspace was saved or opened last; None for new work.
         self.path: Path | None = None
+        self._saving: Job | None = None
 
     # ---- save
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether the file that is being written has not been read back yet."""
+        return self._saving is not None and not self._saving.state.is_final
 
     def save(self, path: Path) -> Job:
         """Save everything; success is reported after the file was read back. Work can go on meanwhile."""
@@ -140,7 +146,8 @@ class Documents:
             if job.error is not None:
                 app.messages.error(job.error, f"Cannot save {path.name}")
 
-        return app.jobs.submit(f"Saving {path.name}", work, lane="io", done=done)
+        self._saving = app.jobs.submit(f"Saving {path.name}", work, lane="io", done=done)
+        return self._saving
 
     # ---- open
 

@@ -26,6 +26,7 @@ class Findings:
 
     def __init__(self, app: AppContext) -> None:
         self._app = app
+        self._masks: dict[str, Job] = {}
 
     def find(self, volume_id: str, box_id: str) -> Box3D:
         """Return a finding; raises `InputError` when it is gone."""
@@ -60,9 +61,20 @@ class Findings:
         after = tuple(b for b in before if b.id != box_id)
         self._app.history.do(BoxesStep(self._app.workspace, volume_id, f"Remove {box.label}", before, after))
 
-    def make_mask(self, volume_id: str, box_id: str) -> Job:
-        """Turn the box of a finding into an editable segment; the finding counts as accepted then."""
+    def make_mask(self, volume_id: str, box_id: str) -> Job | None:
+        """Turn the box of a finding into an editable segment; the finding counts as accepted then.
+
+        Returns the running job when it is being made already, and None when it has its segment, which becomes active.
+        """
         box = self.find(volume_id, box_id)
+        segmentation = self._app.workspace.segmentation(volume_id)
+        if box.segment and segmentation.find(box.segment) is not None:
+            segmentation.active = box.segment
+            self._app.messages.add("info", f"{box.label} has its mask: it is the active segment.")
+            return None
+        running = self._masks.get(box_id)
+        if running is not None and not running.state.is_final:
+            return running
         task = self._app.plugins.task(MASK_TASK)
         inputs = {
             name: self._app.workspace.volume(volume_id) if kind == "volume" else (box,)
@@ -73,7 +85,8 @@ class Findings:
             if segments:
                 self._app.workspace.segmentation(volume_id).active = segments[0].value
 
-        return self._app.analyze.submit(task, volume_id, inputs, landed=landed, link_box=box_id)
+        self._masks[box_id] = self._app.analyze.submit(task, volume_id, inputs, landed=landed, link_box=box_id)
+        return self._masks[box_id]
 
     def _change(self, volume_id: str, label: str, box: Box3D) -> None:
         before = self._app.workspace.boxes(volume_id)

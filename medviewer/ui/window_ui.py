@@ -27,7 +27,7 @@ class WindowUi:
     def ask_open_paths(self) -> list[Path]:
         """Let the user choose files."""
         names, _ = QFileDialog.getOpenFileNames(self._window, "Open files or zip", self._last_folder(), "All files (*)")
-        return self.allowed([Path(name) for name in names])
+        return [Path(name) for name in names]
 
     def ask_open_folder(self) -> list[Path]:
         """Let the user choose a folder."""
