@@ -7,13 +7,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from medviewer.app.analyze import Analyze
+from medviewer.app.catalogue import Library
 from medviewer.app.documents import Documents
 from medviewer.app.export_cases import ExportCases
 from medviewer.app.findings import Findings
 from medviewer.app.journaling import Journaling
 from medviewer.app.messages import MessageLog
 from medviewer.app.open_study import OpenStudy
-from medviewer.app.paths import journal_dir
+from medviewer.app.paths import journal_dir, library_file, studies_dir
 from medviewer.app.registration import Register
 from medviewer.app.segments import Segments
 from medviewer.app.settings import Settings
@@ -44,7 +45,8 @@ class AppContext:
     settings : Settings
     plugins : PluginRegistry
     journal : bool
-        Whether every step is written to the user's journal folder (the window does; scripts do not).
+        Whether every step is written to the user's journal folder, and every study to the library (the window does;
+        scripts do not).
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class AppContext:
         self.exports = ExportCases(self)
         self.documents = Documents(self)
         self.journaling = Journaling(self, journal_dir() if journal else None)
+        self.library = Library(self, library_file() if journal else None, studies_dir())
         self.workspace.view.overlay_opacity = settings.overlay_opacity
         self.workspace.view.outline = settings.outline
 
@@ -121,6 +124,7 @@ class AppContext:
         """Stop jobs, end workers, close the journal (kept only when its work is not saved on purpose)."""
         self.router.activate("")
         self.jobs.shutdown()
+        self.library.close()
         for name in ("model_worker", "decode_worker"):
             worker = self.__dict__.get(name)
             if worker is not None:

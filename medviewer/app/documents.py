@@ -138,6 +138,7 @@ class Documents:
             if job.state is JobState.SUCCESS:
                 app.journaling.saved(path, snapshot.save_id, at)
                 self.path = path
+                app.library.labelled(app.workspace.volumes)
                 app.settings.add_recent(path)
                 app.settings.save()
                 app.messages.add("info", f"Saved {path.name}.", "Read back and compared.")

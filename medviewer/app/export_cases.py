@@ -91,6 +91,7 @@ class ExportCases:
                 app.settings.last_export_folder = str(folder)
                 app.settings.last_export_format = format_id
                 app.settings.save()
+                app.library.labelled([case.volume for case in cases])
                 app.messages.add("info", f"Exported to {folder.name}.", "Read back and compared: no difference.")
 
         return app.jobs.submit(f"Exporting {format_id}", work, lane="io", done=done)

@@ -45,9 +45,15 @@ class OpenStudy:
     -------
     changed()
         The studies changed.
+    scanned(list of Study, paths)
+        A scan has ended.
+    opened(Volume)
+        A series has been read to its last slice.
     """
 
     changed = Signal()
+    scanned = Signal(object, object)
+    opened = Signal(object)
 
     def __init__(self, app: AppContext) -> None:
         self._app = app
@@ -84,6 +90,7 @@ class OpenStudy:
             for study in job.result:
                 self._add(study, paths)
             self._scanned(paths, job.result, names)
+            self.scanned.emit(job.result, tuple(paths))
             first = best_series(job.result)
             if open_best and first is not None and self._app.workspace.active is None:
                 self.open_series(first)
@@ -123,6 +130,10 @@ class OpenStudy:
         )
         self._studies = merge_studies(self._studies, replace(study, series=(*study.series, series)))
         self.changed.emit()
+
+    def add(self, study: Study, sources: Sequence[Path]) -> None:
+        """List a study whose files are known already."""
+        self._add(study, sources)
 
     def _add(self, study: Study, paths: Sequence[Path]) -> None:
         for series in study.series:
@@ -194,6 +205,7 @@ class OpenStudy:
                 workspace.view.window = percentile_window(volume)
             for warning in volume.warnings:
                 self._app.messages.add("warning", f"{series.title}: {warning.text}", "", warning.code)
+            self.opened.emit(volume)
             return
         for partial in shown:
             if workspace.has_volume(partial.id):

@@ -23,6 +23,16 @@ def journal_dir() -> Path:
     return folder
 
 
+def library_file() -> Path:
+    """Return the path of the library's index."""
+    return data_dir() / "library.sqlite"
+
+
+def studies_dir() -> Path:
+    """Return the folder of imported copies; made when something is imported."""
+    return data_dir() / "studies"
+
+
 def settings_file() -> Path:
     """Return the path of the settings."""
     return data_dir() / "settings.toml"

@@ -24,6 +24,8 @@ class Settings:
         ``auto``, ``cpu`` or ``cuda[:n]``.
     recent : list of str
         Folders and files opened last, newest first.
+    keep_library : bool
+        Whether studies that are opened are listed in the library.
     window_geometry, window_state, views_state : str
         Base64 of what Qt saves.
     notice_read : bool
@@ -34,6 +36,7 @@ class Settings:
     device: str = "auto"
     recent: list[str] = field(default_factory=list)
     keep_recent: bool = True
+    keep_library: bool = True
     brush_radius_mm: float = 5.0
     brush_shape: str = "disc"
     overlay_opacity: float = 0.45

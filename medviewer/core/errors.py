@@ -112,6 +112,13 @@ class WorkspaceError(MedViewerError):
     usual_hint = "Nothing was changed. Save under another name."
 
 
+class LibraryError(MedViewerError):
+    """The library of studies cannot be read or written."""
+
+    code = "E_LIBRARY"
+    usual_hint = "Studies can still be opened from their folders."
+
+
 class PluginError(MedViewerError):
     """A plugin that is broken or not ready."""
 
