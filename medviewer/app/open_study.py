@@ -89,25 +89,29 @@ class OpenStudy:
                 return
             for study in job.result:
                 self._add(study, paths)
-            self._scanned(paths, job.result, names)
-            self.scanned.emit(job.result, tuple(paths))
             first = best_series(job.result)
-            if open_best and first is not None and self._app.workspace.active is None:
+            # Beside an open image only what leaves no choice opens by itself.
+            alone = sum(series.volume for study in job.result for series in study.series) == 1
+            opens = open_best and first is not None and (alone or self._app.workspace.active is None)
+            self._scanned(paths, job.result, names, opens=opens)
+            self.scanned.emit(job.result, tuple(paths))
+            if opens and first is not None:
                 self.open_series(first)
 
         return self._app.jobs.submit(f"Scanning {names}", work, lane="io", done=done)
 
-    def _scanned(self, paths: Sequence[Path], studies: list[Study], names: str) -> None:
-        for path in paths:
-            self._app.settings.add_recent(path)
-        self._app.settings.save()
+    def _scanned(self, paths: Sequence[Path], studies: list[Study], names: str, *, opens: bool) -> None:
         count = sum(len(study.series) for study in studies)
         if count == 0:
             self._app.messages.add(
                 "warning", f"No images found in {names}.", "Choose a folder or zip that holds DICOM or NIfTI files."
             )
         else:
-            self._app.messages.add("info", f"Found {count} series in {names}.")
+            for path in paths:
+                self._app.settings.add_recent(path)
+            self._app.settings.save()
+            hint = "" if opens else "Double click one in the tree to open it."
+            self._app.messages.add("info", f"Found {count} series in {names}.", hint)
 
     def sources(self, volume: Volume) -> tuple[Path, ...]:
         """Return what the user opened to get a volume: a folder, a file, a zip."""
