@@ -46,7 +46,9 @@ class PlanItem:
 
 
 #: BodyPartExamined values that include others (DICOM PS3.16 annex L uses free words here).
-_WIDE_BODY_PARTS = frozenset({"WHOLEBODY", "WHOLE BODY", "TRUNK", "CHESTABDPELVIS", "CHESTABDOMEN", "TSPINE"})
+_WIDE_BODY_PARTS = frozenset(
+    {"WHOLEBODY", "WHOLE BODY", "PARTIALBODY", "BODY", "TRUNK", "CHESTABDPELVIS", "CHESTABDOMEN", "TSPINE"}
+)
 
 
 #: More than this are synonyms, which nobody reads.

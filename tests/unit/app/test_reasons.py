@@ -24,3 +24,8 @@ TASK = TaskInfo(id="t", title="T", kind="segmentation", inputs={"volume": "volum
 def test_a_task_for_other_parts_of_the_body(parts: set[str], reason: str) -> None:
     volume = replace(spheres_volume().volume, body_part_examined="HEAD")
     assert why_not(replace(TASK, body_parts=frozenset(parts)), volume) == reason
+
+
+def test_a_part_that_names_none_excludes_no_task() -> None:
+    volume = replace(spheres_volume().volume, body_part_examined="PARTIALBODY")
+    assert why_not(replace(TASK, body_parts=frozenset({"CHEST"})), volume) == ""
