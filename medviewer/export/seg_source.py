@@ -21,6 +21,7 @@ _MAY_BE_EMPTY = (
 )  # fmt: skip
 _TOLERANCE_MM = 0.01
 _NIFTI_HINT = "Export as NIfTI instead, which needs no series."
+_IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 
 def source_datasets(case: Case) -> list[Dataset]:
@@ -29,8 +30,8 @@ def source_datasets(case: Case) -> list[Dataset]:
     Raises
     ------
     ExportError
-        ``E_NO_SOURCE`` when the image has no DICOM series of single slices, its files are gone, or they do not lie
-        where the volume says.
+        ``E_NO_SOURCE`` when the image has no DICOM series of single slices, its files are gone, have no identifiers, or
+        do not lie where the volume says.
     """
     series = case.volume.series
     if series is None or series.kind != "dicom":
@@ -43,6 +44,7 @@ def source_datasets(case: Case) -> list[Dataset]:
         )
     datasets = [_read(case, path) for path in series.files]
     for k, dataset in enumerate(datasets):
+        _check_identity(case, dataset)
         _check_place(case, case.geometry, k, dataset)
         for keyword in _MAY_BE_EMPTY:
             if keyword not in dataset:
@@ -64,6 +66,17 @@ def _read(case: Case, path: Path) -> Dataset:
             hint="Open the study again from where it lies now.",
             code="E_NO_SOURCE",
         ) from error
+
+
+def _check_identity(case: Case, dataset: Dataset) -> None:
+    """Refuse to refer to an image without identifiers, as some tools that remove names leave them."""
+    missing = [keyword for keyword in _IDENTIFIERS if not dataset.get(keyword)]
+    if missing:
+        raise ExportError(
+            f"The original series of {case.id} has no {missing[0]}, so that nothing can refer to it.",
+            hint=_NIFTI_HINT,
+            code="E_NO_SOURCE",
+        )
 
 
 def _check_place(case: Case, geometry: Geometry, k: int, dataset: Dataset) -> None:

@@ -421,3 +421,18 @@ def test_many_warnings_of_an_image_take_one_line(
     facts = window.findChild(QLabel, "volumeFacts")
     qtbot.waitUntil(lambda: "3 warnings" in facts.text())
     assert all(warning.text in facts.toolTip() for warning in warnings)
+
+
+def test_a_fault_of_an_export_is_called_one(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("")
+
+    monkeypatch.setattr("medviewer.export.exporter.run_export", broken)
+    app.segments.add(opened.id, "Mine")
+    window.commands.run("export")
+    dialog = window.findChild(QDialog, "exportDialog")
+    dialog.findChild(QLineEdit, "exportFolder").setText(str(tmp_path / "out"))
+    press(qtbot, dialog, QPushButton, "startExport")
+    qtbot.waitUntil(lambda: "fault in the program" in dialog.findChild(QLabel, "exportResult").text())

@@ -167,8 +167,10 @@ class ExportDialog(QDialog):
             self._say("Every file is read back and compared before success is reported.", "soft")
         elif job.state is JobState.SUCCESS and isinstance(job.result, ExportReport):
             self._show_report(job.result)
-        elif job.error is not None:
+        elif isinstance(job.error, MedViewerError):
             self._say(str(job.error), "error")
+        elif job.error is not None:
+            self._say("This is a fault in the program; the log has the details. Nothing was kept.", "error")
         else:
             self._say("Cancelled; nothing was kept.", "soft")
         self.files.setVisible(self.files.count() > 0)

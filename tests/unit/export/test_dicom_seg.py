@@ -172,3 +172,19 @@ def test_a_series_without_the_usual_attributes_is_no_obstacle(make_case: Callabl
             delattr(ds, keyword)
         ds.save_as(path)
     _export(case, tmp_path / "out")
+
+
+@pytest.mark.parametrize("keyword", ["SOPClassUID", "SeriesInstanceUID"])
+def test_a_series_without_identifiers_is_refused_by_name(
+    make_case: Callable[..., Case], tmp_path: Path, keyword: str
+) -> None:
+    case = make_case()
+    assert case.volume.series is not None
+    for path in case.volume.series.files:
+        ds = pydicom.dcmread(path)
+        setattr(ds, keyword, "")
+        ds.save_as(path, enforce_file_format=False)
+    with pytest.raises(ExportError, match=keyword) as caught:
+        run_export(NullContext(), "dicom-seg", [case], tmp_path / "out")
+    assert caught.value.code == "E_NO_SOURCE"
+    assert not (tmp_path / "out").exists()
