@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Protocol
 
 from medviewer.app.context import AppContext
-from medviewer.app.flags import always, can_redo, can_undo, has_active_segment, has_volume, is_dirty
+from medviewer.app.flags import (
+    always,
+    can_redo,
+    can_undo,
+    has_active_segment,
+    has_volume,
+    is_dirty,
+    may_have_hounsfield,
+)
 from medviewer.app.windows import auto_window, percentile_window
 from medviewer.core.errors import MedViewerError
 from medviewer.core.view_state import WindowLevel
@@ -203,11 +211,11 @@ ACTIONS: tuple[Action, ...] = (
     _action("toggle_crosshair", "Crosshair", "X", "View", has_volume, _toggle_crosshair),
     _action("window_file", "As stored in the file", "F1", "View/Window", has_volume, _file_window),
     _action("window_auto", "Auto", "F2", "View/Window", has_volume, _auto_window),
-    _action("window_soft", "Soft tissue 350 / 50", "F6", "View/Window", has_volume, window_preset(50, 350)),
-    _action("window_lung", "Lung 1500 / −600", "F7", "View/Window", has_volume, window_preset(-600, 1500)),
-    _action("window_bone", "Bone 1000 / 400", "F8", "View/Window", has_volume, window_preset(400, 1000)),
-    _action("window_brain", "Brain 80 / 40", "F9", "View/Window", has_volume, window_preset(40, 80)),
-    _action("window_liver", "Liver 150 / 70", "F10", "View/Window", has_volume, window_preset(70, 150)),
+    _action("window_soft", "Soft tissue 350 / 50", "F6", "View/Window", may_have_hounsfield, window_preset(50, 350)),
+    _action("window_lung", "Lung 1500 / −600", "F7", "View/Window", may_have_hounsfield, window_preset(-600, 1500)),
+    _action("window_bone", "Bone 1000 / 400", "F8", "View/Window", may_have_hounsfield, window_preset(400, 1000)),
+    _action("window_brain", "Brain 80 / 40", "F9", "View/Window", may_have_hounsfield, window_preset(40, 80)),
+    _action("window_liver", "Liver 150 / 70", "F10", "View/Window", may_have_hounsfield, window_preset(70, 150)),
     _action("reset_layout", "Reset layout", "", "View", always, lambda a, u: u.reset_layout()),
     _action("about", "About MedViewer", "", "Help", always, lambda a, u: u.show_about()),
 )  # fmt: skip

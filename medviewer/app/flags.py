@@ -15,6 +15,12 @@ def has_volume(app: AppContext) -> bool:
     return app.workspace.active is not None
 
 
+def may_have_hounsfield(app: AppContext) -> bool:
+    """Whether the values of what is looked at may be Hounsfield units, which the windows of CT are made for."""
+    volume = app.workspace.active
+    return volume is not None and (volume.unit == "HU" or volume.modality in ("", "CT"))
+
+
 def has_active_segment(app: AppContext) -> bool:
     """Whether there is a segment to work on."""
     segmentation = app.workspace.active_segmentation

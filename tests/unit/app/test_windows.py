@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from medviewer.app.actions import ACTIONS
+from medviewer.app.context import AppContext
 from medviewer.app.windows import Windows, auto_window
 from medviewer.core.view_state import WindowLevel
 from medviewer.core.workspace import Workspace
@@ -35,3 +37,14 @@ def test_a_volume_comes_back_with_the_window_it_was_left_with() -> None:
     workspace.activate("mr")
     assert workspace.view.window == auto_window(mr), "a closed volume leaves nothing"
     assert windows is not None
+
+
+def test_windows_of_ct_are_offered_for_ct(app: AppContext) -> None:
+    volume = spheres_volume().volume
+    (lung,) = (action for action in ACTIONS if action.id == "window_lung")
+    assert not lung.enabled(app)
+    for n, (modality, unit, fits) in enumerate((("CT", "HU", True), ("MR", "", False), ("", "", True))):
+        shown = replace(volume, id=str(n), modality=modality, unit=unit)
+        app.workspace.add_volume(shown)
+        app.workspace.activate(shown.id)
+        assert lung.enabled(app) is fits
