@@ -26,7 +26,7 @@ from medviewer.ui import run as ui_run
 from medviewer.ui.main_window import MainWindow
 
 Steps = Iterator[Callable[[], object]]
-STEP_TIMEOUT_S = 240.0
+STEP_TIMEOUT_S = float(os.environ.get("MEDVIEWER_STEP_TIMEOUT", "240"))
 
 
 class Story:
@@ -80,6 +80,9 @@ class Story:
         QTest.mouseClick(self.widget(name), Qt.MouseButton.LeftButton)
 
     def key(self, key: Qt.Key, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
+        if not self.window.isActiveWindow():  # without a window manager nobody else gives it the focus
+            self.window.activateWindow()
+            QTest.qWaitForWindowActive(self.window, 5000)
         QTest.keyClick(self.window, key, modifier)
         QTest.qWait(50)  # menus follow the model when the event loop comes round
 
