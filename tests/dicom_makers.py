@@ -1,4 +1,4 @@
-"""Enhanced multi-frame objects, written in code."""
+"""DICOM files written in code: single slices and enhanced multi-frame objects."""
 
 from __future__ import annotations
 
@@ -9,9 +9,68 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, EnhancedMRImageStorage, ExplicitVRLittleEndian, generate_uid
 
+SHAPE = (32, 40)
 FrameGroups = Callable[[int], dict[str, Any]]
+
+
+def pixels(n: int = 0, dtype: Any = np.int16, high: int = 2000) -> np.ndarray:
+    """Return the picture with number n: noise below `high`, of `SHAPE`."""
+    return np.random.default_rng(n).integers(0, high, SHAPE).astype(dtype)
+
+
+def write_slice(path: Path, picture: np.ndarray, position: Sequence[float] = (0.0, 0.0, 0.0), **elements: Any) -> Path:
+    """Write one CT-like slice; keywords are data elements, None removes one, `syntax` is the transfer syntax."""
+    syntax = elements.pop("syntax", ExplicitVRLittleEndian)
+    uid = elements.pop("SOPInstanceUID", generate_uid())
+    signed = picture.dtype.kind == "i"
+    bits = picture.dtype.itemsize * 8
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = elements.get("SOPClassUID", CTImageStorage)
+    dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    dataset.file_meta.TransferSyntaxUID = syntax
+    values: dict[str, Any] = {
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": uid,
+        "StudyInstanceUID": "1.2.3.4",
+        "SeriesInstanceUID": "1.2.3.4.5",
+        "FrameOfReferenceUID": "1.2.3.4.6",
+        "StudyDate": "20260102",
+        "Modality": "CT",
+        "SeriesDescription": "Test",
+        "SeriesNumber": 1,
+        "PatientName": "Doe^Jane",
+        "PatientID": "0815",
+        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "ImagePositionPatient": [float(v) for v in position],
+        "ImageOrientationPatient": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+        "PixelSpacing": [0.7, 0.8],
+        "SliceThickness": 2.0,
+        "Rows": picture.shape[0],
+        "Columns": picture.shape[1],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "PixelRepresentation": int(signed),
+        "RescaleSlope": 1,
+        "RescaleIntercept": -1024,
+    }
+    values.update(elements)
+    values.setdefault("HighBit", values["BitsStored"] - 1)
+    for keyword, value in values.items():
+        if value is not None:
+            setattr(dataset, keyword, value)
+    big = str(syntax) == "1.2.840.10008.1.2.2"
+    dataset.PixelData = picture.astype(picture.dtype.newbyteorder(">" if big else "<")).tobytes()
+    dataset["PixelData"].VR = "OW" if bits > 8 else "OB"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(
+        path, enforce_file_format=True, little_endian=not big, implicit_vr=str(syntax).endswith("10008.1.2")
+    )
+    return path
 
 
 def item(**values: Any) -> Dataset:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.errors import DecodeError, InputError
 from medviewer.io.inflate import inflated_dicom
 from medviewer.jobs.job import JobCancelled, JobContext
@@ -54,10 +55,11 @@ class DecodeRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedSlices:
-    """Stored values, shape (n, rows, columns), and the decoder that gave each."""
+    """Stored values, shape (n, rows, columns), the decoder that gave each, and what is to be said about them."""
 
     pixels: npt.NDArray[Any]
     decoders: tuple[str, ...]
+    warnings: tuple[SeriesWarning, ...] = ()
 
 
 def decode_slices(ctx: JobContext, request: object) -> DecodedSlices:
@@ -73,7 +75,8 @@ def decode_slices(ctx: JobContext, request: object) -> DecodedSlices:
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     dtype = np.dtype(request.dtype)
     pixels = np.empty((len(request.paths), request.rows, request.columns), dtype)
-    decoders = []
+    decoders: list[str] = []
+    warnings: list[SeriesWarning] = []
     opened: _OpenFile | None = None
     for n, (path, index) in enumerate(zip(request.paths, request.frames, strict=True)):
         ctx.check_cancelled()
@@ -86,7 +89,34 @@ def decode_slices(ctx: JobContext, request: object) -> DecodedSlices:
             )
         pixels[n] = frame
         decoders.append(decoder)
-    return DecodedSlices(pixels, tuple(decoders))
+        warning = _sign_warning(opened, index)
+        if warning is not None:
+            warnings.append(warning)
+    return DecodedSlices(pixels, tuple(decoders), tuple(warnings))
+
+
+_JPEG_2000: Final = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")
+_START_OF_CODESTREAM: Final = b"\xff\x4f\xff\x51"
+#: Bytes from the start of a codestream to Ssiz of its first component (ISO 15444-1 A.5.1).
+_SSIZ: Final = 42
+
+
+def _sign_warning(file: _OpenFile, index: int) -> SeriesWarning | None:
+    """Say when a JPEG 2000 stream and PixelRepresentation disagree about the sign; the latter is followed."""
+    from pydicom.encaps import get_frame
+
+    dataset = file.dataset
+    if file.inflated is not None or not str(dataset.file_meta.TransferSyntaxUID).startswith(_JPEG_2000):
+        return None
+    frame = get_frame(dataset.PixelData, index, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
+    start = frame.find(_START_OF_CODESTREAM)
+    if start < 0 or start + _SSIZ >= len(frame):
+        return None
+    signed = bool(frame[start + _SSIZ] & 0x80)
+    if signed == (dataset.get("PixelRepresentation") == 1):
+        return None
+    text = f"{file.path.name} is {'signed' if signed else 'unsigned'} in its stream and declared the other way."
+    return SeriesWarning("W_PIXELREP", f"{text} Its values may be wrong.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,7 @@ from typing import Final
 
 import psutil
 
+from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.errors import DecodeError, WorkerDied
 from medviewer.io.decode_task import DecodedSlices, DecodeRequest
 from medviewer.io.dicom_header import Header
@@ -47,6 +48,7 @@ class DecodeSource:
         self._worker = worker
         self._headers = headers
         self.decoders: set[str] = set()
+        self.warnings: list[SeriesWarning] = []
 
     def fill(self, ctx: JobContext, stack: Stack, slices: range) -> None:
         """Decode some slices into the stack; a crash of the worker is traced to its file."""
@@ -64,6 +66,7 @@ class DecodeSource:
                 self.fill(ctx, stack, range(k, k + 1))
             return
         self.decoders.update(decoded.decoders)
+        self.warnings += decoded.warnings
         for n, k in enumerate(slices):
             stack.place(k, decoded.pixels[n])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from medviewer.core.errors import InputError
-from medviewer.io.dicom_header import Header
+from medviewer.io.dicom_header import GUESSED_SYNTAX, NO_META, Header
 from medviewer.io.dicom_tags import (
     DEFLATED_LITTLE_ENDIAN,
     EXPLICIT_BIG_ENDIAN,
@@ -76,14 +76,15 @@ def _parse(source: BinaryIO, path: Path, status: os.stat_result, *, deflated: bo
         raise InputError(f"{path.name} is not a DICOM file.", code="E_NOT_DICOM")
     is_implicit, is_little = dataset.original_encoding
     big_endian = is_little is False
-    syntax = str(dataset.file_meta.get("TransferSyntaxUID", "") or "")
-    syntax = DEFLATED_LITTLE_ENDIAN if deflated else _true_syntax(syntax, bool(is_implicit), big_endian)
+    told = str(dataset.file_meta.get("TransferSyntaxUID", "") or "")
+    syntax = DEFLATED_LITTLE_ENDIAN if deflated else _true_syntax(told, bool(is_implicit), big_endian)
     values[Tag.TRANSFER_SYNTAX_UID] = syntax.encode("ascii", "replace")
     pixel = _pixel_element(source, implicit=bool(is_implicit), big_endian=big_endian)
     offset, length, pixel_tag = pixel or (None, None, None)
     declared = None if length == UNDEFINED else length
+    notes = (NO_META,) if not dataset.preamble else () if told else (GUESSED_SYNTAX,)
     return Header(
-        path, status.st_size, status.st_mtime_ns, syntax, values, big_endian, offset, declared, pixel_tag
+        path, status.st_size, status.st_mtime_ns, syntax, values, big_endian, offset, declared, pixel_tag, notes=notes
     )  # fmt: skip
 
 

@@ -18,19 +18,30 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.errors import InputError
 from medviewer.io.dicom_tags import (
     DEFLATED_LITTLE_ENDIAN,
     EXPLICIT_BIG_ENDIAN,
+    EXPLICIT_LITTLE_ENDIAN,
     IMPLICIT_LITTLE_ENDIAN,
     NATIVE_SYNTAXES,
     Tag,
 )
-from medviewer.io.dicom_walk import EXPLICIT, LENGTH, UNDEFINED, VR_IS_LONG, WANTED_RAW, NotUnderstoodError, Walk
+from medviewer.io.dicom_walk import (
+    EXPLICIT,
+    LENGTH,
+    UNDEFINED,
+    VR_IS_LONG,
+    WANTED_RAW,
+    CutShortError,
+    NotUnderstoodError,
+    Walk,
+)
 
 _FIRST_READ: Final = 16 * 1024
 _MOST_HEADER: Final = 64 * 1024 * 1024
@@ -56,6 +67,8 @@ class Header:
     frame : int or None
         For one frame of a multi-frame file (`medviewer.io.dicom_frames`): which, counted from 0. Its `values` are those
         of the frame, and uncompressed pixels are its own.
+    notes : tuple of SeriesWarning
+        What was missing or contradictory about the encoding: ``W_NO_META``, ``W_GUESSED_SYNTAX``.
     """
 
     path: Path
@@ -68,6 +81,7 @@ class Header:
     pixel_length: int | None = None
     pixel_tag: int | None = None
     frame: int | None = None
+    notes: tuple[SeriesWarning, ...] = ()
 
     @property
     def sop_class_uid(self) -> str:
@@ -183,10 +197,13 @@ def _parse_file(file: BinaryIO, path: Path, status: os.stat_result) -> Header:
         raise InputError(f"{path.name} is not a DICOM file.", code="E_NOT_DICOM")
     try:
         return _parse_fast(file, head, path, status)
-    except NotUnderstoodError:
+    except NotUnderstoodError as reason:
         from medviewer.io.dicom_fallback import parse_with_pydicom
 
-        return parse_with_pydicom(path, status)
+        header = parse_with_pydicom(path, status)
+        if isinstance(reason, CutShortError) and not header.has_pixels:
+            raise InputError(f"{path.name} ends in the middle of its header.", code="E_TRUNCATED") from reason
+        return header
 
 
 def looks_like_dicom(head: bytes) -> bool:
@@ -207,7 +224,8 @@ def _parse_fast(file: BinaryIO, head: bytes, path: Path, status: os.stat_result)
         raise NotUnderstoodError
     values: dict[int, bytes] = {}
     start = _parse_meta(head, values)
-    syntax = values[Tag.TRANSFER_SYNTAX_UID].decode("latin-1").rstrip(" \0")
+    declared = values[Tag.TRANSFER_SYNTAX_UID].decode("latin-1").rstrip(" \0")
+    syntax = _true_syntax(declared, head, start)
     if syntax == EXPLICIT_BIG_ENDIAN:
         raise NotUnderstoodError
     if syntax == DEFLATED_LITTLE_ENDIAN:
@@ -217,14 +235,36 @@ def _parse_fast(file: BinaryIO, head: bytes, path: Path, status: os.stat_result)
         return _header(path, status, syntax, values, walk.explicit(0, values))
 
     def more(data: bytes, needed: int) -> bytes:
-        if needed > min(status.st_size, _MOST_HEADER):
+        if needed > status.st_size:
+            raise CutShortError
+        if needed > _MOST_HEADER:
             raise NotUnderstoodError
         file.seek(len(data))
         return data + file.read(max(needed, 4 * len(data)) - len(data))
 
     walk = Walk(head, more)
     pixel = walk.implicit(start, values) if syntax == IMPLICIT_LITTLE_ENDIAN else walk.explicit(start, values)
-    return _header(path, status, syntax, values, pixel)
+    if syntax == declared:
+        return _header(path, status, syntax, values, pixel)
+    values[Tag.TRANSFER_SYNTAX_UID] = syntax.encode()
+    return replace(_header(path, status, syntax, values, pixel), notes=(GUESSED_SYNTAX,))
+
+
+#: What is said about a file whose encoding had to be guessed.
+GUESSED_SYNTAX: Final = SeriesWarning(
+    "W_GUESSED_SYNTAX", "How the data are encoded is not declared, or declared wrongly; it was found out by trying."
+)
+NO_META: Final = SeriesWarning("W_NO_META", "There is no preamble or meta information; the encoding was found out.")
+
+
+def _true_syntax(declared: str, head: bytes, start: int) -> str:
+    """Return explicit or implicit little endian where the first element shows that the other one is declared."""
+    if declared not in (IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN):
+        return declared
+    if head[start + 4 : start + 6] in VR_IS_LONG:
+        return EXPLICIT_LITTLE_ENDIAN
+    # A length of the first element, which is always a short one.
+    return IMPLICIT_LITTLE_ENDIAN if LENGTH(head, start + 4)[0] < _FIRST_READ else declared
 
 
 def _header(
@@ -252,7 +292,10 @@ def _parse_meta(head: bytes, values: dict[int, bytes]) -> int:
         pos = start + length
         if raw in WANTED_RAW:
             values[WANTED_RAW[raw]] = head[start:pos]
-    if not values.get(Tag.TRANSFER_SYNTAX_UID) or pos + 12 > len(head):
+    if pos + 12 > len(head):
+        # Less than a first read is the whole file.
+        raise CutShortError if len(head) < _FIRST_READ else NotUnderstoodError
+    if not values.get(Tag.TRANSFER_SYNTAX_UID):
         raise NotUnderstoodError
     return pos
 

@@ -68,10 +68,17 @@ def split_series(headers: Sequence[Header]) -> list[Part]:
     parts.sort(key=lambda part: (part.geometry is None, -len(part.headers)))
     if broken:
         parts = _with_broken(parts, broken)
+    notes += _about_encoding(headers)
     if len(parts) > 1:
         note = f"The series is not one stack: it was split into {len(parts)} parts."
         notes.append(SeriesWarning("W_SPLIT", note))
     return [replace(part, warnings=(*part.warnings, *notes)) for part in parts]
+
+
+def _about_encoding(headers: Sequence[Header]) -> list[SeriesWarning]:
+    """Return what is to be said about how the files are encoded, once for all of them."""
+    found = Counter(note for header in headers for note in header.notes)
+    return [replace(note, text=f"{note.text} ({count} of {len(headers)} files)") for note, count in found.items()]
 
 
 @dataclass(frozen=True, slots=True)

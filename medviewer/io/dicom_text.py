@@ -7,10 +7,13 @@ DICOM PS3.3 C.12.1.1.2 (Specific Character Set), PS3.5 section 6.1.
 
 from __future__ import annotations
 
+import re
+
 from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_tags import Tag
 
 _ESCAPE = 0x1B
+_ESCAPE_SEQUENCE = re.compile(r"\x1b[$()*+,\-./]{1,2}[0-~]")
 
 
 def decoded_text(header: Header, tag: int) -> str:
@@ -28,7 +31,8 @@ def decoded_text(header: Header, tag: int) -> str:
     if _ESCAPE not in value:
         return value.decode(encodings[0], "replace").strip(" \0\r\n\t")
     delimiters = {0x5E, 0x3D} if tag == Tag.PATIENT_NAME else {0x0A, 0x0C, 0x0D, 0x09}
-    return decode_bytes(value, encodings, delimiters).strip(" \0\r\n\t")
+    # What is left of escape sequences belongs to no text.
+    return _ESCAPE_SEQUENCE.sub("", decode_bytes(value, encodings, delimiters)).strip(" \0\r\n\t")
 
 
 def has_bad_text(header: Header, tag: int) -> bool:

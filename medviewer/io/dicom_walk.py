@@ -48,6 +48,10 @@ class NotUnderstoodError(Exception):
     """The fast parser met something it does not know to the last byte."""
 
 
+class CutShortError(NotUnderstoodError):
+    """An element reaches beyond the end of the file."""
+
+
 class Walk:
     """Walks the elements of a data set in a prefix of the file that grows when it is too short."""
 

@@ -9,8 +9,10 @@ from typing import BinaryIO, Final
 
 from medviewer.core.errors import InputError
 
-#: An inflated stream may have this many bytes, or `MOST_RATIO` times its size, whichever is more.
+#: A file of another format may inflate to this many bytes, or `MOST_RATIO` times its size, whichever is more.
 MOST_BYTES: Final = 512 * 1024 * 1024
+#: A data set may inflate to this many bytes, or `MOST_RATIO` times its size, whichever is more: it lies in memory.
+MOST_DATA_SET_BYTES: Final = 64 * 1024 * 1024
 MOST_RATIO: Final = 200
 _CHUNK: Final = 1024 * 1024
 _DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
@@ -35,8 +37,7 @@ def inflate(data: BinaryIO, compressed_size: int, name: str, *, wbits: int) -> b
     InputError
         ``E_BOMB`` when it inflates beyond the cap, ``E_DICOM`` when the stream is broken.
     """
-    cap = min(MOST_BYTES, MOST_RATIO * compressed_size) if compressed_size < 4096 else MOST_BYTES
-    cap = max(cap, 1024 * 1024)
+    cap = max(MOST_DATA_SET_BYTES, MOST_RATIO * compressed_size)
     stream = zlib.decompressobj(wbits)
     parts: list[bytes] = []
     total = 0

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from medviewer.core.errors import DecodeError, OutOfMemory
 from medviewer.core.region import Region
@@ -45,6 +46,13 @@ class Stack:
     def __init__(self, formats: Sequence[PixelFormat], dtype: npt.DTypeLike) -> None:
         self.formats = formats
         rows, columns = formats[0].rows, formats[0].columns
+        needed = len(formats) * rows * columns * np.dtype(dtype).itemsize
+        free = psutil.virtual_memory().available
+        if needed > free:
+            raise OutOfMemory(
+                f"The series needs {needed / 2**30:.1f} GB of memory and {free / 2**30:.1f} GB are free.",
+                hint="Close other studies and programs, or open a part of the series.",
+            )
         try:
             self.array: VoxelArray = np.zeros((len(formats), rows, columns), dtype)
         except MemoryError as error:

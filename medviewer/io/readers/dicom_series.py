@@ -42,7 +42,7 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
             opening.decoders = source.decoders
             load_stack(ctx, formats, source, opening.first, request.on_filled)
         log.info("%d slices decoded by %s.", len(headers), ", ".join(sorted(source.decoders)))
-        opening.name_decoders()
+        opening.decoded(source.warnings)
     ctx.progress(1.0, "Series read")
     return opening.volume
 
@@ -88,9 +88,10 @@ class _Opening:
         #: Names of the decoders used so far; filled by the source.
         self.decoders: Collection[str] = ("native",)
 
-    def name_decoders(self) -> None:
-        """Write every decoder used into the volume, whose identity must not change while it fills."""
+    def decoded(self, warnings: Sequence[SeriesWarning]) -> None:
+        """Write what decoding brought to light into the volume, whose identity must not change while it fills."""
         object.__setattr__(self.volume, "decoder", ", ".join(sorted(self.decoders)))
+        object.__setattr__(self.volume, "warnings", (*self.volume.warnings, *_summed(warnings)))
 
     @property
     def volume(self) -> Volume:

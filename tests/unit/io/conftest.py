@@ -8,70 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from medviewer.core.volume import Volume
 from medviewer.io.decode_worker import new_decode_worker
 from medviewer.io.dicom_scan import scan_paths
 from medviewer.io.reader import open_series
 from medviewer.jobs.job import NullContext
+from tests.dicom_makers import write_slice
 
 SliceMaker = Callable[..., Path]
 SeriesMaker = Callable[..., list[Path]]
-
-
-def write_slice(path: Path, pixels: np.ndarray, position: Sequence[float] = (0.0, 0.0, 0.0), **elements: Any) -> Path:
-    """Write one CT-like slice; keywords are data elements, None removes one, `syntax` is the transfer syntax."""
-    syntax = elements.pop("syntax", ExplicitVRLittleEndian)
-    uid = elements.pop("SOPInstanceUID", generate_uid())
-    signed = pixels.dtype.kind == "i"
-    bits = pixels.dtype.itemsize * 8
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = elements.get("SOPClassUID", CTImageStorage)
-    dataset.file_meta.MediaStorageSOPInstanceUID = uid
-    dataset.file_meta.TransferSyntaxUID = syntax
-    values: dict[str, Any] = {
-        "SOPClassUID": CTImageStorage,
-        "SOPInstanceUID": uid,
-        "StudyInstanceUID": "1.2.3.4",
-        "SeriesInstanceUID": "1.2.3.4.5",
-        "FrameOfReferenceUID": "1.2.3.4.6",
-        "StudyDate": "20260102",
-        "Modality": "CT",
-        "SeriesDescription": "Test",
-        "SeriesNumber": 1,
-        "PatientName": "Doe^Jane",
-        "PatientID": "0815",
-        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
-        "ImagePositionPatient": [float(v) for v in position],
-        "ImageOrientationPatient": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
-        "PixelSpacing": [0.7, 0.8],
-        "SliceThickness": 2.0,
-        "Rows": pixels.shape[0],
-        "Columns": pixels.shape[1],
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "BitsAllocated": bits,
-        "BitsStored": bits,
-        "PixelRepresentation": int(signed),
-        "RescaleSlope": 1,
-        "RescaleIntercept": -1024,
-    }
-    values.update(elements)
-    values.setdefault("HighBit", values["BitsStored"] - 1)
-    for keyword, value in values.items():
-        if value is not None:
-            setattr(dataset, keyword, value)
-    big = str(syntax) == "1.2.840.10008.1.2.2"
-    dataset.PixelData = pixels.astype(pixels.dtype.newbyteorder(">" if big else "<")).tobytes()
-    dataset["PixelData"].VR = "OW" if bits > 8 else "OB"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(
-        path, enforce_file_format=True, little_endian=not big, implicit_vr=str(syntax).endswith("10008.1.2")
-    )
-    return path
 
 
 @pytest.fixture
