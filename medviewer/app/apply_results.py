@@ -95,9 +95,12 @@ class ResultApplier:
     ) -> list[Segment]:
         """Apply results that lie on the grid of the volume; return the segments that came.
 
-        A label result makes a group of its own, so that it can overlap what is there and overwrites nothing.
+        A label result makes a group of its own, so that it can overlap what is there and overwrites nothing. What an
+        earlier run of the same task on the whole volume made, and nobody has edited or locked, makes way for it.
         """
         steps: list[UndoStep] = []
+        if list(task.inputs.values()) == ["volume"]:
+            steps += self._make_way(volume_id, task)
         segments: list[Segment] = []
         for result in results:
             if isinstance(result, LabelResult | PreparedLabels):
@@ -116,6 +119,24 @@ class ResultApplier:
         if steps:
             self._history.push(CompoundStep(task.title, tuple(steps)))
         return segments
+
+    def _make_way(self, volume_id: str, task: TaskInfo) -> list[UndoStep]:
+        segmentation = self._workspace.segmentation(volume_id)
+        steps: list[UndoStep] = []
+        for group in segmentation.groups:
+            segments = [segment for segment in segmentation.segments if segment.group == group.id]
+            if not segments or any(s.provenance.task != task.id or s.edited or s.locked for s in segments):
+                continue
+            for segment in segments:
+                position = [s.value for s in segmentation.segments].index(segment.value)
+                drop = SegmentStep(self._workspace, volume_id, f"Replace {segment.name}", segment, None, position)
+                drop.redo()
+                steps.append(drop)
+            box = Region.of_mask(group.labels != 0)
+            taken = GroupStep(self._workspace, volume_id, group, f"Replace {group.name}", box, removed=True)
+            taken.redo()
+            steps.append(taken)
+        return steps
 
     def _labels(
         self, volume_id: str, result: LabelResult | PreparedLabels, provenance: Provenance, segments: list[Segment]

@@ -75,12 +75,12 @@ class VoxelStep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupStep:
-    """A group added, with its voxels.
+    """A group added or, with `removed`, taken away, with its voxels.
 
     Attributes
     ----------
     box : Region or None
-        Box that holds all its voxels at the time of the step; None when it was added empty.
+        Box that holds all its voxels at the time of the step; None when it was empty.
     copies : list of uint16 (k, j, i)
         The voxels of the box, copied where nobody waited for it; the first record takes them.
     """
@@ -91,21 +91,33 @@ class GroupStep:
     label: str = "Add group"
     box: Region | None = None
     copies: list[LabelArray] = field(default_factory=list)
+    removed: bool = False
 
-    #: The voxels belong to the segmentation, not to the step, for as long as the step is done.
-    nbytes = 1000
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds; the voxels of an added group belong to the segmentation while the step is done."""
+        return self.group.labels.nbytes if self.removed else 1000
+
+    def _set(self, there: bool) -> None:
+        segmentation = self.workspace.segmentation(self.volume_id)
+        if there:
+            segmentation.put_group(self.group)
+        else:
+            segmentation.take_group(self.group.id)
 
     def undo(self) -> None:
-        """Take the group away."""
-        self.workspace.segmentation(self.volume_id).take_group(self.group.id)
+        """Restore the old state."""
+        self._set(self.removed)
 
     def redo(self) -> None:
-        """Put the group back."""
-        self.workspace.segmentation(self.volume_id).put_group(self.group)
+        """Restore the new state."""
+        self._set(not self.removed)
 
     def record(self) -> StepRecord:
         """Return it as plain data: the box that holds voxels, as a copy that later strokes leave alone."""
         meta: dict[str, Any] = {"volume": self.volume_id, "id": self.group.id, "name": self.group.name}
+        if self.removed:
+            meta["removed"] = True
         if self.box is None:
             return StepRecord("group", meta)
         meta["box"] = [*self.box.lower, *self.box.upper]
@@ -273,7 +285,8 @@ def _group(workspace: Workspace, record: StepRecord) -> UndoStep:
         k0, j0, i0, k1, j1, i1 = meta["box"]
         box = Region((k0, j0, i0), (k1, j1, i1))
         labels[box.slices] = record.arrays["labels"]
-    return GroupStep(workspace, meta["volume"], Group(meta["id"], meta["name"], labels), box=box)
+    group = Group(meta["id"], meta["name"], labels)
+    return GroupStep(workspace, meta["volume"], group, box=box, removed=bool(meta.get("removed", False)))
 
 
 def _segment(workspace: Workspace, record: StepRecord) -> UndoStep:

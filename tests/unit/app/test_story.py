@@ -58,6 +58,36 @@ def test_analyze_lands_as_one_named_step(app: AppContext, pump: Any, opened: Vol
     assert np.array_equal(app.workspace.segmentation(opened.id).mask(segment.value), opened.array < -400)
 
 
+def run_air(app: AppContext, pump: Any, volume: Volume) -> None:
+    (job,) = app.analyze.start(volume.id, ["tmp_air.air"])
+    pump.finish(job)
+
+
+def test_a_second_run_takes_the_place_of_the_first(app: AppContext, pump: Any, opened: Volume) -> None:
+    segmentation = app.workspace.segmentation(opened.id)
+    run_air(app, pump, opened)
+    first, before = segmentation.segments, labels(app, opened)
+    run_air(app, pump, opened)
+    assert [s.name for s in segmentation.segments] == ["Air"]
+    assert len(segmentation.groups) == 1
+    app.undo()
+    assert segmentation.segments == first
+    assert np.array_equal(labels(app, opened)[0], before[0])
+
+
+def test_a_second_run_leaves_what_a_person_corrected(app: AppContext, pump: Any, opened: Volume) -> None:
+    segmentation = app.workspace.segmentation(opened.id)
+    run_air(app, pump, opened)
+    segmentation.active = segmentation.segments[0].value
+    app.router.activate("eraser")
+    drag(app, opened, (5, 5, 5))
+    assert segmentation.segments[0].edited
+    corrected = labels(app, opened)[0]
+    run_air(app, pump, opened)
+    assert [s.name for s in segmentation.segments] == ["Air", "Air"]
+    assert np.array_equal(labels(app, opened)[0], corrected)
+
+
 def test_a_result_of_a_closed_series_is_dropped(app: AppContext, pump: Any, opened: Volume) -> None:
     (job,) = app.analyze.start(opened.id, ["tmp_air.air"])
     app.documents.close_volume(opened.id)
@@ -116,8 +146,8 @@ def test_segment_changes_are_undone(app: AppContext, opened: Volume) -> None:
 
 
 def work(app: AppContext, pump: Any, volume: Volume) -> None:
-    (job,) = app.analyze.start(volume.id, ["tmp_air.air"])
-    pump.finish(job)
+    run_air(app, pump, volume)
+    run_air(app, pump, volume)
     app.segments.add(volume.id, "Lesion")
     app.router.activate("brush")
     for n in range(3):
@@ -151,7 +181,7 @@ def test_a_crash_loses_nothing_that_was_committed(make_app: Callable[[], AppCont
 
     again = make_app()
     (found,) = again.documents.recoverable()
-    assert found.steps == 8
+    assert found.steps == 9
     assert "Demo" not in found.title, "the offer names no patient"
     job = pump.finish(again.documents.recover(found))
     assert job.error is None
