@@ -6,8 +6,10 @@ Segments of one group exclude each other (one label map each); groups may overla
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -65,6 +67,27 @@ class Segment:
     edited: bool = False
 
 
+class LabelCopy:
+    """The voxels of a group as they are now, copied when first asked for, or just before they change.
+
+    So a save or an export begins at once, whatever the size: its job makes the copy, unless a stroke comes first.
+    """
+
+    def __init__(self, labels: LabelArray, *, owned: bool = False) -> None:
+        self._labels = labels
+        #: Nobody else writes it.
+        self._copied = owned
+        self._lock = threading.Lock()
+
+    def get(self) -> LabelArray:
+        """Return the copy; from any thread."""
+        with self._lock:
+            if not self._copied:
+                self._labels = self._labels.copy()
+                self._copied = True
+            return self._labels
+
+
 @dataclass(slots=True, eq=False)
 class Group:
     """A label map whose segments exclude each other.
@@ -79,6 +102,20 @@ class Group:
     id: int
     name: str
     labels: LabelArray
+    _copies: list[weakref.ref[LabelCopy]] = field(default_factory=list, init=False, repr=False)
+
+    def copy_labels(self) -> LabelCopy:
+        """Return the voxels as they are now, without copying them yet; call it on the main thread."""
+        copy = LabelCopy(self.labels)
+        self._copies.append(weakref.ref(copy))
+        return copy
+
+    def before_write(self) -> None:
+        """Copy for whoever still waits for the present voxels; every writer calls it first."""
+        while self._copies:
+            copy = self._copies.pop()()
+            if copy is not None:
+                copy.get()
 
 
 class Segmentation:

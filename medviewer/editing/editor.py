@@ -81,6 +81,7 @@ class Stroke:
         allowed = inside & self._rules.allowed(labels, image, self._protected)
         if target == 0:
             allowed &= labels == self.segment.value
+        self.group.before_write()
         patch = LabelPatch.write(self.group.labels, clipped, allowed, target)
         if patch is None:
             return None

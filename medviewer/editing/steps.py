@@ -45,7 +45,9 @@ class VoxelStep:
 
     def _apply(self, patches: Sequence[LabelPatch], write: Callable[[LabelPatch, Any], None]) -> None:
         segmentation = self.workspace.segmentation(self.volume_id)
-        labels = segmentation.group(self.group_id).labels
+        group = segmentation.group(self.group_id)
+        group.before_write()
+        labels = group.labels
         box = patches[0].region
         for patch in patches:
             write(patch, labels)

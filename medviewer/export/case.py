@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +10,28 @@ from medviewer.core.annotation import Box3D
 from medviewer.core.errors import ExportError
 from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import Provenance
-from medviewer.core.segmentation import LabelArray, Mask, Segment, Segmentation
+from medviewer.core.segmentation import LabelArray, LabelCopy, Mask, Segment, Segmentation
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
+
+
+class GroupCopies(Mapping[int, LabelArray]):
+    """Label maps as they were when the export began; each is copied when the export comes to it."""
+
+    def __init__(self, copies: Mapping[int, LabelCopy]) -> None:
+        self._copies = copies
+
+    def __getitem__(self, group_id: int) -> LabelArray:
+        return self._copies[group_id].get()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._copies)
+
+    def __len__(self) -> int:
+        return len(self._copies)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return dict, (list(self.items()),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,7 +123,7 @@ def make_case(
         raise ExportError("The segmentation lies on another grid than the image.", hint="Export it with its own image.")
     segments = tuple(s for s in segmentation.segments if values is None or s.value in values)
     needed = sorted({s.group for s in segments})
-    groups = {group: segmentation.group(group).labels.copy() for group in needed}
+    groups = GroupCopies({group: segmentation.group(group).copy_labels() for group in needed})
     return Case(id=case_id, volume=volume, segments=segments, groups=groups, boxes=boxes, runs=runs)
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 from medviewer.core.annotation import Box3D
 from medviewer.core.geometry import Vec3
 from medviewer.core.provenance import Provenance
-from medviewer.core.segmentation import Group, LabelArray, Segment
+from medviewer.core.segmentation import Group, LabelArray, LabelCopy, Segment
 from medviewer.core.view_state import WindowLevel
 from medviewer.core.workspace import Registration, Workspace
 from medviewer.io.volume_ref import VolumeRef
@@ -18,11 +18,16 @@ from medviewer.io.volume_ref import VolumeRef
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupSnapshot:
-    """A label map, uint16 (k, j, i), that nobody writes any more."""
+    """A label map as it was; `copy` gives its voxels, uint16 (k, j, i)."""
 
     id: int
     name: str
-    labels: LabelArray
+    copy: LabelCopy
+
+    @property
+    def labels(self) -> LabelArray:
+        """Voxels that nobody writes any more."""
+        return self.copy.get()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +83,7 @@ def take_snapshot(workspace: Workspace, sources: Mapping[str, tuple[Path, ...]] 
     Parameters
     ----------
     workspace : Workspace
-        Label maps are copied, images are not: they never change.
+        Label maps are copied by whoever writes the snapshot, or before a stroke changes them; images never change.
     sources : mapping of volume id to paths, optional
         What the user opened for each volume.
     """
@@ -86,7 +91,7 @@ def take_snapshot(workspace: Workspace, sources: Mapping[str, tuple[Path, ...]] 
     segmentations: dict[str, SegmentationSnapshot] = {}
     for volume in workspace.volumes:
         segmentation = workspace.segmentation(volume.id)
-        groups = tuple(GroupSnapshot(g.id, g.name, g.labels.copy()) for g in segmentation.groups)
+        groups = tuple(GroupSnapshot(g.id, g.name, g.copy_labels()) for g in segmentation.groups)
         segmentations[volume.id] = SegmentationSnapshot(groups, segmentation.segments, segmentation.active)
     view, active = workspace.view, workspace.active
     return WorkspaceSnapshot(

@@ -21,7 +21,7 @@ import psutil
 from medviewer.core.errors import OutOfMemory, WorkspaceError
 from medviewer.core.geometry import vec3
 from medviewer.core.provenance import Provenance
-from medviewer.core.segmentation import MAX_VALUE, LabelArray
+from medviewer.core.segmentation import MAX_VALUE, LabelArray, LabelCopy
 from medviewer.core.serial import (
     box_from_json,
     box_to_json,
@@ -228,7 +228,7 @@ def _segmentation(
         labels: LabelArray = _array(manifest, archive, group["labels"], shape)
         if labels.dtype != np.uint16:
             raise ValueError("label maps are uint16")
-        groups.append(GroupSnapshot(int(group["id"]), str(group["name"]), labels))
+        groups.append(GroupSnapshot(int(group["id"]), str(group["name"]), LabelCopy(labels, owned=True)))
     segments = tuple(segment_from_json(segment) for segment in data["segments"])
     known = {group.id for group in groups}
     values = {segment.value for segment in segments}

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from medviewer.app.context import AppContext
 from medviewer.core.volume import Volume
 from medviewer.editing.tool import PointerEvent
+from medviewer.export.case import cases_of
+from medviewer.io.snapshot import take_snapshot
 from medviewer.phantoms.model import Phantom
 
 
@@ -242,6 +245,24 @@ def test_saved_workspace_opens_the_same(
     assert again.workspace.active is not None
     assert again.workspace.active.id == volume.id
     assert not again.workspace.dirty
+
+
+@pytest.mark.parametrize("change", ["stroke", "undo"])
+def test_work_during_a_save_is_not_in_it(app: AppContext, pump: Any, opened: Volume, change: str) -> None:
+    """The snapshot holds what was there when it was taken, though its job copies later than the next stroke."""
+    app.router.activate("brush")
+    drag(app, opened, (20, 20, 10), (30, 20, 10))
+    snapshot = take_snapshot(app.workspace)
+    case = cases_of(app.workspace)[0]
+    before = labels(app, opened)[0]
+    if change == "undo":
+        app.undo()
+    else:
+        drag(app, opened, (40, 30, 20))
+    assert not np.array_equal(labels(app, opened)[0], before)
+    ((group,),) = [saved.groups for saved in snapshot.segmentations.values()]
+    assert np.array_equal(group.labels, before)
+    assert np.array_equal(case.groups[0], before)
 
 
 def test_missing_images_are_named(make_app: Callable[[], AppContext], pump: Any, study: Path, tmp_path: Path) -> None:

@@ -130,8 +130,10 @@ def test_a_displacement_field_is_saved(workspace: Workspace, tmp_path: Path) -> 
 
 def test_a_snapshot_does_not_change_with_the_workspace(workspace: Workspace, tmp_path: Path) -> None:
     snapshot = take_snapshot(workspace)
-    before = workspace.segmentation("ct").group(0).labels.copy()
-    workspace.segmentation("ct").group(0).labels[:] = 7
+    group = workspace.segmentation("ct").group(0)
+    before = group.labels.copy()
+    group.before_write()  # as every stroke and undo does
+    group.labels[:] = 7
     workspace.set_boxes("ct", ())
     np.testing.assert_array_equal(snapshot.segmentations["ct"].groups[0].labels, before)
     assert len(snapshot.boxes["ct"]) == 1
