@@ -1,10 +1,11 @@
 # `make demo` and `make test` are all that a fresh checkout needs; each sets up what it uses.
-.PHONY: help setup demo test test-slow bench peers screenshots bundle lint format clean
+.PHONY: help setup demo test test-slow reliability bench peers screenshots bundle lint format clean
 
 help:
 	@echo "make demo       set up, make a sample study, analyze and export it, open the window on it"
 	@echo "make test       set up, then lint, types, import contracts and tests"
 	@echo "make test-slow  the tests that take minutes, the frozen program among them"
+	@echo "make reliability  ask every bad file and series what becomes of it; print the bar: id, figure, pass"
 	@echo "make bench      measure against peers; make peers installs napari beside the project for it"
 	@echo "make screenshots  the pictures of the user guide, from the real program"
 	@echo "make bundle     build the program as one folder, dist/medviewer"
@@ -24,6 +25,9 @@ test: setup
 test-slow: setup
 	@.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bundle]'
 	@sh tools/test.sh --only-tests -m slow
+
+reliability: setup
+	@.venv/bin/python -W ignore tools/reliability.py
 
 bench: setup
 	@sh tools/test.sh --only-tests -m benchmark_run -s
