@@ -48,12 +48,18 @@ _LOSSY: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81, 91, 2
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the bar."""
+    """One line of the bar: `right` is the same on every machine, `fast` depends on what else this one does."""
 
     id: str
     what: str
     figure: str
-    passed: bool
+    right: bool
+    fast: bool = True
+
+    @property
+    def passed(self) -> bool:
+        """Whether the bar is reached."""
+        return self.right and self.fast
 
 
 @dataclass(slots=True)
@@ -131,8 +137,8 @@ def every_file_has_an_outcome(bench: Bench) -> Line:
         f"{len(seconds)} files: {counts}; {len(bench.crashes)} crashes, {silent} silent; "
         f"p99 {p99:.2f} s, max {worst:.2f} s; RSS +{growth:.0f} MB"
     )
-    passed = not bench.crashes and not silent and p99 <= 1 and worst <= 5 and growth <= 150
-    return Line("R-01", "every file has an outcome", figure, passed)
+    right, fast = not bench.crashes and not silent, p99 <= 1 and worst <= 5 and growth <= 150
+    return Line("R-01", "every file has an outcome", figure, right, fast)
 
 
 def _light(outcome: Outcome) -> Outcome:
@@ -302,7 +308,7 @@ def bombs_are_refused(bench: Bench) -> Line:
             loaded.append(name)
     growth = (psutil.Process().memory_info().rss - before) / _MB
     figure = f"{refused}/{len(bombs)} refused, slowest {slowest:.2f} s, RSS +{growth:.0f} MB {loaded or ''}".strip()
-    return Line("R-21", "bombs are refused", figure, refused == len(bombs) and slowest <= 2 and growth <= 300)
+    return Line("R-21", "bombs are refused", figure, refused == len(bombs), slowest <= 2 and growth <= 300)
 
 
 def _bombs(bench: Bench) -> Iterator[tuple[str, Path]]:

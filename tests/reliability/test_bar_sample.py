@@ -12,7 +12,7 @@ from tools.reliability import Line, measure
 @pytest.fixture(scope="module")
 def lines(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Line]:
     folder = tmp_path_factory.mktemp("bar")
-    found = measure(shared_data / "dicom", folder, mutants=8, archives="[eo]*.zip", every=2)
+    found = measure(shared_data / "dicom", folder, mutants=4, archives="[eo]*.zip")
     return {line.id: line for line in found}
 
 
@@ -20,5 +20,4 @@ def lines(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 @pytest.mark.parametrize("line_id", ["R-01", "R-03", "R-05", "R-06", "R-08", "R-21"])
 def test_the_bar_is_reached(lines: dict[str, Line], line_id: str) -> None:
     line = lines[line_id]
-    # How fast and how big depends on what else the machine does; the full run asks for it.
-    assert line.passed or "0 crashes, 0 silent" in line.figure, line.figure
+    assert line.right, line.figure
