@@ -121,11 +121,13 @@ def every_file_has_an_outcome(bench: Bench) -> Line:
     seconds: list[float] = []
     states: Counter[str] = Counter()
     silent = 0
+    slowest = (0.0, "")
     started_rss = psutil.Process().memory_info().rss
     for path in _with_mutants(bench):
         started = time.perf_counter()
         found = bench.ask(path)
         seconds.append(time.perf_counter() - started)
+        slowest = max(slowest, (seconds[-1], path.name))
         states.update(outcome.state for outcome in found)
         silent += sum(o.state == "REFUSED" and not (o.text and o.hint) for o in found)
         if path in bench.corpora:
@@ -135,7 +137,7 @@ def every_file_has_an_outcome(bench: Bench) -> Line:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     figure = (
         f"{len(seconds)} files: {counts}; {len(bench.crashes)} crashes, {silent} silent; "
-        f"p99 {p99:.2f} s, max {worst:.2f} s; RSS +{growth:.0f} MB"
+        f"p99 {p99:.2f} s, max {worst:.2f} s ({slowest[1]}); RSS +{growth:.0f} MB"
     )
     right, fast = not bench.crashes and not silent, p99 <= 1 and worst <= 5 and growth <= 150
     return Line("R-01", "every file has an outcome", figure, right, fast)
