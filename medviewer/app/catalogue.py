@@ -36,6 +36,8 @@ class Query:
     ----------
     after : tuple or None
         `Page.after` of the page before.
+    limit : int
+        Most studies of the answer.
     """
 
     text: str = ""
@@ -43,6 +45,7 @@ class Query:
     order: Order = "study_date"
     descending: bool = True
     after: tuple[object, int] | None = None
+    limit: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +219,12 @@ class Library:
 
         def work(catalogue: Catalogue, ctx: JobContext) -> Page:
             return catalogue.search(
-                query.text, query.filters, order=query.order, descending=query.descending, after=query.after
+                query.text,
+                query.filters,
+                order=query.order,
+                descending=query.descending,
+                after=query.after,
+                limit=query.limit,
             )
 
         def done(job: Job) -> None:

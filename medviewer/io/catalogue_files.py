@@ -60,7 +60,7 @@ def find_moved(ctx: JobContext, rows: Sequence[SeriesRow], folder: Path) -> tupl
     found = (*archives, *(_moved_files(ctx, loose, folder) if loose else ()))
     if not all(is_same(row.series) for row in found if row.source is None):
         raise LibraryError(
-            f"{folder.name} holds other images under the same names.",
+            "The chosen folder holds other images under the same names.",
             hint="Choose the folder that the study was moved to.",
             code="E_OTHER_STUDY",
         )
@@ -71,7 +71,7 @@ def _moved_archive(row: SeriesRow, folder: Path) -> SeriesRow:
     assert row.source is not None
     path = folder / row.source.name
     if not path.is_file():
-        raise _not_found(folder)
+        raise _not_found()
     return replace(row, source=path)
 
 
@@ -81,7 +81,7 @@ def _moved_files(ctx: JobContext, rows: Sequence[SeriesRow], folder: Path) -> tu
         root = Path(os.path.commonpath([path.parent for row in rows for path in row.series.files]))
     except ValueError as error:
         # The files were on two drives.
-        raise _not_found(folder) from error
+        raise _not_found() from error
     for base in _places(root, folder):
         moved = []
         for row in rows:
@@ -92,7 +92,7 @@ def _moved_files(ctx: JobContext, rows: Sequence[SeriesRow], folder: Path) -> tu
             moved.append(replace(row, series=replace(row.series, files=files)))
         else:
             return tuple(moved)
-    raise _not_found(folder)
+    raise _not_found()
 
 
 def _places(root: Path, folder: Path) -> Iterator[Path]:
@@ -102,9 +102,9 @@ def _places(root: Path, folder: Path) -> Iterator[Path]:
         yield folder.joinpath(*parts[len(parts) - n :])
 
 
-def _not_found(folder: Path) -> LibraryError:
+def _not_found() -> LibraryError:
     return LibraryError(
-        f"Not all images of the study are in {folder.name or folder}.",
+        "Not all images of the study are in the chosen folder.",
         hint="Choose the folder that the study was moved to, or open it there anew.",
         code="E_NOT_FOUND",
     )

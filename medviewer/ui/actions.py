@@ -22,6 +22,7 @@ MENU_ORDER = ("File", "Edit", "View", "Tools", "Analyze", "Help")
 PICTURES: Mapping[str, str] = {
     "open_folder": "open",
     "open_files": "files",
+    "library": "study",
     "save": "save",
     "export": "export",
     "undo": "undo",

@@ -23,14 +23,21 @@ class Links:
 
     def __init__(self) -> None:
         self._links: list[tuple[SignalInstance, Callable[..., Any]]] = []
+        self._closed = False
 
     def connect(self, signal: SignalInstance, slot: Callable[..., Any]) -> None:
         """Connect and remember."""
         signal.connect(slot)
         self._links.append((signal, slot))
 
+    @property
+    def open(self) -> bool:
+        """Whether `close` has not been called: whether an answer that comes late is still wanted."""
+        return not self._closed
+
     def close(self) -> None:
         """Disconnect everything."""
+        self._closed = True
         for signal, slot in self._links:
             signal.disconnect(slot, missing_ok=True)
         self._links.clear()

@@ -203,6 +203,7 @@ class MainWindow(QMainWindow):
     def _shut_down(self) -> None:
         """In order: connections, views before their widgets, jobs and workers, settings."""
         self._closing = True
+        self.ui.close_dialogs()
         self._save_layout()
         self._links.close()
         self.commands.close()

@@ -14,6 +14,7 @@ from medviewer.ui.dialogs.questions import ask_yes_no
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
+    from medviewer.ui.dialogs.library import LibraryDialog
     from medviewer.ui.main_window import MainWindow
 
 
@@ -23,6 +24,7 @@ class WindowUi:
     def __init__(self, app: AppContext, window: MainWindow) -> None:
         self._app = app
         self._window = window
+        self._library: LibraryDialog | None = None
 
     def ask_open_paths(self) -> list[Path]:
         """Let the user choose files."""
@@ -91,6 +93,25 @@ class WindowUi:
         volume = self._app.workspace.active
         if volume is not None:
             AnalyzeDialog(self._app, volume.id, self._window).open()
+
+    def show_library(self) -> None:
+        """Show the library, or bring it to the front."""
+        from medviewer.ui.dialogs.library import LibraryDialog
+
+        if self._library is None:
+            self._library = LibraryDialog(self._app, self, self._window)
+            self._library.finished.connect(self._library_closed)
+        self._library.show()
+        self._library.raise_()
+        self._library.activateWindow()
+
+    def close_dialogs(self) -> None:
+        """Close what is open beside the window."""
+        if self._library is not None:
+            self._library.close()
+
+    def _library_closed(self) -> None:
+        self._library = None
 
     def show_settings(self) -> None:
         """Show the settings."""

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.app.paths import data_dir
+from medviewer.ui.dialogs.questions import ask_yes_no
 from medviewer.ui.panels.panel import push_button
 from medviewer.ui.text import label
 
@@ -51,6 +52,9 @@ class SettingsDialog(QDialog):
         self.keep_recent = QCheckBox("Remember folders and files opened last")
         self.keep_recent.setObjectName("settingsKeepRecent")
         self.keep_recent.setChecked(settings.keep_recent)
+        self.keep_library = QCheckBox("List the studies I open in the library")
+        self.keep_library.setObjectName("settingsKeepLibrary")
+        self.keep_library.setChecked(settings.keep_library)
         form = QFormLayout()
         form.setVerticalSpacing(10)
         form.setHorizontalSpacing(18)
@@ -59,10 +63,11 @@ class SettingsDialog(QDialog):
         form.addRow("Brush radius", self.radius)
         form.addRow("Brush shape", self.shape)
         form.addRow("", self.keep_recent)
+        form.addRow("", self._library_row())
         form.addRow("Data folder", self._folder_row())
         kept = label(
-            "Kept between sessions: these settings, the window layout, the recent list, and the journal of unsaved "
-            "work until it is saved or thrown away. The device changes at the next start.",
+            "Kept between sessions: these settings, the window layout, the recent list, the library, and the journal "
+            "of unsaved work until it is saved or thrown away. The device changes at the next start.",
             role="soft",
             wrap=True,
         )
@@ -78,6 +83,23 @@ class SettingsDialog(QDialog):
         layout.addStretch(1)
         layout.addWidget(buttons)
         self.setMinimumWidth(520)
+
+    def _library_row(self) -> QHBoxLayout:
+        clear = push_button(
+            "settingsClearLibrary",
+            "Clear library…",
+            self._clear_library,
+            tip="Forget all studies of the library and remove its imported copies",
+        )
+        row = QHBoxLayout()
+        row.addWidget(self.keep_library, 1)
+        row.addWidget(clear)
+        return row
+
+    def _clear_library(self) -> None:
+        text = "Forget all studies of the library and remove its imported copies? Images elsewhere stay where they are."
+        if ask_yes_no(self, text):
+            self._app.library.clear()
 
     def _folder_row(self) -> QHBoxLayout:
         folder = data_dir()
@@ -103,6 +125,8 @@ class SettingsDialog(QDialog):
         if not settings.keep_recent:
             settings.recent = []
         self._use_brush()
+        if settings.keep_library != self.keep_library.isChecked():
+            self._app.library.enable(self.keep_library.isChecked())
         settings.save()
         self.accept()
 

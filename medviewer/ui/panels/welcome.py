@@ -49,11 +49,18 @@ class Welcome(Panel):
             picture="files",
             tip="Ctrl+Shift+O",
         )
+        self.library = push_button(
+            "welcomeLibrary", "Library…", lambda: self.command("library"), picture="study", tip="Ctrl+L"
+        )
         row = QHBoxLayout()
         row.addStretch(1)
         row.addWidget(self.open_folder)
         row.addWidget(self.open_files)
         row.addStretch(1)
+        again = QHBoxLayout()
+        again.addStretch(1)
+        again.addWidget(self.library)
+        again.addStretch(1)
         self._recent = QVBoxLayout()
         self._recent.setSpacing(2)
         inside = QVBoxLayout(self.frame)
@@ -63,6 +70,7 @@ class Welcome(Panel):
             inside.addWidget(widget)
         inside.addSpacing(4)
         inside.addLayout(row)
+        inside.addLayout(again)
         inside.addLayout(self._recent)
         notice = label(NOTICE, name="welcomeNotice", role="soft")
         notice.setAlignment(Qt.AlignmentFlag.AlignCenter)
