@@ -95,6 +95,7 @@ def test_searching_as_one_types(qtbot: QtBot, app: AppContext, show: Show) -> No
     qtbot.waitUntil(lambda: count(dialog) == "225 studies", timeout=WAIT_MS)
     qtbot.keyClicks(dialog.filters.text, "er001")
     qtbot.waitUntil(lambda: count(dialog) == "1 study", timeout=WAIT_MS)
+    assert dialog.table.currentIndex().row() == 0
     assert dialog.model.index(0, 0).data() == "Müller001, <b>Ann</b>"
     assert "<b>" not in dialog.model.index(0, 0).data(Qt.ItemDataRole.ToolTipRole)
     dialog.filters.text.clear()

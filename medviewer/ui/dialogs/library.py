@@ -82,7 +82,7 @@ class LibraryDialog(QDialog):
         )
         self.import_button.setMenu(self._import_menu())
         self._lay_out()
-        self._search_soon = Merged(self, self._search, PAUSE_MS)
+        self._search_soon = Merged(self, self._search_anew, PAUSE_MS)
         self._refresh_soon = Merged(self, self._refresh, PAUSE_MS)
         self._listen()
         self._enable()
@@ -189,6 +189,12 @@ class LibraryDialog(QDialog):
     def _offer(self, modalities: tuple[str, ...], body_parts: tuple[str, ...]) -> None:
         if self._links.open:
             self.filters.offer(modalities, body_parts)
+
+    def _search_anew(self) -> None:
+        """Show what was asked for now; Enter opens the first of it."""
+        self._chosen = 0
+        self.said.hide()
+        self._search()
 
     def _search(self, limit: int = PAGE) -> None:
         header = self.table.horizontalHeader()
