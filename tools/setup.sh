@@ -15,7 +15,7 @@ STAMP=$VENV/setup.stamp
 # What Qt and VTK load at run time, then what the tests use.
 SYSTEM_PACKAGES="libgl1 libegl1 libglib2.0-0 libdbus-1-3 libbrotli1 libxkbcommon0 libfontconfig1 libxcb-cursor0
 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libxkbcommon-x11-0
-xvfb xauth xdotool openbox dicom3tools imagemagick"
+xvfb xauth xdotool openbox dicom3tools imagemagick orthanc orthanc-dicomweb"
 
 say() { printf 'setup: %s\n' "$*"; }
 stop() {
@@ -67,9 +67,10 @@ install_system_packages() {
     fi
     say "installing system packages:$missing"
     log=$(mktemp)
+    # RUNLEVEL=1 keeps a service that a package brings from being started; the tests start their own.
     # shellcheck disable=SC2086
     if ! { $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } \
+        $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $missing; } \
         >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         rm -f "$log"

@@ -49,6 +49,9 @@ class Ui(Protocol):
     def show_library(self) -> None:
         """Show the library of studies."""
 
+    def show_pacs(self) -> None:
+        """Show the servers and what they have."""
+
     def show_settings(self) -> None:
         """Show the settings."""
 
@@ -194,6 +197,7 @@ ACTIONS: tuple[Action, ...] = (
     _action("open_folder", "Open folder…", "Ctrl+O", "File", always, _open_folder),
     _action("open_files", "Open files or zip…", "Ctrl+Shift+O", "File", always, _open_files),
     _action("library", "Library…", "Ctrl+L", "File", always, lambda a, u: u.show_library()),
+    _action("pacs", "PACS…", "Ctrl+P", "File", always, lambda a, u: u.show_pacs()),
     _action("save", "Save workspace", "Ctrl+S", "File", is_dirty, _save),
     _action("save_as", "Save workspace as…", "Ctrl+Shift+S", "File", has_volume, _save_as),
     _action("export", "Export…", "Ctrl+E", "File", has_volume, lambda a, u: u.show_export()),

@@ -29,6 +29,7 @@ from medviewer.plugin_host.registry import PluginRegistry
 
 if TYPE_CHECKING:
     from medviewer.api.plugin import TaskInfo
+    from medviewer.app.pacs import Pacs
     from medviewer.plugin_host.forms import ParamSpec
 
 #: What the model worker imports right after its start, so that the first Analyze need not wait for it.
@@ -92,6 +93,13 @@ class AppContext:
         from medviewer.io.decode_worker import new_decode_worker
 
         return new_decode_worker()
+
+    @cached_property
+    def pacs(self) -> Pacs:
+        """Servers of studies; built when first asked for, which keeps the start short."""
+        from medviewer.app.pacs import Pacs
+
+        return Pacs(self)
 
     def describe_task(self, task: TaskInfo) -> tuple[ParamSpec, ...]:
         """Return the parameters of a task; asks the model worker."""

@@ -71,11 +71,20 @@ class OpenStudy:
         """Folders and files opened last, newest first."""
         return tuple(Path(p) for p in self._app.settings.recent)
 
-    def scan(self, paths: Sequence[Path], *, open_best: bool = False) -> Job:
-        """Scan folders, files and zips; the studies appear while it runs. A saved workspace is opened instead."""
+    def scan(self, paths: Sequence[Path], *, open_best: bool = False, called: str = "") -> Job:
+        """Scan folders, files and zips; the studies appear while it runs. A saved workspace is opened instead.
+
+        Parameters
+        ----------
+        paths : sequence of Path
+        open_best : bool
+            Whether the largest volume is opened when nothing is open yet.
+        called : str
+            What the user knows the paths by when they are folders of the program's own; these are not remembered.
+        """
         if len(paths) == 1 and paths[0].suffix == ".mvw":
             return self._app.documents.open(paths[0])
-        names = ", ".join(path.name for path in paths[:3])
+        names = called or ", ".join(path.name for path in paths[:3])
 
         def work(ctx: JobContext) -> list[Study]:
             from medviewer.io.dicom_scan import scan_paths
@@ -93,7 +102,7 @@ class OpenStudy:
             # Beside an open image only what leaves no choice opens by itself.
             alone = sum(series.volume for study in job.result for series in study.series) == 1
             opens = open_best and first is not None and (alone or self._app.workspace.active is None)
-            self._scanned(paths, job.result, names, opens=opens)
+            self._scanned(() if called else paths, job.result, names, opens=opens)
             self.scanned.emit(job.result, tuple(paths))
             if opens and first is not None:
                 self.open_series(first)

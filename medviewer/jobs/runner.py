@@ -19,8 +19,8 @@ Post = Callable[[Callable[[], None]], None]
 Work = Callable[[JobContext], object]
 Answer = TypeVar("Answer")
 
-#: Short questions to the library must not wait for a long scan.
-LANES: Mapping[str, int] = {"gpu": 1, "cpu": 2, "io": 2, "library": 2}
+#: Short questions to the library must not wait for a long scan, nor a scan for the network.
+LANES: Mapping[str, int] = {"gpu": 1, "cpu": 2, "io": 2, "library": 2, "net": 2}
 _ASK_S = 0.1
 
 

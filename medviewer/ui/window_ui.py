@@ -113,6 +113,16 @@ class WindowUi:
     def _library_closed(self) -> None:
         self._library = None
 
+    def show_pacs(self) -> None:
+        """Show the servers; one window, however often it is asked for."""
+        from medviewer.ui.dialogs.pacs_dialog import PacsDialog
+
+        known = self._window.findChild(PacsDialog)
+        dialog = known if known is not None else PacsDialog(self._app, self._window)
+        dialog.show()
+        dialog.raise_()
+        dialog.activateWindow()
+
     def show_settings(self) -> None:
         """Show the settings."""
         from medviewer.ui.dialogs.settings_dialog import SettingsDialog
