@@ -116,6 +116,7 @@ class Proxy:
     def __init__(self, target: int, cut_after: int | None = None, pause_s: float = 0.0, listen: int = 0) -> None:
         self.target = target
         self.cut_after = cut_after
+        self.cut_from_client: int | None = None
         self.pause_s = pause_s
         self.cuts = 0
         self._listener = socket.create_server(("127.0.0.1", listen))
@@ -146,7 +147,7 @@ class Proxy:
             except OSError:
                 continue
             self._open += [client, server]
-            threading.Thread(target=self._pump, args=(client, server, None), daemon=True).start()
+            threading.Thread(target=self._pump, args=(client, server, self.cut_from_client), daemon=True).start()
             threading.Thread(target=self._pump, args=(server, client, self.cut_after), daemon=True).start()
 
     def _pump(self, source: socket.socket, target: socket.socket, most: int | None) -> None:

@@ -54,10 +54,9 @@ _REJECTION_HINTS: Final = {
 
 def quiet_logs() -> None:
     """Keep what the libraries log out of our log: it may hold values of a patient."""
-    for name in ("pynetdicom", "urllib3", "requests", "dicomweb_client", "pydicom"):
+    for name in ("pynetdicom", "urllib3", "requests", "dicomweb_client", "retrying"):
         logger = logging.getLogger(name)
-        if not any(isinstance(handler, logging.NullHandler) for handler in logger.handlers):
-            logger.addHandler(logging.NullHandler())
+        logger.setLevel(logging.CRITICAL + 1)
         logger.propagate = False
 
 

@@ -53,6 +53,8 @@ class PacsDialog(QDialog):
         self._app = app
         self._links = Links()
         self._job: Job | None = None
+        #: Where the results are from; another server may be chosen since.
+        self._shown_of: Server | None = None
         self.servers = QListWidget()
         self.servers.setObjectName("pacsServers")
         self.servers.itemDoubleClicked.connect(lambda _: self._edit())
@@ -185,12 +187,12 @@ class PacsDialog(QDialog):
     def _search(self) -> None:
         server, fields = self.server, self.form.fields()
         if server is not None:
-            self._ask("Searching…", lambda: self._app.pacs.query(server, fields), self._show_found)
+            self._ask("Searching…", lambda: self._app.pacs.query(server, fields), lambda f: self._show(server, f))
 
     def _priors(self) -> None:
         server, volume = self.server, self._app.workspace.active
         if server is not None and volume is not None:
-            self._ask("Searching…", lambda: self._app.pacs.priors(server, volume), self._show_found)
+            self._ask("Searching…", lambda: self._app.pacs.priors(server, volume), lambda f: self._show(server, f))
 
     def _ask(self, text: str, submit: Callable[[], Job], show: Callable[[object], None]) -> None:
         """Submit a job and show its result, unless another was asked for meanwhile."""
@@ -222,8 +224,9 @@ class PacsDialog(QDialog):
         if self._job is not None:
             self._job.cancel()
 
-    def _show_found(self, found: object) -> None:
+    def _show(self, server: Server, found: object) -> None:
         assert isinstance(found, Found)
+        self._shown_of = server
         self.results.clear()
         for row in found.studies:
             self.results.addTopLevelItem(_study_item(row))
@@ -234,8 +237,8 @@ class PacsDialog(QDialog):
             self._tell(f"{count} {'study' if count == 1 else 'studies'}." if count else "Nothing matches.")
 
     def _expanded(self, item: QTreeWidgetItem) -> None:
-        row, server = item.data(0, ROW), self.server
-        if not isinstance(row, StudyRow) or server is None or item.childCount() != 1 or item.child(0).data(0, ROW):
+        row, server, first = item.data(0, ROW), self._shown_of, item.child(0)
+        if not isinstance(row, StudyRow) or server is None or first is None or first.data(0, ROW) is not None:
             return
 
         def show(series: object) -> None:
@@ -250,7 +253,7 @@ class PacsDialog(QDialog):
 
     def _retrieve(self) -> None:
         rows = [item.data(0, ROW) for item in self.results.selectedItems()]
-        server = self.server
+        server = self._shown_of
         if server is not None and rows:
             self._app.pacs.retrieve(server, [row for row in rows if row is not None])
 
@@ -266,7 +269,7 @@ class PacsDialog(QDialog):
             button.setEnabled(known)
         self.stop_button.setEnabled(self._job is not None)
         self.priors_button.setEnabled(known and volume is not None and bool(volume.patient_id))
-        self.fetch_button.setEnabled(known and bool(self.results.selectedItems()))
+        self.fetch_button.setEnabled(self._shown_of is not None and bool(self.results.selectedItems()))
 
 
 def _told(error: BaseException) -> str:

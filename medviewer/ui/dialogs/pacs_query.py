@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 
 from PySide6.QtCore import QDate
 from PySide6.QtWidgets import QCheckBox, QComboBox, QDateEdit, QGridLayout, QHBoxLayout, QLineEdit, QWidget
@@ -45,22 +46,24 @@ class QueryForm(QWidget):
         self._dates_toggled(False)
         dates = QHBoxLayout()
         dates.setSpacing(6)
-        for widget in (self.with_dates, self.date_from, label("to", role="soft"), self.date_to):
-            dates.addWidget(widget)
+        dates.addWidget(self.with_dates)
+        dates.addWidget(self.date_from)
+        dates.addWidget(label("to", role="soft"))
+        dates.addWidget(self.date_to)
         for title, days in SPANS:
-            dates.addWidget(push_button(f"pacs{title}", title, lambda days=days: self._span(days)))
+            dates.addWidget(push_button(f"pacs{title}", title, partial(self._span, days)))
         dates.addStretch(1)
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(10)
         grid.setVerticalSpacing(6)
-        cells = (
+        cells: tuple[tuple[str, QWidget], ...] = (
             ("Patient name", self.patient_name), ("Patient ID", self.patient_id), ("Accession no.", self.accession),
             ("Description", self.description), ("Modality", self.modality),
         )  # fmt: skip
-        for n, (title, widget) in enumerate(cells):
+        for n, (title, cell) in enumerate(cells):
             grid.addWidget(label(title, role="soft"), 2 * (n // 3), n % 3)
-            grid.addWidget(widget, 2 * (n // 3) + 1, n % 3)
+            grid.addWidget(cell, 2 * (n // 3) + 1, n % 3)
         grid.addWidget(label(HELP, role="soft", wrap=True), 2, 2, 2, 1)
         grid.addLayout(dates, 4, 0, 1, 3)
 

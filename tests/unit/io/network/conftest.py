@@ -1,11 +1,81 @@
-"""Orthanc with one small study, shared by the tests of a module."""
+"""Orthanc with one small series, shared by the tests of this folder."""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+def _kit() -> ModuleType:
+    name = "pacs_kit"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).resolve().parents[3] / "pacs_kit.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+kit = _kit()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A series of 40 slices that Orthanc has, and what its files hold."""
+
+    study_uid: str
+    series_uid: str
+    files: tuple[Path, ...]
+    bodies: frozenset[bytes]
+
+
+def body(path: Path) -> bytes:
+    """Return the data set of a file: all after the meta information, which names whoever wrote the file."""
+    from pydicom.filereader import _read_file_meta_info, read_preamble
+
+    with path.open("rb") as file:
+        read_preamble(file, False)
+        _read_file_meta_info(file)
+        return file.read()
+
+
+@pytest.fixture(scope="session")
+def phantom_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    from medviewer.phantoms import spheres_volume, write_series
+
+    return tuple(write_series(spheres_volume(), tmp_path_factory.mktemp("phantom")))
+
+
+@pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    if not (kit.ORTHANC.exists() and kit.PLUGIN.exists()):
+        pytest.skip("Orthanc with its DICOMweb plugin is not installed")
+    with kit.orthanc_server(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def study(orthanc: object, phantom_files: tuple[Path, ...]) -> Study:
+    from pydicom import dcmread
+
+    orthanc.upload(list(phantom_files))  # type: ignore[attr-defined]
+    header = dcmread(phantom_files[0], stop_before_pixels=True)
+    bodies = frozenset(body(path) for path in phantom_files)
+    return Study(str(header.StudyInstanceUID), str(header.SeriesInstanceUID), phantom_files, bodies)
+
+
+@pytest.fixture(scope="session")
+def fetched_bodies() -> Callable[[object], frozenset[bytes]]:
+    def bodies(result: object) -> frozenset[bytes]:
+        folders = result.folders  # type: ignore[attr-defined]
+        return frozenset(body(path) for folder in folders for path in folder.glob("*.dcm"))
+
+    return bodies

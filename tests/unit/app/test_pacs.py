@@ -1,0 +1,151 @@
+"""Servers from the application's side: sentences, the queue, resume, priors; against a real server."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from medviewer.app.paths import data_dir
+from medviewer.core.errors import MedViewerError
+from medviewer.io.network.query import Found, QueryFields
+from medviewer.jobs.job import JobState
+from medviewer.phantoms import spheres_volume, write_series
+
+if "pacs_kit" not in sys.modules:
+    spec = importlib.util.spec_from_file_location("pacs_kit", Path(__file__).resolve().parents[2] / "pacs_kit.py")
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules["pacs_kit"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["pacs_kit"])
+kit = sys.modules["pacs_kit"]
+
+
+@pytest.fixture(scope="module")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A server with two studies of one patient and one of a patient whose ID only looks alike."""
+    if not (kit.ORTHANC.exists() and kit.PLUGIN.exists()):
+        pytest.skip("Orthanc with its DICOMweb plugin is not installed")
+    from pydicom import dcmread
+
+    folder = tmp_path_factory.mktemp("orthanc")
+    files = write_series(spheres_volume(), folder / "study")
+    with kit.orthanc_server(folder) as server:
+        for n, patient in enumerate(("PAT-1", "PAT-1", "PAT-10")):
+            for path in files[:12]:
+                data = dcmread(path)
+                data.PatientID, data.PatientName = patient, "Planted^Name"
+                data.StudyInstanceUID, data.SeriesInstanceUID = f"2.25.{n + 1}", f"2.25.{n + 1}.1"
+                data.SOPInstanceUID = f"2.25.{n + 1}.{data.InstanceNumber}.9"
+                data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+                data.save_as(path)
+                server.rest("/instances", path.read_bytes(), "POST")
+        yield server
+
+
+@pytest.mark.parametrize("kind", ["dimse", "web"])
+def test_from_a_search_to_the_open_study_and_its_priors(make_app, pump, orthanc, kind):
+    app = make_app()
+    server = getattr(orthanc, kind)()
+    app.pacs.put_server(server)
+    said = pump.finish(app.pacs.test(server)).result
+    assert said.startswith(f"{server.name} answers")
+    assert said.endswith("without encryption.")
+    found = pump.finish(app.pacs.query(server, QueryFields(patient_id="PAT-1"))).result
+    assert isinstance(found, Found)
+    row = next(row for row in found.studies if row.study_instance_uid == "2.25.1")
+    (series,) = pump.finish(app.pacs.series(server, row)).result
+    assert series.instances == 12
+    (entry,) = app.pacs.retrieve(server, [series])
+    assert app.pacs.retrieve(server, [series]) == []
+    pump.finish(entry.job)
+    assert entry.said == "Complete: 12 objects"
+    pump.until(lambda: app.workspace.active is not None and not app.loading)
+    volume = app.workspace.active
+    assert volume.geometry.size[2] == 12
+    assert app.studies.recent == ()
+    priors = pump.finish(app.pacs.priors(server, volume)).result
+    assert [row.study_instance_uid for row in priors.studies] == ["2.25.2"]
+
+
+def test_a_broken_retrieve_is_named_and_resumes(make_app, pump, orthanc):
+    app = make_app()
+    with kit.Proxy(orthanc.dicom, cut_after=60_000) as proxy:
+        server = orthanc.dimse(port=proxy.port)
+        found = pump.finish(app.pacs.query(server, QueryFields(patient_id="PAT-10"))).result
+        (entry,) = app.pacs.retrieve(server, found.studies)
+        pump.finish(entry.job)
+        assert entry.said.startswith("INCOMPLETE ")
+        assert "/12" in entry.said
+        assert entry.can_resume
+        assert app.workspace.active is None
+        assert app.studies.studies == ()
+    entry.server = orthanc.dimse()
+    pump.finish(app.pacs.resume(entry))
+    assert entry.said == "Complete: 12 objects"
+    pump.until(lambda: app.workspace.active is not None and not app.loading)
+    app.pacs.forget(entry)
+    assert app.pacs.retrievals == []
+
+
+def test_sending_says_what_arrived(make_app, pump, orthanc, tmp_path):
+    app = make_app()
+    files = write_series(spheres_volume(), tmp_path)[:3]
+    (tmp_path / "no.txt").write_text("no image")
+    job = pump.finish(app.pacs.send(orthanc.dimse(), [*files, tmp_path / "no.txt"]))
+    assert job.result.arrived == files
+    pump.until(lambda: bool(app.messages.messages))
+    assert "3 of 4 files have arrived" in app.messages.messages[-1].text
+
+
+def test_cancel_is_quick_and_what_came_is_kept(make_app, pump, orthanc):
+    app = make_app()
+    with kit.Proxy(orthanc.dicom, pause_s=0.05) as proxy:
+        server = orthanc.dimse(port=proxy.port)
+        found = pump.finish(app.pacs.query(server, QueryFields(patient_id="PAT-1"))).result
+        (entry,) = app.pacs.retrieve(server, found.studies[:1])
+        pump.until(lambda: bool(entry.job.fraction))
+        entry.job.cancel()
+        assert entry.job.state is JobState.CANCELLED
+        assert entry.said.startswith("INCOMPLETE")
+
+
+def test_nothing_of_a_patient_or_password_lies_in_names_settings_or_job_titles(make_app, pump, orthanc):
+    app = make_app()
+    server = orthanc.web(secret="viewer")
+    app.pacs.put_server(server)
+    found = pump.finish(app.pacs.query(server, QueryFields(patient_name="planted"))).result
+    assert len(found.studies) == 3
+    (entry,) = app.pacs.retrieve(server, found.studies[:1])
+    pump.finish(entry.job)
+    titles = " ".join(job.title for job in app.jobs.jobs) + repr(entry) + repr(found) + repr(server)
+    assert "lanted" not in titles
+    assert "viewer" not in repr(server)
+    for path in data_dir().rglob("*"):
+        assert "lanted" not in path.name
+        assert "2.25." not in path.name
+        if path.is_file() and path.suffix == ".dcm":
+            assert os.name != "posix" or path.stat().st_mode & 0o077 == 0
+        elif path.is_file() and path.name != "servers.toml":
+            assert b"lanted" not in path.read_bytes()
+
+
+def test_a_volume_without_an_owner_has_no_priors(make_app, orthanc):
+    from dataclasses import replace
+
+    app = make_app()
+    volume = replace(spheres_volume().volume, patient_id="")
+    with pytest.raises(MedViewerError, match="no patient ID"):
+        app.pacs.priors(orthanc.dimse(), volume)
+
+
+def test_the_start_does_not_pay_for_the_network():
+    import subprocess
+
+    code = "import sys, medviewer.app.context; print([m for m in ('pynetdicom', 'requests') if m in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "[]"

@@ -1,0 +1,205 @@
+"""A real server on loopback: echo, find, get, move, store, QIDO, WADO, STOW; every way there and back bit-identical."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pacs_kit import Proxy, free_port
+from pydicom import dcmread
+
+from medviewer.io.network import dicomweb, dimse
+from medviewer.io.network.errors import IncompleteError, NetworkError
+from medviewer.io.network.query import QueryFields
+from medviewer.io.network.retrieve import Retrieved, retrieve
+from medviewer.jobs.job import NullContext
+
+CTX = NullContext()
+WAYS = ("get", "move", "web")
+
+
+def server_for(orthanc, way: str):
+    return orthanc.web() if way == "web" else orthanc.dimse(fetch=way)
+
+
+def test_echo_and_search_answer(orthanc, study):
+    assert dimse.echo(CTX, orthanc.dimse()) < 5
+    assert dicomweb.test(CTX, orthanc.web()) < 5
+
+
+def test_both_kinds_find_the_same(orthanc, study):
+    for fields in (QueryFields(), QueryFields(modality="ct"), QueryFields(date_from="20240101", date_to="20240101")):
+        found = dimse.find_studies(CTX, orthanc.dimse(), fields)
+        assert found == dicomweb.find_studies(CTX, orthanc.web(), fields)
+        row = next(row for row in found.studies if row.study_instance_uid == study.study_uid)
+        assert (row.modalities, row.instances) == (("CT",), len(study.files))
+    for fields in (QueryFields(modality="MR"), QueryFields(date_from="19000101", date_to="19000102")):
+        uids = {row.study_instance_uid for row in dimse.find_studies(CTX, orthanc.dimse(), fields).studies}
+        assert study.study_uid not in uids
+    series = dimse.find_series(CTX, orthanc.dimse(), study.study_uid)
+    assert [row.series_instance_uid for row in series] == [study.series_uid]
+    assert [r.series_instance_uid for r in dicomweb.find_series(CTX, orthanc.web(), study.study_uid)] == [
+        study.series_uid
+    ]
+    assert dimse.find_patients(CTX, orthanc.dimse(), QueryFields())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_fetched_is_bit_identical_and_not_fetched_twice(orthanc, study, fetched_bodies, tmp_path, way):
+    server = server_for(orthanc, way)
+    result = retrieve(CTX, server, study.study_uid, tmp_path)
+    assert fetched_bodies(result) == study.bodies
+    assert result.count == len(study.files)
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.dcm")}
+    damaged, lost = sorted(stamps)[:2]
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    lost.unlink()
+    again = retrieve(CTX, server, study.study_uid, tmp_path)
+    assert fetched_bodies(again) == study.bodies
+    changed = {path for path in stamps if path.stat().st_mtime_ns != stamps[path]}
+    assert changed <= {damaged, lost}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_cut_connection_leaves_it_incomplete_and_resume_completes_it(orthanc, study, fetched_bodies, tmp_path, way):
+    plain = server_for(orthanc, way)
+    direct = orthanc.listen
+    # In a C-MOVE the objects come over the connection that the server opens to us: that one is cut.
+    listen = free_port()
+    port = {"get": orthanc.dicom, "move": listen, "web": orthanc.http}[way]
+    with Proxy(port, cut_after=150_000, listen=direct if way == "move" else 0) as proxy:
+        if way == "move":
+            proxy.cut_after, proxy.cut_from_client = None, 150_000
+            cut = replace(plain, listen_port=listen)
+        elif way == "get":
+            cut = replace(plain, port=proxy.port)
+        else:
+            cut = replace(plain, url=f"http://127.0.0.1:{proxy.port}/dicom-web")
+        with pytest.raises(NetworkError) as caught:
+            retrieve(CTX, cut, study.study_uid, tmp_path)
+        assert isinstance(caught.value, IncompleteError)
+        assert 0 < caught.value.present < caught.value.wanted == len(study.files)
+        assert caught.value.text.startswith(f"INCOMPLETE {caught.value.present}/{caught.value.wanted}")
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.dcm")}
+    assert len(kept) == caught.value.present
+    result = retrieve(CTX, plain, study.study_uid, tmp_path)
+    assert fetched_bodies(result) == study.bodies
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
+
+
+def attempt(server, study_uid: str, folder: Path) -> tuple[Retrieved | None, IncompleteError | None]:
+    try:
+        return retrieve(CTX, server, study_uid, folder), None
+    except IncompleteError as error:
+        return None, error
+    except NetworkError:
+        return None, None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_forty_cuts_forty_resumes(orthanc, study, fetched_bodies, tmp_path, way):
+    """R-28: wherever a transfer is cut, what came is kept, the rest is named, and resuming completes it."""
+    seeds = random.Random(28)
+    plain = server_for(orthanc, way)
+    for n in range(14):
+        folder, after = tmp_path / str(n), seeds.randrange(500, 330_000)
+        listen = free_port()
+        port = {"get": orthanc.dicom, "move": listen, "web": orthanc.http}[way]
+        with Proxy(
+            port, cut_after=after if way != "move" else None, listen=orthanc.listen if way == "move" else 0
+        ) as p:
+            p.cut_from_client = after if way == "move" else None
+            p.pause_s = seeds.choice((0.0, 0.001))
+            cut = {
+                "get": replace(plain, port=p.port),
+                "move": replace(plain, listen_port=listen),
+                "web": replace(plain, url=f"http://127.0.0.1:{p.port}/dicom-web"),
+            }[way]
+            result, left = attempt(cut, study.study_uid, folder)
+            assert left is None or len(list(folder.rglob("*.dcm"))) == left.present < left.wanted
+            assert p.cuts or result is not None
+        result = result or retrieve(CTX, plain, study.study_uid, folder)
+        assert fetched_bodies(result) == study.bodies
+
+
+@pytest.mark.parametrize("way", ["dimse", "web"])
+def test_what_is_sent_is_bit_identical_and_sending_again_does_no_harm(orthanc, study, tmp_path, way):
+    data = dcmread(study.files[0])
+    uid = f"2.25.{random.Random(way).getrandbits(100)}"
+    data.StudyInstanceUID, data.SeriesInstanceUID, data.SOPInstanceUID = f"{uid}.1", f"{uid}.2", f"{uid}.3"
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+    path, text = tmp_path / "one.dcm", tmp_path / "no.dcm"
+    data.save_as(path)
+    text.write_text("no image")
+    server = orthanc.web() if way == "web" else orthanc.dimse()
+    send = dicomweb.store if way == "web" else dimse.store
+    for _ in range(2):
+        report = dimse.SendReport()
+        send(CTX, server, [path, text], report)
+        assert report.arrived == [path]
+        assert [file for file, _ in report.failed] == [text]
+    result = retrieve(CTX, server, f"{uid}.1", tmp_path / "back")
+    assert result.count == 1
+    (back,) = result.folders[0].glob("*.dcm")
+    assert dcmread(back) == data
+    assert back.read_bytes()[-len(data.PixelData) :] == path.read_bytes()[-len(data.PixelData) :]
+
+
+def test_two_series_of_a_study_are_handed_over_together(orthanc, study, tmp_path):
+    result = retrieve(CTX, orthanc.web(), study.study_uid, tmp_path, [study.series_uid])
+    assert isinstance(result, Retrieved)
+    assert len(result.folders) == 1
+    assert result.folders[0].stat().st_mode & 0o077 == 0
+    names = [path.name for path in tmp_path.rglob("*")]
+    assert not any(study.study_uid in name or study.series_uid in name for name in names)
+
+
+def test_wrong_called_title_is_said_in_words(orthanc):
+    with pytest.raises(NetworkError, match="not called by the AE title") as caught:
+        dimse.echo(CTX, orthanc.dimse(ae_title="WRONG"))
+    assert caught.value.code == "E_REJECTED"
+
+
+def test_unknown_move_destination_is_explained(orthanc, study, tmp_path):
+    server = orthanc.dimse(fetch="move", own_ae_title="NOBODY")
+    with pytest.raises(NetworkError) as caught:
+        retrieve(CTX, server, study.study_uid, tmp_path)
+    assert caught.value.code == "E_MOVE_NO_WAY"
+    assert "NOBODY" in caught.value.hint
+
+
+def test_a_server_that_cannot_reach_us_is_explained(orthanc, study, tmp_path):
+    server = orthanc.dimse(fetch="move", listen_port=free_port())
+    start = time.monotonic()
+    with pytest.raises(NetworkError) as caught:
+        retrieve(CTX, server, study.study_uid, tmp_path)
+    assert caught.value.code == "E_MOVE_NO_WAY"
+    assert time.monotonic() - start < 30
+
+
+def test_a_study_that_is_gone_is_refused(orthanc, study, tmp_path):
+    for server in (orthanc.dimse(), orthanc.web()):
+        with pytest.raises(NetworkError) as caught:
+            retrieve(CTX, server, "1.2.3.4", tmp_path)
+        assert caught.value.code in ("E_GONE", "E_HTTP_404")
+
+
+def test_wrong_password_is_said(orthanc):
+    with pytest.raises(NetworkError) as caught:
+        dicomweb.test(CTX, orthanc.web(secret="wrong"))
+    assert caught.value.code == "E_HTTP_401"
+    assert "wrong" not in str(caught.value)
+
+
+def test_quota_stops_and_says_so(orthanc, study, tmp_path):
+    with pytest.raises(IncompleteError, match="no room"):
+        retrieve(CTX, orthanc.dimse(), study.study_uid, tmp_path, quota=100_000)
+
+
+def test_temporary_files_never_stay(orthanc, study, tmp_path: Path):
+    retrieve(CTX, orthanc.dimse(), study.study_uid, tmp_path)
+    assert not list(tmp_path.rglob("*.tmp"))
