@@ -103,8 +103,9 @@ class OneOriginSession(requests.Session):
         """Send a request and read the answer; refusals and faults are raised as `NetworkError`."""
         for _ in range(_MAX_REDIRECTS + 1):
             # A star needs no escape (RFC 3986 section 3.4), and some servers know it as a wildcard only without.
-            request.url = (request.url or "").replace("%2A", "*")
-            self._check_origin(request.url)
+            url = (request.url or "").replace("%2A", "*")
+            request.url = url
+            self._check_origin(url)
             request.headers.pop("Host", None)
             response = self._sent(request, {**kwargs, "stream": True, "timeout": (CONNECT_S, ANSWER_S)})
             target = response.headers.get("location") if 300 <= response.status_code < 400 else None
@@ -114,7 +115,7 @@ class OneOriginSession(requests.Session):
             if request.method != "GET":
                 raise http_error(self.server, "E_HTTP_REDIRECT", "sends us elsewhere with an object in hand")
             request = request.copy()
-            request.prepare_url(urljoin(request.url, target), None)
+            request.prepare_url(urljoin(url, target), None)
         else:
             raise http_error(
                 self.server, "E_HTTP_REDIRECT", "sends us in a circle", "Check the address of the service."
