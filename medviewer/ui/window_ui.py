@@ -15,6 +15,7 @@ from medviewer.ui.dialogs.questions import ask_yes_no
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
     from medviewer.ui.dialogs.library import LibraryDialog
+    from medviewer.ui.dialogs.pacs_dialog import PacsDialog
     from medviewer.ui.main_window import MainWindow
 
 
@@ -25,6 +26,7 @@ class WindowUi:
         self._app = app
         self._window = window
         self._library: LibraryDialog | None = None
+        self._pacs: PacsDialog | None = None
 
     def ask_open_paths(self) -> list[Path]:
         """Let the user choose files."""
@@ -109,19 +111,25 @@ class WindowUi:
         """Close what is open beside the window."""
         if self._library is not None:
             self._library.close()
+        if self._pacs is not None:
+            self._pacs.close()
 
     def _library_closed(self) -> None:
         self._library = None
 
+    def _pacs_closed(self) -> None:
+        self._pacs = None
+
     def show_pacs(self) -> None:
-        """Show the servers; one window, however often it is asked for."""
+        """Show the servers, or bring them to the front."""
         from medviewer.ui.dialogs.pacs_dialog import PacsDialog
 
-        known = self._window.findChild(PacsDialog)
-        dialog = known if known is not None else PacsDialog(self._app, self._window)
-        dialog.show()
-        dialog.raise_()
-        dialog.activateWindow()
+        if self._pacs is None:
+            self._pacs = PacsDialog(self._app, self._window)
+            self._pacs.finished.connect(self._pacs_closed)
+        self._pacs.show()
+        self._pacs.raise_()
+        self._pacs.activateWindow()
 
     def show_settings(self) -> None:
         """Show the settings."""

@@ -133,3 +133,5 @@ def test_the_command_opens_one_window(window, qtbot: QtBot):
     assert len(found) == 1
     assert not found[0].priors_button.isEnabled()
     found[0].close()
+    window.commands.run("pacs")
+    assert any(dialog.isVisible() for dialog in window.findChildren(PacsDialog))
