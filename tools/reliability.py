@@ -280,7 +280,8 @@ def intensity_is_that_of_pydicom(bench: Bench) -> Line:
 
     equal = compared = 0
     for path, found in bench.opened.items():
-        if not any(o.state != "REFUSED" and o.series is not None and not o.series.frames for o in found):
+        whole = [o.series for o in found if o.state != "REFUSED" and o.series is not None and not o.series.frames]
+        if not any(series.kind == "dicom" and series.files == (path,) for series in whole):
             continue
         header = read_header(path)
         if header.transfer_syntax_uid in _LOSSY:
