@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _JPEG: Final = ("pylibjpeg", "gdcm", "pillow")
+#: 12 bits of it only GDCM reads, and only from a file; broken files of other syntaxes cost GDCM seconds and gigabytes.
+_JPEG_EXTENDED: Final = "1.2.840.10008.1.2.4.51"
 #: Transfer syntax -> names of pydicom's decoding plugins in the order in which they are tried.
 CHAINS: Final[dict[str, tuple[str, ...]]] = {
     "1.2.840.10008.1.2.4.50": _JPEG,
@@ -168,7 +170,8 @@ def _decode_frame(file: _OpenFile, index: int) -> tuple[npt.NDArray[Any], str]:
         )
     decoder = get_decoder(syntax)
     reasons = []
-    for plugin in (*(plugin for plugin in chain if plugin in decoder.available_plugins), "gdcm file"):
+    plugins = [plugin for plugin in chain if plugin in decoder.available_plugins]
+    for plugin in (*plugins, "gdcm file") if syntax == _JPEG_EXTENDED else plugins:
         try:
             if plugin == "gdcm file":
                 return _read_with_gdcm(path, index), plugin
