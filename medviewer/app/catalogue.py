@@ -15,7 +15,7 @@ from psygnal import Signal
 
 from medviewer.app.library_pictures import Pictures
 from medviewer.app.open_study import best_series
-from medviewer.core.dicom_ref import Study
+from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.core.errors import InputError, LibraryError
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import Job, JobContext, JobState
@@ -50,10 +50,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A study out of the library, and whether its files can be read as they are listed."""
+    """A study out of the library, the series to open, and whether its files can be read as they are listed."""
 
     study: Study
     rows: tuple[SeriesRow, ...]
+    first: SeriesRef | None
     usable: bool
 
 
@@ -281,7 +282,8 @@ class Library:
     def open(self, study_id: int, series_key: str = "") -> Job:
         """Put a study into the study tree without scanning, and open a series: the named one, or the biggest.
 
-        A study out of an archive, and one whose files are others now, is scanned where it lies.
+        A study out of an archive, and one whose files are others now, is scanned where it lies. Of the other series no
+        file is read.
         """
 
         def work(catalogue: Catalogue, ctx: JobContext) -> _Taken:
@@ -299,26 +301,26 @@ class Library:
                 )
             # What was unpacked from an archive may still be there.
             unpacked = all(path.exists() for row in rows if row.source for path in row.series.files[:1])
-            return _Taken(study, rows, unpacked and all(is_same(row.series) for row in rows))
+            wanted = [series for series in study.series if series.key == series_key and series.volume]
+            first = wanted[0] if wanted else best_series([study])
+            return _Taken(study, rows, first, unpacked and (first is None or is_same(first)))
 
         def done(job: Job) -> None:
             if isinstance(job.result, _Taken):
-                self._show(job.result, series_key)
+                self._show(job.result)
             if job.state is JobState.ERROR:
                 self.changed.emit()
 
         return self._submit("Opening from the library", work, done, lane="io", quiet=False)
 
-    def _show(self, taken: _Taken, series_key: str) -> None:
+    def _show(self, taken: _Taken) -> None:
         sources = _sources(taken.rows)
         if not taken.usable:
             self._app.studies.scan(sources, open_best=True)
             return
         self._app.studies.add(taken.study, sources)
-        wanted = [series for series in taken.study.series if series.key == series_key and series.volume]
-        first = wanted[0] if wanted else best_series([taken.study])
-        if first is not None:
-            self._app.studies.open_series(first)
+        if taken.first is not None:
+            self._app.studies.open_series(taken.first)
 
     def relocate(self, study_id: int, folder: Path) -> Job:
         """Look for the files of a study below a folder, under the names they had."""

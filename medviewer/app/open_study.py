@@ -185,11 +185,18 @@ class OpenStudy:
             add_and_show(self._app, volume)
 
         def work(ctx: JobContext) -> Volume:
+            from medviewer.io.catalogue_files import is_same
             from medviewer.io.reader import open_series
 
             if not series.volume:
                 reason = series.warnings[0].text if series.warnings else "it is no volume"
                 raise InputError(f"“{series.title}” cannot be opened: {reason}", hint="Choose another series.")
+            if all(path.exists() for path in (*series.files[:1], *series.files[-1:])) and not is_same(series):
+                raise InputError(
+                    f"The files of “{series.title}” hold other images now.",
+                    hint="Open their folder again.",
+                    code="E_CHANGED",
+                )
             return open_series(
                 ctx,
                 series,

@@ -171,6 +171,40 @@ def test_other_images_under_the_same_names_are_scanned(
     assert app.workspace.active.series.study_instance_uid != row.study_instance_uid
 
 
+def test_opening_one_series_reads_no_other(
+    app: AppContext, pump: Any, look: Look, tmp_path: Path, phantom: Phantom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(4):
+        write_series(phantom, tmp_path / "in" / str(seed), seed=seed)
+    scan(app, pump, tmp_path / "in")
+    rows = [row for study in look.page().rows for row in look.series(study.id)]
+    read: list[Path] = []
+    real = Path.open
+
+    def spy(self: Path, *args: Any, **kwargs: Any) -> Any:
+        read.append(self)
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", spy)
+
+    chosen = rows[-1].series
+    pump.finish(app.library.open(look.page().rows[-1].id, chosen.key))
+    look.idle()
+    assert app.workspace.active is not None
+    images = {path.parent for path in read if path.suffix == ".dcm"}
+    assert len(images) == 1
+
+
+def test_files_that_were_overwritten_are_not_opened_under_the_old_name(
+    app: AppContext, pump: Any, look: Look, folder: Path, phantom: Phantom
+) -> None:
+    scan(app, pump, folder)
+    write_series(phantom, folder, seed=5)
+    job = pump.finish(app.studies.open_series(app.studies.studies[0].series[0]))
+    assert getattr(job.error, "code", "") == "E_CHANGED"
+    assert app.workspace.active is None
+
+
 def test_saved_and_exported_work_counts_as_labelled(
     app: AppContext, pump: Any, look: Look, folder: Path, tmp_path: Path
 ) -> None:
