@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final, Self
 from medviewer.io.network.association import limit_reading, new_ae
 from medviewer.io.network.errors import NetworkError
 from medviewer.io.network.guard import Guard
-from medviewer.io.network.inbox import Inbox
+from medviewer.io.network.inbox import NO_SPACE, Inbox
 from medviewer.io.network.servers import Server
+from medviewer.jobs.job import JobCancelled
 
 if TYPE_CHECKING:
     from pynetdicom.events import Event
@@ -124,4 +125,8 @@ class StoreScp:
     def _store(self, event: Event) -> int:
         from medviewer.io.network.dimse import receive
 
-        return receive(event, self._inbox, self._guard)
+        try:
+            return receive(event, self._inbox, self._guard)
+        except JobCancelled:
+            # This thread is the library's; the one that waits for the C-MOVE ends the job.
+            return NO_SPACE

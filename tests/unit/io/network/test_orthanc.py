@@ -15,7 +15,7 @@ from medviewer.io.network import dicomweb, dimse
 from medviewer.io.network.errors import IncompleteError, NetworkError
 from medviewer.io.network.query import QueryFields
 from medviewer.io.network.retrieve import Retrieved, retrieve
-from medviewer.jobs.job import NullContext
+from medviewer.jobs.job import JobCancelled, NullContext
 
 CTX = NullContext()
 WAYS = ("get", "move", "web")
@@ -179,6 +179,33 @@ def test_a_server_that_cannot_reach_us_is_explained(orthanc, study, tmp_path):
         retrieve(CTX, server, study.study_uid, tmp_path)
     assert caught.value.code == "E_MOVE_NO_WAY"
     assert time.monotonic() - start < 30
+
+
+class CancelledAtHalf(NullContext):
+    """A job that its user cancels when half has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled = False
+
+    def progress(self, fraction: float | None, text: str = "") -> None:
+        self.cancelled = self.cancelled or (fraction or 0) >= 0.5
+        self.check_cancelled()
+
+    def check_cancelled(self) -> None:
+        if self.cancelled:
+            raise JobCancelled
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_cancelled_retrieve_keeps_what_came_and_stops_listening(orthanc, study, fetched_bodies, tmp_path, way):
+    server = server_for(orthanc, way)
+    with pytest.raises(JobCancelled):
+        retrieve(CancelledAtHalf(), server, study.study_uid, tmp_path)
+    assert len(list(tmp_path.rglob("*.dcm"))) >= len(study.files) // 2
+    result = retrieve(CTX, server, study.study_uid, tmp_path)
+    assert fetched_bodies(result) == study.bodies
 
 
 def test_a_study_that_is_gone_is_refused(orthanc, study, tmp_path):
