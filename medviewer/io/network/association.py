@@ -148,7 +148,7 @@ def associate(
     def on_open(event: Event) -> None:
         opened.append(event.assoc)
         limit_reading(event.assoc, alive)
-        guard.on_stop(lambda: _drop(event.assoc))
+        guard.on_stop(lambda: drop(event.assoc))
 
     assoc = new_ae(server.own_ae_title).associate(
         address,
@@ -171,7 +171,7 @@ def associate(
         if finished and assoc.is_established:
             assoc.release()
         else:
-            _drop(assoc)
+            drop(assoc)
 
 
 def lost(server: Server) -> NetworkError:
@@ -181,7 +181,7 @@ def lost(server: Server) -> NetworkError:
     )
 
 
-def _drop(assoc: Association) -> None:
+def drop(assoc: Association) -> None:
     """Close the connection at once; a polite abort would wait for the peer."""
     transport = assoc.dul.socket
     sock = transport.socket if transport is not None else None

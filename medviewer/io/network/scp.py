@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from medviewer.io.network.association import limit_reading, new_ae
+from medviewer.io.network.association import drop, limit_reading, new_ae
 from medviewer.io.network.errors import NetworkError
 from medviewer.io.network.guard import Guard
 from medviewer.io.network.inbox import NO_SPACE, Inbox
@@ -93,7 +93,7 @@ class StoreScp:
         if self._listener is not None:
             self._listener.shutdown()
             for assoc in self._listener.active_associations:
-                assoc.abort(block=False)
+                drop(assoc)
             _listening.release()
 
     def not_reached(self, error: NetworkError | None = None) -> NetworkError:
