@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Study
+from medviewer.core.dicom_ref import SeriesWarning, Study
 from medviewer.core.errors import DecodeError, GeometryError, InputError, OutOfMemory
-from medviewer.core.geometry import Geometry, Ijk, vec3
+from medviewer.core.geometry import Geometry, Ijk
 from medviewer.core.volume import Volume
-from medviewer.io.decode_worker import decode_worker
+from medviewer.io.image_file import geometry_warning, grid_of, image_study, named_like_labels, read_image
 from medviewer.io.inflate import MOST_BYTES, MOST_RATIO
+from medviewer.io.raw_voxels import Voxels
 from medviewer.io.reader import SKIP, OpenRequest, Skip, reader
-from medviewer.io.study_tree import made_up_uid
 from medviewer.jobs.job import JobContext
 
 if TYPE_CHECKING:
@@ -33,14 +33,16 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = (".nii", ".nii.gz")
 _HEADER_BYTES: Final = 544
-_RAS_TO_LPS: Final = np.diag([-1.0, -1.0, 1.0])
+#: NIFTI_INTENT_LABEL
+_INTENT_LABEL: Final = 1002
+_RAS_TO_LPS: Final = np.array([[-1.0], [-1.0], [1.0]])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class NiftiVoxels:
-    """What the worker returns: voxels (k, j, i) in real units."""
+@dataclass(frozen=True, slots=True)
+class NiftiHeader:
+    """The grid of an image, LPS mm."""
 
-    array: npt.NDArray[Any]
+    geometry: Geometry
 
 
 def list_nifti(path: Path) -> Study:
@@ -57,24 +59,15 @@ def list_nifti(path: Path) -> Study:
     try:
         geometry = nifti_geometry(header, path.name)
     except InputError as error:
-        warnings.append(SeriesWarning("W_4D" if error.code == "E_4D" else "W_NO_POSITION", error.text))
+        warnings.append(geometry_warning(error))
     name = path.name
     for suffix in reversed(SUFFIXES):
         name = name.removesuffix(suffix)
-    uid = made_up_uid("nifti", str(path.resolve()))
-    series = SeriesRef(
-        key=uid,
-        series_instance_uid=uid,
-        study_instance_uid=made_up_uid("nifti study", str(path.resolve())),
-        description=name,
-        size=geometry.size if geometry else None,
-        spacing=geometry.spacing if geometry else None,
-        files=(path,),
-        kind="nifti",
-        volume=geometry is not None,
-        warnings=tuple(warnings),
+    labels = header.get_data_dtype().kind in "iuf" and (
+        int(header["intent_code"]) == _INTENT_LABEL
+        or (header.get_data_dtype().kind in "iu" and named_like_labels(path))
     )
-    return Study(study_instance_uid=series.study_instance_uid, description=path.name, series=(series,))
+    return image_study(path, "nifti", name, geometry, labels=labels, warnings=warnings)
 
 
 @reader("nifti", kinds=["nifti"], suffixes=SUFFIXES, listing=list_nifti)
@@ -82,23 +75,18 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     """Read a NIfTI image in the decode worker."""
     if len(request.series.files) != 1:
         return SKIP
-    path = request.series.files[0]
-    geometry = nifti_geometry(_read_header(path), path.name)
-    with decode_worker(request.decode) as worker:
-        voxels = worker.call("medviewer.io.readers.nifti:read_voxels", path, ctx)
-    assert isinstance(voxels, NiftiVoxels)
-    volume = Volume(
-        array=voxels.array,
-        geometry=geometry,
-        name=request.series.title,
-        modality=request.series.modality,
-        series=request.series,
-        warnings=request.series.warnings,
-        decoder="nibabel",
-    )
-    request.on_first(volume)
-    request.on_filled(geometry.region)
-    return volume
+    return read_image(ctx, request, "medviewer.io.readers.nifti:read_voxels", read_nifti_header, "nibabel")
+
+
+def read_nifti_header(path: Path) -> NiftiHeader:
+    """Return what a file says about its image, LPS mm.
+
+    Raises
+    ------
+    InputError
+        As `nifti_geometry`, and ``E_NIFTI`` when it has no NIfTI header.
+    """
+    return NiftiHeader(nifti_geometry(_read_header(path), path.name))
 
 
 def nifti_geometry(header: Nifti1Header, name: str) -> Geometry:
@@ -125,15 +113,8 @@ def nifti_geometry(header: Nifti1Header, name: str) -> Geometry:
 
 
 def _lps_geometry(size: Ijk, affine: npt.ArrayLike, name: str) -> Geometry:
-    ras = np.asarray(affine, dtype=np.float64)
-    if not np.isfinite(ras).all():
-        raise GeometryError(f"{name} has an affine that is not finite.")
-    columns = _RAS_TO_LPS @ ras[:3, :3]
-    spacing = np.linalg.norm(columns, axis=0)
-    if spacing.min() <= 0 or abs(np.linalg.det(columns / spacing)) < 1e-6:
-        raise GeometryError(f"{name} has a singular affine.", hint="Its orientation was lost when it was written.")
-    direction = columns / spacing
-    return Geometry(size, vec3(spacing), vec3(_RAS_TO_LPS @ ras[:3, 3]), tuple(direction.ravel()))
+    lps = _RAS_TO_LPS * np.asarray(affine, dtype=np.float64)[:3]
+    return grid_of(size, lps[:, :3], lps[:, 3], name)
 
 
 def _read_header(path: Path) -> Nifti1Header:
@@ -167,7 +148,7 @@ def _first_bytes(path: Path) -> bytes:
         raise InputError(f"{path.name} cannot be inflated.", code="E_NIFTI") from error
 
 
-def read_voxels(ctx: JobContext, path: object) -> NiftiVoxels:
+def read_voxels(ctx: JobContext, path: object) -> Voxels:
     """Read voxels in real units as (k, j, i); runs in the decode worker.
 
     Raises
@@ -189,7 +170,7 @@ def read_voxels(ctx: JobContext, path: object) -> NiftiVoxels:
         raise DecodeError(f"{path.name} cannot be read as NIfTI ({type(error).__name__}).") from error
     except MemoryError as error:
         raise OutOfMemory(f"Not enough memory for {path.name}.", hint="Close other studies and try again.") from error
-    return NiftiVoxels(array)
+    return Voxels(array)
 
 
 def _check_size(path: Path, header: Any) -> None:
