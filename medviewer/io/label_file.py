@@ -1,0 +1,212 @@
+"""Files of segments on an image's grid: what every kind of them becomes, and label maps of image formats.
+
+Runs in the decode worker, which hands over arrays on the grid of the image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.core.errors import InputError
+from medviewer.core.geometry import Geometry
+from medviewer.core.segmentation import MAX_VALUE, Color, LabelArray
+from medviewer.core.terminology import ANATOMICAL_STRUCTURE, TISSUE, CodedConcept
+from medviewer.io.label_names import names_beside, single_name
+from medviewer.io.reader import lister_of
+from medviewer.io.readers import metaimage, nifti, nrrd
+from medviewer.jobs.job import JobContext
+
+#: More different values than any set of segments has: an image.
+MOST_LABELS: Final = 2000
+_NOT_LABELS_HINT: Final = "Open it as an image instead."
+_FRACTIONAL_HINT: Final = "A probability map needs a threshold first; or open it as an image."
+_RANGE_HINT: Final = "Renumber the labels first, or open it as an image."
+_LAYER: Final = re.compile(r"(Segment\d+)_LabelValue")
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSegment:
+    """A segment of a file: its value in one layer, its name, and, where the file says them, colour and codes."""
+
+    value: int
+    name: str
+    layer: int = 0
+    color: Color | None = None
+    category: CodedConcept = TISSUE
+    type: CodedConcept = ANATOMICAL_STRUCTURE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelFile:
+    """Segments as they come from a file.
+
+    Attributes
+    ----------
+    geometry : Geometry
+        Grid of the layers, LPS mm.
+    layers : tuple of uint16 (k, j, i)
+        Segments of one layer exclude each other; layers may overlap.
+    warnings : tuple of str
+        What the user must know: a threshold, what was left out.
+    """
+
+    geometry: Geometry
+    layers: tuple[LabelArray, ...]
+    segments: tuple[NamedSegment, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def to_labels(array: npt.NDArray[Any], name: str) -> LabelArray:
+    """Return whole, positive values as uint16.
+
+    Raises
+    ------
+    InputError
+        ``E_FRACTIONAL``, ``E_LABEL_RANGE`` or ``E_NOT_LABELS``.
+    """
+    if array.dtype.kind == "f":
+        whole = np.isfinite(array) & (np.rint(array) == array)
+        if not whole.all():
+            raise InputError(
+                f"{name} holds values that are not whole numbers ({int((~whole).sum())} voxels), so no labels.",
+                hint=_FRACTIONAL_HINT,
+                code="E_FRACTIONAL",
+            )
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > MAX_VALUE:
+        raise InputError(
+            f"{name} holds values from {low} to {high}; labels are 0 to {MAX_VALUE}.",
+            hint=_RANGE_HINT,
+            code="E_LABEL_RANGE",
+        )
+    return array.astype(np.uint16)
+
+
+def values_in(labels: LabelArray, name: str) -> list[int]:
+    """Return the values that occur, without 0.
+
+    Raises
+    ------
+    InputError
+        ``E_NOT_LABELS`` when there are too many: it is an image.
+    """
+    found = np.flatnonzero(np.bincount(labels.ravel(), minlength=1))
+    if len(found) > MOST_LABELS:
+        raise InputError(
+            f"{name} holds {len(found)} different values: that is an image, not a label map.",
+            hint=_NOT_LABELS_HINT,
+            code="E_NOT_LABELS",
+        )
+    return [int(value) for value in found if value]
+
+
+def is_label_format(path: Path) -> bool:
+    """Whether a file has the name of an image format that may hold a label map."""
+    return lister_of(path) is not None
+
+
+def label_geometry(path: Path) -> Geometry:
+    """Return the grid of a label map from its header only, LPS mm; the window's process may ask."""
+    return _header_of(path).geometry
+
+
+def _header_of(path: Path) -> nifti.NiftiHeader | nrrd.NrrdHeader | metaimage.MetaHeader:
+    name = path.name.lower()
+    if name.endswith(nrrd.SUFFIXES):
+        return nrrd.read_header(path)
+    if name.endswith(metaimage.SUFFIXES):
+        return metaimage.read_header(path)
+    return nifti.read_nifti_header(path)
+
+
+def read_label_map(ctx: JobContext, path: Path) -> LabelFile:
+    """Read a label map with the names that its file, or one beside it, gives.
+
+    Raises
+    ------
+    InputError
+        When it is no label map, with the reason.
+    """
+    header = _header_of(path)
+    if isinstance(header, nrrd.NrrdHeader):
+        layers = [to_labels(layer, path.name) for layer in nrrd.read_layers(header)]
+        if header.is_segmentation:
+            return _slicer_segments(path.name, header, layers)
+        if len(layers) > 1:
+            raise InputError(f"{path.name} has {len(layers)} values a voxel.", hint=_NOT_LABELS_HINT, code="E_4D")
+    else:
+        read: Callable[[JobContext, object], Any] = (
+            metaimage.read_voxels if isinstance(header, metaimage.MetaHeader) else nifti.read_voxels
+        )
+        layers = [to_labels(read(ctx, path).array, path.name)]
+    values = values_in(layers[0], path.name)
+    return LabelFile(header.geometry, tuple(layers), _named(path, values))
+
+
+def _named(path: Path, values: Sequence[int]) -> tuple[NamedSegment, ...]:
+    """Return segments with the names beside the file; a single one without is called as its file."""
+    names = names_beside(path)
+    if len(values) == 1 and values[0] not in names:
+        return (NamedSegment(values[0], single_name(path)),)
+    return tuple(NamedSegment(value, names.get(value, f"Label {value}")) for value in values)
+
+
+def _slicer_segments(name: str, header: nrrd.NrrdHeader, layers: Sequence[LabelArray]) -> LabelFile:
+    """Return Slicer's segments; those of one layer share its label map."""
+    segments: list[NamedSegment] = []
+    warnings: list[str] = []
+    for key, text in header.pairs.items():
+        match = _LAYER.fullmatch(key)
+        if match is None:
+            continue
+        value, layer = _integer(text), _integer(header.pairs.get(f"{match[1]}_Layer", "0"))
+        if not 1 <= value <= MAX_VALUE or not 0 <= layer < len(layers):
+            warnings.append(f"{name}: {match[1]} has no valid label value or layer and was left out.")
+            continue
+        segments.append(_slicer_segment(header.pairs, match[1], value, layer))
+    if not segments:
+        # Written before Slicer 4.11: one layer for each segment, its voxels 1.
+        segments = [
+            _slicer_segment(header.pairs, f"Segment{n}", 1, n) for n in range(len(layers)) if layers[n].any()
+        ]  # fmt: skip
+    known = {(segment.layer, segment.value) for segment in segments}
+    for layer, labels in enumerate(layers):
+        for value in values_in(labels, name):
+            if (layer, value) not in known:
+                segments.append(NamedSegment(value, f"Label {value}", layer))
+                warnings.append(f"{name}: value {value} belongs to no segment; it was called Label {value}.")
+    return LabelFile(header.geometry, tuple(layers), tuple(segments), tuple(warnings))
+
+
+def _slicer_segment(pairs: Mapping[str, str], key: str, value: int, layer: int) -> NamedSegment:
+    color: Color | None = None
+    parts = pairs.get(f"{key}_Color", "").split()
+    if len(parts) == 3:
+        try:
+            r, g, b = (round(255 * min(1.0, max(0.0, float(part)))) for part in parts)
+            color = (r, g, b)
+        except ValueError:
+            color = None
+    # "<context>~<category: scheme^code^meaning>~<type>~…"
+    entry = pairs.get(f"{key}_Tags", "").partition("TerminologyEntry:")[2].partition("|")[0].split("~")
+    category = _concept(entry[1]) if len(entry) > 1 else None
+    kind = _concept(entry[2]) if len(entry) > 2 else None
+    name = pairs.get(f"{key}_Name", "").strip() or f"Label {value}"
+    return NamedSegment(value, name, layer, color, category or TISSUE, kind or ANATOMICAL_STRUCTURE)
+
+
+def _concept(text: str) -> CodedConcept | None:
+    parts = text.split("^")
+    return CodedConcept(parts[1], parts[0], parts[2]) if len(parts) == 3 and all(parts) else None
+
+
+def _integer(text: str) -> int:
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else -1

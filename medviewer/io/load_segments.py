@@ -1,0 +1,72 @@
+"""What the decode worker does for files of segments: say what they belong to, and read them onto an image's grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from medviewer.core.errors import InputError, OutOfMemory
+from medviewer.io.derived import MISFIT, DerivedRef, Target, check_belongs, describe, read_dataset
+from medviewer.io.dicom_seg import read_seg
+from medviewer.io.label_file import LabelFile, is_label_format, label_geometry, read_label_map
+from medviewer.io.label_fit import fit_layers
+from medviewer.io.rtstruct import read_structures
+from medviewer.jobs.job import JobContext
+
+REFERENCE = "medviewer.io.load_segments:reference"
+READ = "medviewer.io.load_segments:read"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRequest:
+    """A file of segments and the image that it is for."""
+
+    path: Path
+    target: Target
+
+
+def reference(ctx: JobContext, path: object) -> DerivedRef:
+    """Return what a file of segments belongs to.
+
+    Raises
+    ------
+    InputError
+        When it holds none.
+    """
+    assert isinstance(path, Path)
+    if is_label_format(path):
+        return DerivedRef("labels", path.name, geometry=label_geometry(path))
+    return describe(read_dataset(path), path)
+
+
+def read(ctx: JobContext, request: object) -> LabelFile:
+    """Read the segments of a `SegmentRequest` onto the grid of its image.
+
+    Raises
+    ------
+    InputError
+        When it holds no segments, or they do not belong to the image.
+    """
+    assert isinstance(request, SegmentRequest)
+    try:
+        return _read(ctx, request.path, request.target)
+    except MemoryError as error:
+        raise OutOfMemory(f"Not enough memory for {request.path.name}.", hint="Close other studies first.") from error
+
+
+def _read(ctx: JobContext, path: Path, target: Target) -> LabelFile:
+    resample = MISFIT in target.accepted
+    if is_label_format(path):
+        found = read_label_map(ctx, path)
+        if not found.segments:
+            raise InputError(
+                f"{path.name} is empty: every voxel is background.", hint="There is nothing to load.", code="E_EMPTY"
+            )
+        layers = fit_layers(found.layers, found.geometry, target.geometry, path.name, resample=resample)
+        return LabelFile(target.geometry, layers, found.segments, found.warnings)
+    dataset = read_dataset(path)
+    ref = describe(dataset, path)
+    warnings = check_belongs(ref, target, path.name)
+    if ref.kind == "rtstruct":
+        return read_structures(ctx, dataset, target.geometry, path.name, warnings=warnings)
+    return read_seg(ctx, dataset, target.geometry, path.name, resample=resample, warnings=warnings)
