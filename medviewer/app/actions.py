@@ -31,6 +31,9 @@ class Ui(Protocol):
     def ask_open_folder(self) -> list[Path]:
         """Let the user choose a folder."""
 
+    def ask_segment_paths(self) -> list[Path]:
+        """Let the user choose files of segments."""
+
     def ask_save_path(self, suffix: str) -> Path | None:
         """Let the user choose where to save."""
 
@@ -119,6 +122,14 @@ def _open_files(app: AppContext, ui: Ui) -> None:
     open_paths(app, ui, ui.ask_open_paths())
 
 
+def _load_segments(app: AppContext, ui: Ui) -> None:
+    """Load files of segments onto the image that is looked at."""
+    volume = app.workspace.active
+    if volume is not None:
+        for path in ui.ask_segment_paths():
+            app.attach.start(volume.id, path)
+
+
 def _previous_segment(app: AppContext, ui: Ui) -> None:
     app.segments.step_active(False)
 
@@ -198,6 +209,7 @@ ACTIONS: tuple[Action, ...] = (
     _action("open_files", "Open files or zip…", "Ctrl+Shift+O", "File", always, _open_files),
     _action("library", "Library…", "Ctrl+L", "File", always, lambda a, u: u.show_library()),
     _action("pacs", "PACS…", "Ctrl+P", "File", always, lambda a, u: u.show_pacs()),
+    _action("load_segments", "Load segments…", "Ctrl+Shift+L", "File", has_volume, _load_segments),
     _action("save", "Save workspace", "Ctrl+S", "File", is_dirty, _save),
     _action("save_as", "Save workspace as…", "Ctrl+Shift+S", "File", has_volume, _save_as),
     _action("export", "Export…", "Ctrl+E", "File", has_volume, lambda a, u: u.show_export()),

@@ -59,10 +59,14 @@ def prepare(results: Sequence[Result], taken: Iterable[int]) -> list[Result | Pr
 
 
 def _prepare(result: LabelResult, used: set[int]) -> PreparedLabels:
-    """Copy labels to values that are not `used`, which grows by them."""
+    """Copy labels to values that are not `used`, which grows by them; a value that is free stays."""
+    own = {segment.value for segment in result.segments}
     mapping: dict[int, int] = {}
     for segment in result.segments:
-        mapping[segment.value] = next(n for n in itertools.count(1) if n not in used)
+        if segment.value not in used:
+            mapping[segment.value] = segment.value
+        else:
+            mapping[segment.value] = next(n for n in itertools.count(1) if n not in used and n not in own)
         used.add(mapping[segment.value])
     if all(old == new for old, new in mapping.items()):
         labels: LabelArray = np.array(result.labels, dtype=np.uint16)
@@ -92,6 +96,7 @@ class ResultApplier:
         *,
         moving_id: str = "",
         link_box: str = "",
+        keep_colors: bool = False,
     ) -> list[Segment]:
         """Apply results that lie on the grid of the volume; return the segments that came.
 
@@ -104,7 +109,7 @@ class ResultApplier:
         segments: list[Segment] = []
         for result in results:
             if isinstance(result, LabelResult | PreparedLabels):
-                steps += self._labels(volume_id, result, provenance, segments)
+                steps += self._labels(volume_id, result, provenance, segments, keep_colors)
             elif isinstance(result, BoxResult):
                 steps.append(self._boxes(volume_id, task, result, provenance))
             elif isinstance(result, TransformResult):
@@ -139,7 +144,12 @@ class ResultApplier:
         return steps
 
     def _labels(
-        self, volume_id: str, result: LabelResult | PreparedLabels, provenance: Provenance, segments: list[Segment]
+        self,
+        volume_id: str,
+        result: LabelResult | PreparedLabels,
+        provenance: Provenance,
+        segments: list[Segment],
+        keep_colors: bool,
     ) -> list[UndoStep]:
         segmentation = self._workspace.segmentation(volume_id)
         taken = {segment.value for segment in segmentation.segments}
@@ -155,7 +165,7 @@ class ResultApplier:
                 source,
                 value=ready.mapping[source.value],
                 group=group.id,
-                color=_color(segmentation, source),
+                color=source.color if keep_colors else _color(segmentation, source),
                 provenance=provenance,
             )
             add = SegmentStep(self._workspace, volume_id, f"Add {segment.name}", None, segment)

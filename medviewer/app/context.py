@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from medviewer.app.analyze import Analyze
+from medviewer.app.attach import Attach
 from medviewer.app.catalogue import Library
 from medviewer.app.documents import Documents
 from medviewer.app.export_cases import ExportCases
@@ -71,6 +72,7 @@ class AppContext:
         self.loading: set[str] = set()
         self.studies = OpenStudy(self)
         self.segments = Segments(self)
+        self.attach = Attach(self)
         self.router = ToolRouter(self)
         self.analyze = Analyze(self)
         self.findings = Findings(self)

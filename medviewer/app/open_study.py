@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from medviewer.app.attach import holds_segments
 from medviewer.app.windows import percentile_window
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.core.errors import InputError
@@ -20,17 +21,26 @@ if TYPE_CHECKING:
 
 
 def merge_studies(known: Sequence[Study], new: Study) -> tuple[Study, ...]:
-    """Return `known` with `new` in the place of the study with its UID, or at the end."""
-    merged = [new if study.study_instance_uid == new.study_instance_uid else study for study in known]
-    if not any(study is new for study in merged):
+    """Return `known` with `new` merged into the study with its UID, or at the end.
+
+    A series is listed as it was found last; those of its study that were found elsewhere stay.
+    """
+    merged = [_merged(study, new) if study.study_instance_uid == new.study_instance_uid else study for study in known]
+    if not any(study.study_instance_uid == new.study_instance_uid for study in known):
         merged.append(new)
     return tuple(merged)
 
 
+def _merged(known: Study, new: Study) -> Study:
+    found = {series.series_instance_uid for series in new.series}
+    kept = tuple(series for series in known.series if series.series_instance_uid not in found)
+    return replace(new, series=(*kept, *new.series)) if kept else new
+
+
 def best_series(studies: Sequence[Study]) -> SeriesRef | None:
-    """Return the series a person most likely wants to see first: the volume with the most voxels."""
+    """Return the series a person most likely wants to see first: the volume with the most voxels, images first."""
     volumes = [series for study in studies for series in study.series if series.volume and series.size]
-    return max(volumes, key=lambda s: _voxels(s), default=None)
+    return max(volumes, key=lambda s: (not holds_segments(s), _voxels(s)), default=None)
 
 
 def _voxels(series: SeriesRef) -> int:
@@ -101,8 +111,9 @@ class OpenStudy:
             first = best_series(job.result)
             # Beside an open image only what leaves no choice opens by itself.
             alone = sum(series.volume for study in job.result for series in study.series) == 1
-            opens = open_best and first is not None and (alone or self._app.workspace.active is None)
-            self._scanned(() if called else paths, job.result, names, opens=opens)
+            laid = open_best and self._app.attach.offer(job.result)
+            opens = open_best and not laid and first is not None and (alone or self._app.workspace.active is None)
+            self._scanned(() if called else paths, job.result, names, opens=opens or laid)
             self.scanned.emit(job.result, tuple(paths))
             if opens and first is not None:
                 self.open_series(first)

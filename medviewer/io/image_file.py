@@ -99,7 +99,9 @@ def grid_of(size: Ijk, columns: npt.ArrayLike, origin: npt.ArrayLike, name: str)
     return Geometry(size, vec3(spacing), vec3(start), tuple((steps / spacing).ravel()))
 
 
-def read_image(ctx: JobContext, request: OpenRequest, target: str, header: Callable[[Path], Any], decoder: str) -> Volume:
+def read_image(
+    ctx: JobContext, request: OpenRequest, target: str, header: Callable[[Path], Any], decoder: str
+) -> Volume:
     """Read an image file in the decode worker.
 
     Parameters

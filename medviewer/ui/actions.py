@@ -23,6 +23,7 @@ PICTURES: Mapping[str, str] = {
     "open_folder": "open",
     "open_files": "files",
     "library": "study",
+    "load_segments": "mask",
     "save": "save",
     "export": "export",
     "undo": "undo",

@@ -58,6 +58,7 @@ class MainWindow(QMainWindow):
         self._closing = False
         self._links = Links()
         self.ui = WindowUi(app, self)
+        app.attach.confirm = self.ui.confirm
         self.commands = Commands(app, self, self.ui, ACTIONS)
         self.docks = Docks(self, app, self.commands.run)
         self.toolbar = MainToolBar(self.commands)

@@ -38,6 +38,12 @@ class WindowUi:
         name = QFileDialog.getExistingDirectory(self._window, "Open a folder with images", self._last_folder())
         return [Path(name)] if name else []
 
+    def ask_segment_paths(self) -> list[Path]:
+        """Let the user choose files of segments."""
+        kinds = "Segments (*.dcm *.seg *.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd);;All files (*)"
+        names, _ = QFileDialog.getOpenFileNames(self._window, "Load segments", self._last_folder(), kinds)
+        return [Path(name) for name in names]
+
     def ask_save_path(self, suffix: str) -> Path | None:
         """Let the user choose where to save."""
         name, _ = QFileDialog.getSaveFileName(

@@ -58,7 +58,7 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     """Read a MetaImage in the decode worker."""
     if len(request.series.files) != 1:
         return SKIP
-    return read_image(ctx, request, "medviewer.io.readers.metaimage:read_voxels", read_header, "MedViewer")
+    return read_image(ctx, request, "medviewer.io.readers.metaimage:read_voxels", read_header, "native")
 
 
 def read_voxels(ctx: JobContext, path: object) -> Voxels:

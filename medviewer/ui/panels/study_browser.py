@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStackedLayout, QTreeWidget, QTreeWidgetItem, QWidget
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QMenu,
+    QStackedLayout,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QWidget,
+)
 
+from medviewer.app.attach import holds_segments
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.ui.bind import Merged
 from medviewer.ui.icons import icon
@@ -38,6 +47,8 @@ class StudyBrowser(Panel):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
         self.tree.itemActivated.connect(self._open)
+        self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.tree.customContextMenuRequested.connect(self._menu)
         empty = label(
             "Nothing open yet.\n\nDrop a DICOM folder, zip or NIfTI file anywhere on this window, or press Ctrl+O.",
             name="studyEmpty",
@@ -102,8 +113,34 @@ class StudyBrowser(Panel):
 
     def _open(self, item: QTreeWidgetItem) -> None:
         series = item.data(0, SERIES)
-        if isinstance(series, SeriesRef):
+        if not isinstance(series, SeriesRef):
+            return
+        if holds_segments(series):
+            self.attempt(lambda: self.app.attach.open(series))
+        else:
             self.attempt(lambda: self.app.studies.open_series(series))
+
+    def _menu(self, point: QPoint) -> None:
+        item = self.tree.itemAt(point)
+        series = item.data(0, SERIES) if item is not None else None
+        if isinstance(series, SeriesRef):
+            menu = self.menu_for(series)
+            menu.exec(self.tree.viewport().mapToGlobal(point))
+
+    def menu_for(self, series: SeriesRef) -> QMenu:
+        """Return what can be done with a series."""
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        show = menu.addAction("Open as image")
+        show.setEnabled(series.volume)
+        show.triggered.connect(lambda: self.attempt(lambda: self.app.studies.open_series(series)))
+        load = menu.addAction("Load as segments of the image shown")
+        active = self.app.workspace.active
+        single = len(series.files) == 1 and (holds_segments(series) or series.kind != "dicom")
+        load.setEnabled(active is not None and single)
+        if active is not None:
+            load.triggered.connect(lambda: self.attempt(lambda: self.app.attach.start(active.id, series.files[0])))
+        return menu
 
 
 def _patient_item(study: Study) -> QTreeWidgetItem:
@@ -126,20 +163,29 @@ def _series_item(series: SeriesRef, is_open: bool, is_active: bool) -> QTreeWidg
     item.setData(0, SERIES, series)
     item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     picture, tint = ("check", "accent") if is_open else ("volume", "soft")
-    if series.warnings or not series.volume:
+    segments = holds_segments(series)
+    if segments and not is_open:
+        picture, tint = "mask", "soft"
+    elif series.warnings or not series.volume:
         picture, tint = "warning", "warning"
     item.setIcon(0, icon(picture, tint))
     if is_active:
         item.setForeground(0, color("accent"))
-    elif not series.volume:
+    elif not series.volume and not segments:
         for column in range(2):
             item.setForeground(column, color("soft"))
     facts = [series.title, series.modality, number]
     if series.size and series.spacing:
         facts.append("{} × {} × {} voxels".format(*series.size))
         facts.append("{:.3g} × {:.3g} × {:.3g} mm".format(*series.spacing))
-    facts += [f"⚠ {warning.text}" for warning in series.warnings]
-    facts.append("Double click to open." if series.volume else "Cannot be opened as a volume.")
+    facts += [f"⚠ {warning.text}" for warning in series.warnings if not (segments and warning.code == "W_NOT_IMAGE")]
+    facts.append(_what_a_double_click_does(series))
     for column in range(2):
         item.setToolTip(column, plain_tip("\n".join(fact for fact in facts if fact)))
     return item
+
+
+def _what_a_double_click_does(series: SeriesRef) -> str:
+    if holds_segments(series):
+        return "Segments. Double click to load them onto their image."
+    return "Double click to open." if series.volume else "Cannot be opened as a volume."

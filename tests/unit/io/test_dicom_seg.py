@@ -218,7 +218,8 @@ def test_l04_another_grid_is_refused_and_resampled_when_wanted(tmp_path):
     assert refusal.value.code == "E_GEOMETRY"
     found = load(path, Target(GRID, "1.2.3.4.5", "", "", (MISFIT,)))
     assert found.layers[0].shape == GRID.shape
-    assert found.layers[0].mean() > 0.9
+    # The last slice lies on the edge of the coarse voxels.
+    assert found.layers[0][:5].all()
 
 
 @pytest.mark.parametrize(

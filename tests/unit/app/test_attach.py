@@ -1,0 +1,213 @@
+"""Files of segments onto open images: found, laid, refused, undone."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from medviewer.app.context import AppContext
+from medviewer.core.dicom_ref import SeriesRef
+from medviewer.core.geometry import Geometry
+from medviewer.core.volume import Volume
+from medviewer.export.case import cases_of
+from medviewer.export.exporter import run_export
+from medviewer.export.formats.dicom_seg import DicomSegOptions
+from medviewer.imaging.sitk_image import to_sitk
+from medviewer.io.derived import DerivedRef
+from medviewer.jobs.job import NullContext
+
+
+def write_labels(path: Path, volume: Volume, values: tuple[int, ...] = (1, 5)) -> np.ndarray:
+    labels = np.zeros(volume.array.shape, dtype=np.uint16)
+    for n, value in enumerate(values):
+        labels[2 + n, 3:9, 4:12] = value
+    sitk.WriteImage(to_sitk(labels, volume.geometry), path, useCompression=True)
+    return labels
+
+
+def scan(app: AppContext, pump, *paths: Path) -> list[SeriesRef]:
+    pump.finish(app.studies.scan(list(paths), open_best=True))
+    pump.until(lambda: not app.jobs.running)
+    return [series for study in app.studies.studies for series in study.series]
+
+
+def errors(app: AppContext) -> list[str]:
+    return [message.details for message in app.messages.messages if message.level == "error"]
+
+
+def test_a_file_lands_as_one_named_step_with_its_provenance(app, pump, opened, tmp_path):
+    labels = write_labels(tmp_path / "organs.nii.gz", opened)
+    pump.finish(app.attach.start(opened.id, tmp_path / "organs.nii.gz"))
+    segmentation = app.workspace.segmentation(opened.id)
+    assert [(s.value, s.name) for s in segmentation.segments] == [(1, "Label 1"), (5, "Label 5")]
+    assert {s.provenance.task for s in segmentation.segments} == {"file:organs.nii.gz"}
+    np.testing.assert_array_equal(segmentation.mask(5), labels == 5)
+    assert app.history.undo_label == "Load organs.nii.gz"
+    app.undo()
+    assert not segmentation.segments
+    assert not segmentation.groups
+    app.redo()
+    np.testing.assert_array_equal(segmentation.mask(1), labels == 1)
+
+
+def test_values_that_are_taken_make_way_and_nothing_is_overwritten(app, pump, opened, tmp_path):
+    labels = write_labels(tmp_path / "a.nrrd", opened)
+    for _ in range(2):
+        pump.finish(app.attach.start(opened.id, tmp_path / "a.nrrd"))
+    segmentation = app.workspace.segmentation(opened.id)
+    assert [s.value for s in segmentation.segments] == [1, 5, 2, 3]
+    assert len(segmentation.groups) == 2
+    np.testing.assert_array_equal(segmentation.mask(3), labels == 5)
+    assert len({s.color for s in segmentation.segments}) == 4
+
+
+def test_another_grid_is_refused_unless_the_user_agrees(app, pump, opened, tmp_path):
+    geometry = opened.geometry
+    i, j, k = (n // 2 for n in geometry.size)
+    coarse = Geometry((i, j, k), tuple(2 * s for s in geometry.spacing), geometry.origin, geometry.direction)
+    sitk.WriteImage(to_sitk(np.ones(coarse.shape, np.uint8), coarse), tmp_path / "a.nrrd")
+    pump.finish(app.attach.start(opened.id, tmp_path / "a.nrrd"))
+    assert errors(app) == ["E_GEOMETRY"]
+    assert not app.workspace.segmentation(opened.id).segments
+    asked: list[str] = []
+    app.attach.confirm = lambda text: not asked.append(text)
+    pump.finish(app.attach.start(opened.id, tmp_path / "a.nrrd"))
+    pump.until(lambda: not app.jobs.running)
+    (segment,) = app.workspace.segmentation(opened.id).segments
+    assert "nearest label" in asked[0]
+    assert segment.provenance.parameters["accepted"] == ["E_GEOMETRY"]
+
+
+def export_seg(app: AppContext, folder: Path) -> Path:
+    (case,) = cases_of(app.workspace)
+    (path,) = run_export(NullContext(), "dicom-seg", [case], folder, DicomSegOptions()).files
+    return path
+
+
+@pytest.fixture
+def exported(app, pump, opened, tmp_path) -> tuple[Path, np.ndarray]:
+    """A SEG of the open phantom, which is closed again."""
+    labels = write_labels(tmp_path / "a.nii.gz", opened)
+    pump.finish(app.attach.start(opened.id, tmp_path / "a.nii.gz"))
+    path = export_seg(app, tmp_path / "out")
+    app.documents.close_volume(opened.id)
+    return path, labels
+
+
+def test_a_listed_seg_opens_the_series_it_was_made_for(app, pump, exported):
+    path, labels = exported
+    series = next(s for s in scan(app, pump, path) if s.kind == "seg")
+    pump.finish(app.attach.open(series))
+    pump.until(lambda: not app.jobs.running)
+    volume = app.workspace.active
+    assert volume is not None
+    segmentation = app.workspace.segmentation(volume.id)
+    masks = [segmentation.mask(s.value) for s in segmentation.segments]
+    for mask, value in zip(masks, (1, 5), strict=True):
+        np.testing.assert_array_equal(mask, labels == value)
+    # Once more is told, not loaded twice.
+    pump.finish(app.attach.open(series))
+    pump.until(lambda: not app.jobs.running)
+    assert len(segmentation.segments) == 2
+
+
+def test_a_seg_without_its_series_is_refused_by_name(make_app, pump, exported):
+    path, _ = exported
+    app = make_app()
+    series = next(s for s in scan(app, pump, path) if s.kind == "seg")
+    pump.finish(app.attach.open(series))
+    assert errors(app) == ["E_NO_REFERENCE"]
+
+
+def test_a_seg_of_another_patient_is_refused(app, pump, opened, exported, tmp_path):
+    import pydicom
+
+    path, _ = exported
+    dataset = pydicom.dcmread(path)
+    dataset.PatientID = "someone else"
+    dataset.save_as(path)
+    pump.finish(app.studies.open_series(opened.series))
+    pump.until(lambda: not app.jobs.running)
+    app.attach.confirm = lambda text: True
+    pump.finish(app.attach.start(app.workspace.active.id, path))
+    assert errors(app) == ["E_WRONG_PATIENT"]
+
+
+def test_what_is_dropped_on_an_open_image_is_laid_over_it(app, pump, opened, tmp_path):
+    write_labels(tmp_path / "lung_mask.nii.gz", opened)
+    scan(app, pump, tmp_path / "lung_mask.nii.gz")
+    assert app.workspace.volumes == (opened,)
+    assert len(app.workspace.segmentation(opened.id).segments) == 2
+
+
+def test_a_label_map_without_an_image_opens_as_an_image(app, pump, phantom, tmp_path):
+    write_labels(tmp_path / "lung_mask.nii.gz", phantom.volume)
+    (series,) = scan(app, pump, tmp_path / "lung_mask.nii.gz")
+    assert app.workspace.active.series == series
+
+
+def test_beside_its_image_a_label_map_opens_the_image_first(app, pump, phantom, tmp_path):
+    sitk.WriteImage(to_sitk(phantom.volume), tmp_path / "case.nii.gz")
+    labels = write_labels(tmp_path / "case_seg.nii.gz", phantom.volume)
+    found = scan(app, pump, tmp_path)
+    assert app.workspace.active.name == "case"
+    app.documents.close_volume(app.workspace.active.id)
+    pump.finish(app.attach.open(next(s for s in found if s.modality == "SEG")))
+    pump.until(lambda: not app.jobs.running)
+    assert app.workspace.active.name == "case"
+    np.testing.assert_array_equal(app.workspace.active_segmentation.mask(5), labels == 5)
+
+
+def test_candidates_by_series_frame_and_grid(app, opened):
+    series = opened.series
+    assert app.attach.candidates(DerivedRef("seg", "a", series_uids=(series.series_instance_uid,))) == (opened,)
+    assert app.attach.candidates(DerivedRef("seg", "a", series_uids=("9.9",))) == ()
+    assert app.attach.candidates(DerivedRef("labels", "a", geometry=opened.geometry)) == (opened,)
+    assert app.attach.candidates(DerivedRef("labels", "a", geometry=Geometry((3, 4, 5), (1, 1, 1)))) == ()
+
+
+def test_a_reader_that_crashes_is_named_and_nothing_is_lost(app, pump, opened, tmp_path, monkeypatch):
+    write_labels(tmp_path / "a.nrrd", opened)
+    monkeypatch.setattr("medviewer.io.load_segments.READ", "tests.worker_targets:segfault")
+    pump.finish(app.attach.start(opened.id, tmp_path / "a.nrrd"))
+    assert errors(app) == ["E_DECODER_CRASHED"]
+
+
+def test_a_loaded_file_is_recovered_like_any_other_step(make_app, pump, study, tmp_path):
+    first = make_app()
+    scan(first, pump, study)
+    volume = first.workspace.active
+    assert volume is not None
+    labels = write_labels(tmp_path / "a.nrrd", volume)
+    pump.finish(first.attach.start(volume.id, tmp_path / "a.nrrd"))
+    first.close(keep_journal=True)
+    again = make_app()
+    (left,) = again.documents.recoverable()
+    pump.finish(again.documents.recover(left))
+    pump.until(lambda: not again.jobs.running)
+    recovered = again.workspace.active_segmentation
+    assert recovered is not None
+    assert recovered.segments[1].provenance.task == "file:a.nrrd"
+    np.testing.assert_array_equal(recovered.mask(5), labels == 5)
+
+
+@pytest.mark.parametrize("modality", ["CT", "PET"])
+def test_sts002_from_the_tree(app, pump, shared_data, tmp_path, modality):
+    with zipfile.ZipFile(shared_data / "dicom" / "sts002_ct_mr_pet_rtstruct.zip") as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / "STS_002" / modality
+    mask = shutil.copy(shared_data / "nifti" / "sts002" / f"{modality}_mask.nii.gz", tmp_path / "wanted.nii.gz")
+    found = scan(app, pump, folder)
+    assert app.workspace.active.modality == {"CT": "CT", "PET": "PT"}[modality]
+    pump.finish(app.attach.open(next(s for s in found if s.kind == "rtstruct")))
+    pump.until(lambda: not app.jobs.running)
+    pump.finish(app.attach.start(app.workspace.active.id, Path(mask)))
+    drawn, wanted = app.workspace.active_segmentation.segments
+    assert drawn.name == f"GTV_Mass_{modality}"
+    a, b = (app.workspace.active_segmentation.mask(s.value) for s in (drawn, wanted))
+    assert 2 * (a & b).sum() / (a.sum() + b.sum()) >= 0.98
