@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -185,7 +186,12 @@ def test_a_loaded_file_is_recovered_like_any_other_step(make_app, pump, study, t
     assert volume is not None
     labels = write_labels(tmp_path / "a.nrrd", volume)
     pump.finish(first.attach.start(volume.id, tmp_path / "a.nrrd"))
-    first.close(keep_journal=True)
+    first.journaling.flush()
+    journal = first.journaling.journal
+    journal.close(delete=False)
+    # Its process is gone.
+    journal.path.rename(journal.path.with_name(journal.path.name.replace(f".{os.getpid()}.", ".99999999.")))
+    first.journaling._journal = None
     again = make_app()
     (left,) = again.documents.recoverable()
     pump.finish(again.documents.recover(left))

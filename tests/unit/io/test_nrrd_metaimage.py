@@ -44,6 +44,7 @@ def test_voxels_and_places_are_those_of_simpleitk(tmp_path, load, name, packed, 
     wanted = sitk.ReadImage(path)
     np.testing.assert_array_equal(volume.array, sitk.GetArrayFromImage(wanted).astype(result))
     assert volume.array.dtype == result
+    assert volume.decoder == "native"
     for ijk in [(0, 0, 0), (5, 0, 2), (1, 4, 3)]:
         assert volume.geometry.index_to_lps(ijk) == pytest.approx(wanted.TransformIndexToPhysicalPoint(ijk), abs=1e-6)
     assert (volume.name, volume.warnings) == ("a", ())
