@@ -80,11 +80,14 @@ def wanted(text: str, columns: Mapping[str, str]) -> Wanted:
     typed = words(text)
     values = {column: token(value) for column, value in columns.items() if token(value)}
     parts = [f'text : "{word}" *' for word in typed] + [f'{c} : "{v}"' for c, v in values.items()]
-    terms = [f" {word}" for word in typed] + [f" {column}:{value} " for column, value in values.items()]
+    terms = [f" {word}" for word in typed] + [f" ={column}:{value} " for column, value in values.items()]
     return Wanted(" AND ".join(parts), tuple(terms))
 
 
 def study_terms(text: str, columns: Mapping[str, str]) -> str:
-    """Return all words of a study and the values of its columns as one text, which `Wanted.terms` are parts of."""
-    values = [f"{column}:{value}" for column, found in columns.items() for value in found.split()]
+    """Return all words of a study and the values of its columns as one text, which `Wanted.terms` are parts of.
+
+    Values begin with a sign that no word has, so that no word typed finds the name of a column.
+    """
+    values = [f"={column}:{value}" for column, found in columns.items() for value in found.split()]
     return f" {' '.join([text, *values])} "
