@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A law is no benchmark: how long an example takes says nothing on a loaded machine. And a run that anybody can repeat is
-# worth more than one that looks elsewhere each time.
+# A law is no benchmark: how long an example takes says nothing on a loaded machine. And a run that anybody can repeat
+# is worth more than one that looks elsewhere each time.
 settings.register_profile("medviewer", deadline=None, derandomize=True)
 settings.load_profile("medviewer")
 

@@ -23,7 +23,7 @@ class Message:
 
 
 class MessageLog:
-    """Messages of this session, oldest first.
+    """Messages since the start, oldest first.
 
     Signals
     -------
