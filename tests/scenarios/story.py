@@ -89,7 +89,9 @@ class Story:
     def shot(self, name: str) -> None:
         QApplication.processEvents()
         screen = QApplication.primaryScreen()
-        screen.grabWindow(0).save(str(self.folder / f"{name}.png"))
+        place = self.window.frameGeometry()
+        picture = screen.grabWindow(0, place.x(), place.y(), place.width(), place.height())
+        picture.save(str(self.folder / f"{name}.png"))
 
     def path(self, plane: str, release: bool = True) -> None:
         """Draw a short stroke around the middle of a slice view."""

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,9 @@ def test_story_of_the_main_job(study: Path, tmp_path: Path) -> None:
     if not (os.environ.get("DISPLAY") or sys.platform in ("win32", "darwin")):
         pytest.skip("needs a display")
     data, folder = tmp_path / "data", tmp_path / "out"
-    folder.mkdir()
+    if GUIDE:
+        folder = Path(tempfile.mkdtemp(prefix="medviewer-"))  # the pictures show its name
+    folder.mkdir(exist_ok=True)
     first = play("work", study, folder, data)
     assert (folder / "before.json").exists(), first.stderr[-3000:]
     assert first.returncode in (-9, 9), "the first phase ends by being killed"
