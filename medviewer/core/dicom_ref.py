@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from medviewer.core.geometry import Vec3
+
+#: What tells the images of a stack apart: their place in the patient, the time, or nothing but their number.
+Stacking = Literal["place", "time", "number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,14 @@ class SeriesRef:
     frames : tuple of int
         For slices out of multi-frame files, which frame of its file each is, counted from 0; empty otherwise.
     volume : bool
-        Whether it can be opened as a volume. If not, `warnings` says why.
+        Whether it can be opened: as a volume, or as pictures (`stacking` other than "place"). If not, `warnings` says
+        why.
     refusal : str
-        Code of the refusal when it is not opened as a volume, for example ``E_TRUNCATED``.
+        Code of the refusal when it is not opened, for example ``E_TRUNCATED``.
+    stacking : "place", "time" or "number"
+    time_labels : tuple of str
+        One for each point of a time axis (time points, echoes, b-values on one grid); `files` and `frames` then have
+        the slices of the first point, those of the second, and so on. Empty without one.
     """
 
     key: str
@@ -57,6 +66,8 @@ class SeriesRef:
     volume: bool = True
     refusal: str = ""
     warnings: tuple[SeriesWarning, ...] = ()
+    stacking: Stacking = "place"
+    time_labels: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

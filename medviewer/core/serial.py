@@ -135,6 +135,8 @@ def series_to_json(series: SeriesRef) -> dict[str, Any]:
         "frames": list(series.frames),
         "refusal": series.refusal,
         "warnings": [asdict(warning) for warning in series.warnings],
+        "stacking": series.stacking,
+        "time_labels": list(series.time_labels),
     }
 
 
@@ -152,4 +154,6 @@ def series_from_json(data: Mapping[str, Any]) -> SeriesRef:
         frames=tuple(int(frame) for frame in data.get("frames", ())),
         refusal=str(data.get("refusal", "")),
         warnings=tuple(SeriesWarning(str(w["code"]), str(w["text"])) for w in data["warnings"]),
+        stacking=data.get("stacking", "place"),
+        time_labels=tuple(str(label) for label in data.get("time_labels", ())),
     )
