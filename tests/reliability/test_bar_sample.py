@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tools.reliability import Line, measure
+from tools.bar.bar import Line, measure, rows
 
 
 @pytest.fixture(scope="module")
 def lines(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Line]:
     folder = tmp_path_factory.mktemp("bar")
-    found = measure(shared_data / "dicom", folder, mutants=4, archives="[eo]*.zip")
+    found = measure(shared_data / "dicom", folder, mutants=4, archives="[eo]*.zip", sample=True)
     return {line.id: line for line in found}
 
 
 # R-02 is measured but not asked for: colour, films and pictures without a place are listed, not opened.
-@pytest.mark.parametrize("line_id", ["R-01", "R-03", "R-05", "R-06", "R-08", "R-21"])
+@pytest.mark.parametrize("line_id", sorted(rows().keys() - {"R-02"}))
 def test_the_bar_is_reached(lines: dict[str, Line], line_id: str) -> None:
     line = lines[line_id]
     assert line.right, line.figure
