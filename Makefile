@@ -6,6 +6,7 @@ help:
 	@echo "make test       set up, then lint, types, import contracts and tests"
 	@echo "make test-slow  the tests that take minutes, the frozen program among them"
 	@echo "make reliability  ask every bad file and series what becomes of it; print the bar: id, figure, pass"
+	@echo "                  (build/reliability.tsv then says what became of each real file)"
 	@echo "make bench      measure against peers; make peers installs napari beside the project for it"
 	@echo "make screenshots  the pictures of the user guide, from the real program"
 	@echo "make bundle     build the program as one folder, dist/medviewer"
@@ -27,7 +28,7 @@ test-slow: setup
 	@sh tools/test.sh --only-tests -m slow
 
 reliability: setup
-	@.venv/bin/python -W ignore tools/reliability.py
+	@mkdir -p build && .venv/bin/python -W ignore tools/reliability.py --files build/reliability.tsv
 
 bench: setup
 	@sh tools/test.sh --only-tests -m benchmark_run -s

@@ -26,6 +26,7 @@ def main() -> int:
     options.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "dicom")
     options.add_argument("--mutants", type=int, default=500, help="of each of eight good files")
     options.add_argument("--only", default="", help="ids of rows, separated by commas")
+    options.add_argument("--files", type=Path, help="also write what became of each real file, tab-separated")
     chosen = options.parse_args()
     # Thousands of broken files are opened on purpose: what decoders print of them, in this process and in others, would
     # bury the table.
@@ -34,7 +35,7 @@ def main() -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     failed = 0
     with tempfile.TemporaryDirectory(prefix="medviewer-reliability-") as folder:
-        for line in measure(chosen.data, Path(folder), mutants=chosen.mutants, only=chosen.only):
+        for line in measure(chosen.data, Path(folder), mutants=chosen.mutants, only=chosen.only, report=chosen.files):
             failed += not line.passed
             print(f"{line.id}  {'pass' if line.passed else 'FAIL'}  {line.what}: {line.figure}", flush=True)
     return int(failed > 0)

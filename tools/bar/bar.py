@@ -68,6 +68,8 @@ class Bench:
         Of each good file.
     sample : bool
         Whether the bar is only sampled, in the time of a test run; then a long row takes fewer cases.
+    report : Path or None
+        Where to write what became of each real file.
     """
 
     folder: Path
@@ -75,6 +77,7 @@ class Bench:
     corpora: tuple[Path, ...]
     mutants: int
     sample: bool = False
+    report: Path | None = None
     opened: dict[Path, list[Outcome]] = field(default_factory=dict)
     crashes: list[str] = field(default_factory=list)
 
@@ -120,6 +123,7 @@ def measure(
     every: int = 1,
     only: str = "",
     sample: bool = False,
+    report: Path | None = None,
 ) -> Iterator[Line]:
     """Measure the bar line by line.
 
@@ -137,7 +141,7 @@ def measure(
         Take every n-th real file.
     only : str
         Ids of rows, separated by commas; empty for all. R-01 is always measured: others use what it opened.
-    sample : bool
+    sample, report
         See `Bench`.
     """
     corpora: list[Path] = []
@@ -150,7 +154,7 @@ def measure(
     worker = new_decode_worker()
     worker.start()
     try:
-        bench = Bench(folder, worker, tuple(corpora), mutants, sample)
+        bench = Bench(folder, worker, tuple(corpora), mutants, sample, report)
         for name, (what, measurement) in rows().items():
             if name in wanted:
                 figure = measurement(bench)

@@ -53,6 +53,8 @@ def every_file_has_an_outcome(bench: Bench) -> Figure:
         silent += sum(o.state == "REFUSED" and not (o.text and o.hint) for o in found)
         if path in bench.corpora:
             bench.opened[path] = [_light(outcome) for outcome in found]
+    if bench.report is not None:
+        bench.report.write_text("".join(_report(bench)), encoding="utf-8")
     growth = (psutil.Process().memory_info().rss - started_rss) / MB
     p99, worst = float(np.percentile(seconds, 99)), max(seconds)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
@@ -62,6 +64,15 @@ def every_file_has_an_outcome(bench: Bench) -> Figure:
     )
     right, fast = not bench.crashes and not silent, p99 <= 1 and worst <= 5 and growth <= 150
     return Figure(figure, right, fast)
+
+
+def _report(bench: Bench) -> Iterator[str]:
+    """Yield a line for each real file and each series in it."""
+    for path, found in bench.opened.items():
+        name = path.relative_to(bench.folder)
+        for outcome in found:
+            text = " ".join(outcome.text.split())
+            yield f"{name}\t{outcome.state}\t{' '.join(sorted(outcome.codes))}\t{text}\t{outcome.hint}\n"
 
 
 def _light(outcome: Outcome) -> Outcome:
