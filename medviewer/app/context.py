@@ -20,6 +20,7 @@ from medviewer.app.registration import Register
 from medviewer.app.segments import Segments
 from medviewer.app.settings import Settings
 from medviewer.app.tool_router import ToolRouter
+from medviewer.app.volumes import Volumes
 from medviewer.app.windows import Windows
 from medviewer.core.workspace import Workspace
 from medviewer.editing.history import UndoStack
@@ -71,6 +72,7 @@ class AppContext:
         #: Ids of volumes whose slices are still being read.
         self.loading: set[str] = set()
         self.studies = OpenStudy(self)
+        self.volumes = Volumes(self)
         self.segments = Segments(self)
         self.attach = Attach(self)
         self.router = ToolRouter(self)

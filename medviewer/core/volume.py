@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Stacking
 from medviewer.core.geometry import Geometry
+from medviewer.core.suv import Suv
 
 VoxelArray = npt.NDArray[Any]
 ColorArray = npt.NDArray[np.uint8]
@@ -74,6 +75,8 @@ class Volume:
     frame_times_ms : tuple of float
         For a film: when each k was taken, from the first.
     time : TimeAxis or None
+    suv : Suv or None
+        For PET: the units that it can be shown in, with `medviewer.imaging.units.volume_in_unit`.
     """
 
     #: Fields with `repr=False` would put voxels or the patient into logs and messages.
@@ -98,6 +101,7 @@ class Volume:
     in_mm: bool = True
     frame_times_ms: tuple[float, ...] = ()
     time: TimeAxis | None = None
+    suv: Suv | None = None
     id: str = field(default_factory=lambda: uuid4().hex)
 
     def __post_init__(self) -> None:
