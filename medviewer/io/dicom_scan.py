@@ -23,6 +23,7 @@ from medviewer.jobs.job import JobContext, SubContext
 
 _REPORT_EVERY: Final = 32
 _GROW_SECONDS: Final = 0.25
+_ARCHIVES: Final = frozenset({".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz"})
 _NEVER_IMAGES: Final = frozenset({".ds_store", "thumbs.db", "desktop.ini", "dicomdir"})
 
 
@@ -49,7 +50,7 @@ class ScanResult:
 def scan_paths(
     ctx: JobContext, paths: Sequence[Path], on_series: Callable[[Study], None] | None = None
 ) -> list[Study]:  # fmt: skip
-    """Return the studies in folders, files and zip archives; see `scan`."""
+    """Return the studies in folders, files and archives; see `scan`."""
     return list(scan(ctx, paths, on_series).studies)
 
 
@@ -105,7 +106,8 @@ class _Scan:
             )  # fmt: skip
         if path.is_dir():
             return [Path(name) for name in sorted(self._walk(path))]
-        if is_archive(path):
+        # A packed file of another format, such as .nii.gz, is that format's own.
+        if lister_of(path) is None and is_archive(path):
             self._unpacked = True
             archive = extract(SubContext(self._ctx, 0.0, 0.5), path)
             return [Path(name) for name in sorted(self._walk(archive.folder))]
@@ -170,7 +172,7 @@ class _Scan:
 
     def _skip(self, path: Path, error: InputError) -> None:
         if error.code == "E_NOT_DICOM":
-            kind = "archives inside folders" if path.suffix.lower() in (".zip", ".tar", ".gz") else "other files"
+            kind = "archives inside folders" if path.suffix.lower() in _ARCHIVES else "other files"
             self._skipped[kind] += 1
             return
         self._skipped["DICOM files without an image" if error.code == "E_NO_IMAGE" else "broken files"] += 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import struct
 import zlib
-from typing import BinaryIO, Final
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Final, Literal
 
 from medviewer.core.errors import InputError
 
@@ -15,6 +18,9 @@ MOST_BYTES: Final = 512 * 1024 * 1024
 MOST_DATA_SET_BYTES: Final = 64 * 1024 * 1024
 MOST_RATIO: Final = 200
 _CHUNK: Final = 1024 * 1024
+#: A dictionary larger than this is not used by anything that was packed to be opened.
+_MOST_DICTIONARY: Final = 128 * 1024 * 1024
+Coding = Literal["gzip", "bzip2", "xz"]
 _DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
 
 
@@ -57,6 +63,52 @@ def inflate(data: BinaryIO, compressed_size: int, name: str, *, wbits: int) -> b
     except zlib.error as error:
         raise InputError(f"{name} cannot be inflated: {error}.", code="E_DICOM") from error
     return b"".join(parts)
+
+
+def unpacked(file: BinaryIO, coding: Coding) -> Iterator[bytes]:
+    """Yield what a packed file holds, piece by piece, never more than a megabyte at once.
+
+    Parameters
+    ----------
+    coding : str
+        "gzip" also reads a zlib stream. Several streams one after the other are read as one.
+
+    Raises
+    ------
+    EOFError
+        When the file ends in the middle of a stream.
+    OSError, ValueError, zlib.error, lzma.LZMAError
+        When it is broken.
+    """
+    packed = _next_stream(file, b"")
+    while packed:
+        stream = _stream(coding)
+        while not stream.eof:
+            piece = stream.decompress(packed, _CHUNK)
+            if piece:
+                yield piece
+            # zlib hands back what it did not get to; the others keep it.
+            packed = getattr(stream, "unconsumed_tail", b"")
+            if not packed and not stream.eof and getattr(stream, "needs_input", True):
+                packed = file.read(_CHUNK)
+                if not packed and not piece:
+                    raise EOFError("it is cut short")
+        packed = _next_stream(file, stream.unused_data)
+
+
+def _stream(coding: Coding) -> Any:
+    if coding == "gzip":
+        return zlib.decompressobj(zlib.MAX_WBITS | 32)
+    return bz2.BZ2Decompressor() if coding == "bzip2" else lzma.LZMADecompressor(memlimit=_MOST_DICTIONARY)
+
+
+def _next_stream(file: BinaryIO, rest: bytes) -> bytes:
+    """Return the first bytes of the next stream; zeros between two are padding."""
+    while not (rest := rest.lstrip(b"\0")):
+        rest = file.read(_CHUNK)
+        if not rest:
+            break
+    return rest
 
 
 def inflated_dicom(file: BinaryIO, name: str) -> BinaryIO:

@@ -5,11 +5,9 @@ Runs in the decode worker; the headers, which are text, are read by small parser
 
 from __future__ import annotations
 
-import bz2
 import math
 import os
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
@@ -19,13 +17,12 @@ import numpy.typing as npt
 import psutil
 
 from medviewer.core.errors import DecodeError, InputError, OutOfMemory
-from medviewer.io.inflate import MOST_BYTES, MOST_RATIO
+from medviewer.io.inflate import MOST_BYTES, MOST_RATIO, unpacked
 
 Coding = Literal["raw", "deflate", "bzip2", "text"]
 
 #: No text header is longer.
 MOST_HEADER: Final = 1024 * 1024
-_CHUNK: Final = 4 * 1024 * 1024
 _MOST_OF_MEMORY: Final = 0.6
 #: A printed number and its separator take at least this many bytes.
 _TEXT_NUMBER: Final = 2
@@ -157,32 +154,16 @@ def _fill(file: BinaryIO, stored: npt.NDArray[Any], block: RawBlock) -> int:
     if block.coding == "raw":
         return file.readinto(target) or 0  # type: ignore[attr-defined]  # every binary file of `open` has it
     got = 0
-    for part in _deflated(file) if block.coding == "deflate" else _bzipped(file):
-        part = part[: len(target) - got]
-        target[got : got + len(part)] = part
-        got += len(part)
-        if got == len(target):
-            break
+    try:
+        for part in unpacked(file, "gzip" if block.coding == "deflate" else "bzip2"):
+            part = part[: len(target) - got]
+            target[got : got + len(part)] = part
+            got += len(part)
+            if got == len(target):
+                break
+    except EOFError:
+        pass
     return got
-
-
-def _deflated(file: BinaryIO) -> Iterator[bytes]:
-    """Yield a zlib or gzip stream piece by piece."""
-    stream = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    while not stream.eof:
-        chunk = stream.unconsumed_tail or file.read(_CHUNK)
-        if not chunk:
-            return
-        yield stream.decompress(chunk, _CHUNK)
-
-
-def _bzipped(file: BinaryIO) -> Iterator[bytes]:
-    stream = bz2.BZ2Decompressor()
-    while not stream.eof:
-        chunk = file.read(_CHUNK) if stream.needs_input else b""
-        if stream.needs_input and not chunk:
-            return
-        yield stream.decompress(chunk, _CHUNK)
 
 
 def _from_text(file: BinaryIO, block: RawBlock) -> npt.NDArray[Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from medviewer.core.errors import InputError
-from medviewer.io import archive as module
+from medviewer.io import archive_rules as module
 from medviewer.io.archive import close_all, extract, is_archive, source_of
 from medviewer.jobs.job import JobCancelled, NullContext
 
