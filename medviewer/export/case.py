@@ -11,6 +11,7 @@ from medviewer.core.errors import ExportError
 from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import LabelArray, LabelCopy, Mask, Segment, Segmentation
+from medviewer.core.suv import UCUM
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 
@@ -75,6 +76,8 @@ class Case:
             "study_instance_uid": volume.series.study_instance_uid if volume.series else "",
             "modality": volume.modality,
             "unit": volume.unit,
+            "unit_ucum": UCUM.get(volume.unit, ""),
+            "suv_factors": dict(volume.suv.factors) if volume.suv is not None else {},
             "decoder": volume.decoder,
             "warnings": [{"code": w.code, "text": w.text} for w in volume.warnings],
             "segments": [

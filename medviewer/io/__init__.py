@@ -52,7 +52,7 @@ Public functions (import them from the modules named; this package imports nothi
 Warning codes: W_SPLIT W_LOCALIZER W_MISSING_SLICE W_UNEVEN_SPACING W_TILT W_NO_SPACING W_NO_POSITION W_DUPLICATE
 W_UID_COLLISION W_AMBIGUOUS W_SINGLE_SLICE W_NO_PIXELS W_MULTIFRAME W_COLOUR W_CODEC W_UNREADABLE W_EXTRA_PIXELS
 W_CHARSET W_NOT_IMAGE W_MOSAIC W_NO_META W_GUESSED_SYNTAX W_PIXELREP W_4D
-W_NO_UID W_SCANNING.
+W_NO_UID W_SCANNING W_NO_SUV W_SUV_TIME W_SLOPE_ZERO.
 
 Rules that others may rely on: ``series.files[k]`` holds slice ``k`` of the volume for ``kind == "dicom"``, as its frame
 ``series.frames[k]`` where the files are multi-frame (`medviewer.io.dicom_frames.slice_headers` gives the headers);

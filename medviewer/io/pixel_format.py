@@ -47,6 +47,11 @@ class PixelFormat:
     intercept: float
     lut: ModalityLut | None = None
 
+    def scaled(self, factor: float) -> PixelFormat:
+        """Return the format whose real values are `factor` times as large: another unit."""
+        lut = replace(self.lut, values=self.lut.values * factor) if self.lut is not None else None
+        return replace(self, slope=self.slope * factor, intercept=self.intercept * factor, lut=lut)
+
     @property
     def nbits(self) -> int:
         """Bits of the uncompressed pixels; frames of single bits follow each other without a gap."""
@@ -149,7 +154,7 @@ def _rescale(header: Header) -> tuple[float, float]:
     broken = (slope is None and header.text(Tag.RESCALE_SLOPE)) or (
         intercept is None and header.text(Tag.RESCALE_INTERCEPT)
     )
-    if broken or slope == 0.0:
+    if broken:
         raise DecodeError(
             f"{header.path.name} has a RescaleSlope or RescaleIntercept that is not a usable number.", code="E_RESCALE"
         )

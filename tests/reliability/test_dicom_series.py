@@ -255,8 +255,11 @@ def test_G21_rescale_of_each_slice(outcome, tmp_path, dtype, slope, intercept):
 
 
 def test_G21_slope_zero_and_missing(good, outcome, tmp_path):
-    good(3, RescaleSlope=0)
-    assert outcome(tmp_path).codes == {"E_RESCALE"}
+    good(3, RescaleSlope=0, RescaleIntercept=-7)
+    found = outcome(tmp_path)
+    assert found.codes == {"W_SLOPE_ZERO"}
+    assert "3 of 3 slices" in found.text
+    assert set(found.volume.array.ravel()) == {-7.0}
     good(3, RescaleSlope=None, RescaleIntercept=None)
     np.testing.assert_array_equal(outcome(tmp_path).volume.array[1], pixels(1))
 

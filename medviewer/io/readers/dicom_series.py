@@ -16,6 +16,7 @@ from medviewer.io.dicom_header import Header, read_header
 from medviewer.io.dicom_tags import Tag
 from medviewer.io.dicom_text import decoded_text
 from medviewer.io.native_pixels import NativeSource, load_stack
+from medviewer.io.pet_suv import PetScale, pet_scale
 from medviewer.io.pixel_format import PixelFormat, check_native_length, padding_value, pixel_format
 from medviewer.io.reader import SKIP, OpenRequest, Skip, reader
 from medviewer.jobs.job import JobContext
@@ -31,8 +32,12 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     headers = slice_headers(request.series)
     formats = [pixel_format(header) for header in headers]
     warnings = [w for w in map(check_length, headers, formats) if w is not None]
-    warnings += _length_of_files(request.series)
-    opening = _Opening(request, headers, formats, warnings)
+    warnings += _length_of_files(request.series) + _flat_slices(formats)
+    pet = pet_scale(headers) if request.series.modality == "PT" else None
+    if pet is not None:
+        # One path: the first picture is in the unit of the volume already.
+        formats = [form.scaled(pet.factor) for form in formats]
+    opening = _Opening(request, headers, formats, warnings, pet)
     if all(header.is_native for header in headers):
         with ThreadPoolExecutor(1, thread_name_prefix="read") as helper:
             load_stack(ctx, formats, NativeSource(headers, helper), opening.first, request.on_filled)
@@ -77,13 +82,16 @@ class _Opening:
         headers: Sequence[Header],
         formats: Sequence[PixelFormat],
         warnings: Sequence[SeriesWarning],
+        pet: PetScale | None,
     ) -> None:
         self._request = request
         self._header = headers[0]
         self._geometry = stack_geometry(headers)
         self._padding = padding_value(headers[0], formats[0])
-        self._warnings = (*request.series.warnings, *_summed(warnings))
-        self._unit = _unit(headers[0], formats[0], request.series.modality)
+        self._warnings = (*request.series.warnings, *_summed(warnings), *(pet.warnings if pet else ()))
+        self._unit = pet.unit if pet else _unit(headers[0], formats[0], request.series.modality)
+        self._window = _window(headers[0], pet.factor if pet else 1.0)
+        self._suv = pet.suv if pet else None
         self._volume: Volume | None = None
         #: Names of the decoders used so far; filled by the source.
         self.decoders: Collection[str] = ("native",)
@@ -109,7 +117,7 @@ class _Opening:
             modality=series.modality,
             unit=self._unit,
             series=series,
-            window=_window(header),
+            window=self._window,
             inverted=header.text(Tag.PHOTOMETRIC_INTERPRETATION) == "MONOCHROME1",
             padding=self._padding,
             body_part_examined=series.body_part_examined,
@@ -118,6 +126,7 @@ class _Opening:
             study_date=header.text(Tag.STUDY_DATE),
             warnings=self._warnings,
             decoder=", ".join(sorted(self.decoders)),
+            suv=self._suv,
         )
         self._request.on_first(self._volume)
 
@@ -130,9 +139,21 @@ def _unit(header: Header, form: PixelFormat, modality: str) -> str:
     return "" if rescale_type == "US" else rescale_type
 
 
-def _window(header: Header) -> tuple[float, float] | None:
+def _window(header: Header, factor: float) -> tuple[float, float] | None:
     center, width = header.number(Tag.WINDOW_CENTER), header.number(Tag.WINDOW_WIDTH)
-    return (center, width) if center is not None and width is not None and width >= 1 else None
+    if center is None or width is None or width < 1:
+        return None
+    return center * factor, width * factor
+
+
+def _flat_slices(formats: Sequence[PixelFormat]) -> list[SeriesWarning]:
+    """Say which slices have one value only, because their RescaleSlope is 0."""
+    flat = [form for form in formats if form.slope == 0.0 and form.lut is None]
+    if not flat:
+        return []
+    value = ", ".join(f"{value:g}" for value in sorted({form.intercept for form in flat}))
+    text = f"RescaleSlope is 0 in {len(flat)} of {len(formats)} slices: every value there is {value}."
+    return [SeriesWarning("W_SLOPE_ZERO", text)]
 
 
 def _summed(warnings: Sequence[SeriesWarning]) -> list[SeriesWarning]:

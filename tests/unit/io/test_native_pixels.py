@@ -221,7 +221,6 @@ class TestLength:
         ({"BitsAllocated": 24}, "E_BITS"),
         ({"Columns": 0}, "E_DIMENSIONS"),
         ({"PhotometricInterpretation": "RGB"}, "E_PHOTOMETRIC"),
-        ({"RescaleSlope": 0}, "E_RESCALE"),
     ],
 )
 def test_formats_that_make_no_sense_are_refused(make_series, elements, code):
