@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from medviewer.app.attach import holds_segments
-from medviewer.app.windows import percentile_window
+from medviewer.app.windows import auto_window
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.core.errors import InputError
 from medviewer.core.volume import Volume
@@ -233,7 +233,7 @@ class OpenStudy:
             else:
                 add_and_show(self._app, volume)
             if volume.window is None and workspace.active is not None and workspace.active.id == volume.id:
-                workspace.view.window = percentile_window(volume)
+                workspace.view.window = auto_window(volume)
             for warning in volume.warnings:
                 self._app.messages.add("warning", f"{series.title}: {warning.text}", "", warning.code)
             self.opened.emit(volume)

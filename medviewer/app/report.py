@@ -10,6 +10,7 @@ from typing import Any
 from medviewer.api.plugin import FindingResult
 from medviewer.app.documents import save_workspace
 from medviewer.app.headless import Analysis, write_masks
+from medviewer.app.mask_size import mask_unit
 from medviewer.core.segmentation import Segment
 from medviewer.core.version import __version__
 from medviewer.jobs.job import JobContext
@@ -98,10 +99,13 @@ def _task(analysis: Analysis, index: int, files: dict[int, str]) -> dict[str, An
 def _segment(analysis: Analysis, segment: Segment, file: str) -> dict[str, Any]:
     segmentation = analysis.workspace.segmentation(analysis.volume.id)
     voxels = int((segmentation.labels_of(segment.value) == segment.value).sum())
+    unit = mask_unit(analysis.volume)
     return {
         "name": segment.name,
         "value": segment.value,
         "file": file,
         "voxels": voxels,
-        "volume_ml": round(voxels * segmentation.geometry.voxel_volume_mm3 / 1000, 3),
+        "volume_ml": round(voxels * unit.per_voxel, 3) if unit.name == "ml" else None,
+        "size": round(voxels * unit.per_voxel, 3),
+        "size_unit": unit.name,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medviewer.core.view_state import WindowLevel
+from medviewer.core.view_state import TRUE_COLOR, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 
@@ -31,7 +31,9 @@ class Windows:
 
 
 def auto_window(volume: Volume) -> WindowLevel:
-    """Return the window of the file, or one that spans the 1st to the 99th percentile of a sample of the voxels."""
+    """Return colours as stored, the window of the file, or one from the 1st to the 99th percentile of the voxels."""
+    if volume.colors is not None:
+        return TRUE_COLOR
     if volume.window is not None and volume.window[1] > 0:
         return WindowLevel(*volume.window)
     return percentile_window(volume)

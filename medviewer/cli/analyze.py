@@ -72,7 +72,7 @@ def _show(output: Output, report: dict[str, Any], folder: Path) -> None:
             continue
         output.show(f"{task['title']}: {task['seconds']:.1f} s")
         for segment in task["segments"]:
-            output.show(f"  {segment['name']:32} {segment['volume_ml']:10.1f} ml  {segment['file']}")
+            output.show(f"  {segment['name']:32} {segment['size']:10.1f} {segment['size_unit']}  {segment['file']}")
         if task["candidates"]:
             output.show(f"  {task['candidates']} candidates, see lesions.csv")
     memory = ", ".join(f"{name} {n / 1e6:.0f} MB" for name, n in report["peak_memory_bytes"].items() if n)

@@ -31,6 +31,10 @@ class WindowLevel:
         return self.center + self.width / 2
 
 
+#: Colours as they are stored.
+TRUE_COLOR = WindowLevel(127.5, 255.0)
+
+
 class ViewState:
     """Crosshair, window and overlay appearance, shared by all views.
 

@@ -119,6 +119,11 @@ class Volume:
         """SeriesInstanceUID, or empty for an image without one."""
         return self.series.series_instance_uid if self.series else ""
 
+    @property
+    def has_depth(self) -> bool:
+        """Whether all three axes go through space; a single slice, a picture and a film are looked at in one view."""
+        return self.stacking == "place" and min(self.geometry.size) > 1
+
     def at_time(self, index: int) -> Volume:
         """Return the same volume, under the same id, showing another point of its time axis."""
         if self.time is None:

@@ -67,6 +67,16 @@ def from_grey(grey: Gray) -> Pixels:
     return pixels
 
 
+def from_rgb(rgb: npt.NDArray[np.uint8]) -> Pixels:
+    """Return red, green and blue (rows, columns, 3) as pixels."""
+    pixels: Pixels = rgb[..., 0].astype(np.uint32)
+    for channel in (1, 2):
+        pixels <<= np.uint32(8)
+        pixels |= rgb[..., channel]
+    pixels |= np.uint32(OPAQUE)
+    return pixels
+
+
 class BlendTable:
     """Colours and opacities by index, ready to be laid over pixels.
 

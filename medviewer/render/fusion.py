@@ -19,6 +19,8 @@ def sampled_window(overlay: Overlay) -> WindowLevel:
     k, j, i = (max(1, n // 64) for n in volume.array.shape)
     sample = volume.array[::k, ::j, ::i].astype(np.float64)
     sample = sample[np.isfinite(sample)]
+    if volume.padding is not None:
+        sample = sample[sample != volume.padding]
     low, high = np.percentile(sample, [1.0, 99.0]) if sample.size else (0.0, 1.0)
     return WindowLevel(float(low + high) / 2, max(float(high - low), 1e-3))
 

@@ -14,7 +14,7 @@ import numpy as np
 from medviewer.core.annotation import Box3D
 from medviewer.core.geometry import Points, Vec3
 from medviewer.core.segmentation import Color
-from medviewer.core.view_state import Plane, WindowLevel
+from medviewer.core.view_state import TRUE_COLOR, Plane, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.render.plane import PlaneFrame, opposite_letters, orientation_letters
 from medviewer.render.slice_scene import SliceScene
@@ -89,12 +89,13 @@ def marks(scene: SliceScene, ratio: float = 1.0) -> list[Mark]:
         return []
     view = scene.workspace.view
     found: list[Mark] = list(finding_marks(frame, scene.workspace.boxes(volume.id), view.selected_box))
-    if view.crosshair_visible:
+    if view.crosshair_visible and volume.has_depth:
         found.extend(crosshair_marks(frame, view.crosshair_lps, 14 * ratio))
-    left, right, top, bottom = frame.grid.letters
-    places: tuple[tuple[str, Place], ...] = ((left, "left"), (right, "right"), (top, "top"), (bottom, "bottom"))
-    found.extend(Words((letters,), place, TEXT, bold=True) for letters, place in places)
-    found.extend(scale_bar(frame, ratio))
+    if volume.in_patient:
+        left, right, top, bottom = frame.grid.letters
+        places: tuple[tuple[str, Place], ...] = ((left, "left"), (right, "right"), (top, "top"), (bottom, "bottom"))
+        found.extend(Words((letters,), place, TEXT, bold=True) for letters, place in places)
+    found.extend(scale_bar(frame, ratio, in_mm=volume.in_mm))
     found.extend(corner_texts(frame, volume, view.window, scene.zoom))
     return found
 
@@ -167,8 +168,8 @@ def scale_length_mm(mm_per_pixel: float, available: float) -> float:
     return max(step * power for step in (0.5, *_SCALE_STEPS) if step * power <= longest * (1 + 1e-9))
 
 
-def scale_bar(frame: PlaneFrame, ratio: float) -> Iterator[Mark]:
-    """Yield a bar with ends and its length, above the bottom edge."""
+def scale_bar(frame: PlaneFrame, ratio: float, *, in_mm: bool = True) -> Iterator[Mark]:
+    """Yield a bar with ends and its length, above the bottom edge; in pixels of the image where no length is known."""
     available = min(0.3 * frame.width, 200 * ratio)
     length = scale_length_mm(frame.mm_per_pixel, available)
     pixels = length / frame.mm_per_pixel
@@ -178,7 +179,9 @@ def scale_bar(frame: PlaneFrame, ratio: float) -> Iterator[Mark]:
     x1 = round(x0 + pixels) + 0.5
     for start, end in (((x0, y), (x1, y)), *(((x, y - 4 * ratio), (x, y + 4 * ratio)) for x in (x0, x1))):
         yield Line(start, end, TEXT)
-    text = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
+    text = f"{length:g} px"
+    if in_mm:
+        text = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
     yield Words((text,), "point", TEXT, (x1 + 4 * ratio, y - 8 * ratio))
 
 
@@ -187,6 +190,21 @@ def slice_position(frame: PlaneFrame) -> str:
     position = frame.grid.position_mm(frame.slice_index)
     letters = orientation_letters(frame.grid.normal_lps)
     return f"{letters if position >= 0 else opposite_letters(letters)} {abs(position):.1f} mm"
+
+
+#: What the images of a stack are called, one by one.
+_NAMES = {"place": "", "time": "frame ", "number": "picture "}
+
+
+def slice_texts(frame: PlaneFrame, volume: Volume) -> tuple[str, ...]:
+    """Return which image of how many is shown, and where in the patient or when it was taken, as far as known."""
+    count, index = frame.grid.count, frame.slice_index
+    texts = [f"{_NAMES[volume.stacking]}{index + 1} / {count}"] if count > 1 or volume.stacking == "place" else []
+    if volume.stacking == "place" and volume.in_patient:
+        texts.append(slice_position(frame))
+    if volume.stacking == "time" and index < len(volume.frame_times_ms):
+        texts.append(f"{volume.frame_times_ms[index] / 1000:.2f} s")
+    return tuple(texts)
 
 
 def corner_texts(frame: PlaneFrame, volume: Volume, window: WindowLevel, zoom: float) -> Iterator[Words]:
@@ -198,12 +216,14 @@ def corner_texts(frame: PlaneFrame, volume: Volume, window: WindowLevel, zoom: f
     series = tuple(text for text in (volume.name, volume.modality) if text)
     if series:
         yield Words(series, "top right")
-    grid = frame.grid
-    yield Words(
-        (f"{frame.slice_index + 1} / {grid.count}", slice_position(frame)), "bottom left", PLANE_COLORS[grid.plane]
-    )
+    which = slice_texts(frame, volume)
+    if which:
+        yield Words(which, "bottom left", PLANE_COLORS[frame.grid.plane] if volume.has_depth else TEXT)
     digits = ".0f" if window.width >= _WHOLE_NUMBERS else ".4g"
-    yield Words((f"C {window.center:{digits}}  W {window.width:{digits}}", f"{zoom:.0%}"), "bottom right", DIM)
+    values = f"C {window.center:{digits}}  W {window.width:{digits}}"
+    if volume.colors is not None and window == TRUE_COLOR:
+        values = "colours as stored"
+    yield Words((values, f"{zoom:.0%}"), "bottom right", DIM)
 
 
 def _date(study_date: str) -> str:

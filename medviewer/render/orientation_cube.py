@@ -36,8 +36,18 @@ class OrientationCube:
         cube.GetTextEdgesProperty().SetLineWidth(1.0)
         for face in ("XPlus", "XMinus", "YPlus", "YMinus", "ZPlus", "ZMinus"):
             getattr(cube, f"Get{face}FaceProperty")().SetColor(0.92, 0.93, 0.95)
+        self._cube = cube
         self.renderer.AddActor(cube)
         self._observer = main.AddObserver(vtkCommand.StartEvent, self._turn)
+
+    @property
+    def visible(self) -> bool:
+        """Whether it is shown: not for an image that lies nowhere in the patient."""
+        return bool(self._cube.GetVisibility())
+
+    @visible.setter
+    def visible(self, visible: bool) -> None:
+        self._cube.SetVisibility(visible)
 
     def _turn(self, _caller: Any, _event: str) -> None:
         camera, main = self.renderer.GetActiveCamera(), self._main.GetActiveCamera()

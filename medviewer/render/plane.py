@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from medviewer.core.geometry import Geometry, Points, Vec3, vec3
 from medviewer.core.region import Region
-from medviewer.core.view_state import Plane
+from medviewer.core.view_state import PLANES, Plane
+from medviewer.core.volume import Volume
 
 #: World axis (0 = x, 1 = y, 2 = z) normal to a plane.
 NORMAL: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
@@ -149,6 +150,14 @@ class PlaneGrid:
         return float(self.geometry.index_to_lps(ijk) @ self.normal_lps)
 
 
+def only_plane(volume: Volume) -> Plane | None:
+    """Return the plane in which a volume without depth lies; None where all three planes show something."""
+    if volume.has_depth:
+        return None
+    thin = 2 if volume.stacking != "place" or volume.geometry.size[2] == 1 else volume.geometry.size.index(1)
+    return next(plane for plane in PLANES if PlaneGrid.of(volume.geometry, plane).normal == thin)
+
+
 @dataclass(frozen=True)
 class PlaneFrame:
     """What part of a slice is on the screen, pixel by pixel.
@@ -236,7 +245,7 @@ class PlaneFrame:
         return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
     def blank_outside(self, grey: npt.NDArray[np.uint8]) -> None:
-        """Make the pixels (height, width) black that lie outside the grid."""
+        """Make the pixels (height, width) or (height, width, 3) black that lie outside the grid."""
         matrix, size = self.pixel_to_index, self.grid.geometry.size
         columns, rows = np.arange(self.width), np.arange(self.height)
         first, last = _inside(matrix[self.grid.down, 1] * rows + matrix[self.grid.down, 3], size[self.grid.down])

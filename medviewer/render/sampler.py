@@ -23,7 +23,7 @@ class PlaneSampler:
 
     Parameters
     ----------
-    array : numeric, shape (k, j, i)
+    array : numeric, shape (k, j, i), or (k, j, i, 3) for colours
     interpolation : "nearest" or "linear"
         Within the plane and, where the plane does not follow the grid, through it.
     """
@@ -69,7 +69,7 @@ class PlaneSampler:
 
         Returns
         -------
-        array of the input's dtype, shape (y1 - y0, x1 - x0)
+        array of the input's dtype, shape (y1 - y0, x1 - x0), with 3 more for colours
             Lowest value of the dtype outside the grid. Overwritten by the next call.
         """
         x0, y0, x1, y1 = rect
@@ -78,4 +78,4 @@ class PlaneSampler:
         self._reslice.Update()
         scalars = self._reslice.GetOutput().GetPointData().GetScalars()
         flat: npt.NDArray[Any] = vtk_to_numpy(scalars)  # type: ignore[no-untyped-call]  # VTK ships no types for it
-        return flat.reshape(y1 - y0, x1 - x0)
+        return flat.reshape(y1 - y0, x1 - x0, *self.array.shape[3:])

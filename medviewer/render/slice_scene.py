@@ -12,10 +12,10 @@ import numpy.typing as npt
 from medviewer.core.geometry import Vec3, vec3
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Segmentation
-from medviewer.core.view_state import Plane, WindowLevel
+from medviewer.core.view_state import TRUE_COLOR, Plane, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
-from medviewer.render.colors import OPAQUE, Gray, Pixels, from_grey, window
+from medviewer.render.colors import OPAQUE, Gray, Pixels, from_grey, from_rgb, window
 from medviewer.render.fusion import FusionLayer
 from medviewer.render.label_overlay import LabelOverlay
 from medviewer.render.links import Links
@@ -53,7 +53,7 @@ class SliceScene:
         self._labels: LabelOverlay | None = None
         # From the voxels to the screen; None where out of date.
         self._values: npt.NDArray[Any] | None = None
-        self._grey: Gray = np.zeros((1, 1), dtype=np.uint8)
+        self._grey: Gray | None = None
         self._base: Pixels | None = None
         self._pixels: Pixels = np.full((1, 1), OPAQUE, dtype=np.uint32)
         self._stale: Rect | None = None
@@ -83,8 +83,10 @@ class SliceScene:
         if volume is None:
             self._image = self.frame = None
         else:
-            self._image = PlaneSampler(volume.array, self._interpolation)
+            self._image = PlaneSampler(_shown(volume), self._interpolation)
             grid = PlaneGrid.of(volume.geometry, self.plane)
+            if volume.stacking != "place":
+                grid = replace(grid, forward=-1)  # as in a list: what comes later is further down
             self.frame = PlaneFrame.fit(grid, grid.slice_of(self.workspace.view.crosshair_lps), *self._size)
         self._fusion_changed()
         self._voxels_changed()
@@ -102,10 +104,10 @@ class SliceScene:
     def _volume_updated(self, volume: Volume) -> None:
         if self.volume is None or volume.id != self.volume.id:
             return
-        if self._image is not None and np.shares_memory(self._image.array, volume.array):
+        if self._image is not None and np.shares_memory(self._image.array, _shown(volume)):
             self._image.touch()  # still being filled
         else:
-            self._image = PlaneSampler(volume.array, self._interpolation)
+            self._image = PlaneSampler(_shown(volume), self._interpolation)
         self.volume = volume
         self._voxels_changed()
 
@@ -244,8 +246,7 @@ class SliceScene:
         if self._base is None:
             if self._values is None:
                 self._values = self._image.sample(frame.pixel_to_index, whole).copy()
-            self._grey = self._draw_grey(frame, self._values)
-            base = from_grey(self._grey)
+            base = self._draw_image(frame, self._values)
             self._base = base if self._fusion is None else self._fusion.draw(base, frame)
             self._pixels = np.empty_like(base)
             self._stale = whole
@@ -257,9 +258,21 @@ class SliceScene:
         self._stale = None
         return self._pixels
 
-    def _draw_grey(self, frame: PlaneFrame, values: npt.NDArray[Any]) -> Gray:
-        grey = window(values, self.workspace.view.window)
+    def _draw_image(self, frame: PlaneFrame, values: npt.NDArray[Any]) -> Pixels:
+        level = self.workspace.view.window
+        if values.ndim == 3:
+            self._grey = None
+            # The window is brightness and contrast, the same for all three channels: hues stay.
+            rgb = values if level == TRUE_COLOR else window(values, level)
+            frame.blank_outside(rgb)
+            return from_rgb(rgb)
+        self._grey = grey = window(values, level)
         if self.volume is not None and self.volume.inverted:
             np.subtract(255, grey, out=grey)  # MONOCHROME1: here and nowhere else
         frame.blank_outside(grey)
-        return grey
+        return from_grey(grey)
+
+
+def _shown(volume: Volume) -> npt.NDArray[Any]:
+    """Return what is drawn of a volume: colours where it has them."""
+    return volume.array if volume.colors is None else volume.colors

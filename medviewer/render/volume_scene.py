@@ -134,6 +134,7 @@ class VolumeScene:
 
     def _active_changed(self, volume: Volume | None) -> None:
         self._volume = volume
+        self._cube.visible = volume is not None and volume.in_patient
         self._drop_volume()
         self._attach_segmentation(self.workspace.active_segmentation if volume is not None else None)
         self.preset = None
@@ -203,7 +204,7 @@ class VolumeScene:
         self._volume_stale = False
         self._drop_volume()
         # One slice is no volume: the mapper would read the slice behind it, which may end the program.
-        if self._volume is not None and self.preset is not None and min(self._volume.array.shape) > 1:
+        if self._volume is not None and self.preset is not None and self._volume.has_depth:
             self._prop = vtkVolume()
             self._prop.SetMapper(self._mapper(self._volume, self.preset))
             self._prop.SetProperty(self._property)

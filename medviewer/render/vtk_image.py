@@ -18,21 +18,21 @@ def share_array(array: npt.NDArray[Any], geometry: Geometry | None = None) -> vt
 
     Parameters
     ----------
-    array : any numeric dtype, shape (k, j, i)
+    array : any numeric dtype, shape (k, j, i), or (k, j, i, 3) for colours
         Shared where it is C-contiguous (written voxels are seen after `touch`), copied otherwise. The image keeps
         it alive.
     geometry : Geometry, optional
         LPS mm. Without one the image is in index space: spacing 1, origin 0, no rotation.
     """
     # A view of our own: VTK's buffer must not freeze or thaw the caller's array.
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = np.ascontiguousarray(array).reshape(-1, *array.shape[3:])
     scalars = numpy_to_vtk(flat, deep=False)  # type: ignore[no-untyped-call]  # VTK ships no types for it
     image = vtkImageData()
-    nk, nj, ni = array.shape
+    nk, nj, ni = array.shape[:3]
     image.SetDimensions(ni, nj, nk)
     image.GetPointData().SetScalars(scalars)
     if geometry is not None:
-        if geometry.shape != array.shape:
+        if geometry.shape != array.shape[:3]:
             raise ValueError(f"array {array.shape} does not fit the grid {geometry.shape}")
         image.SetSpacing(geometry.spacing)
         image.SetOrigin(geometry.origin)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
+from medviewer.core.dicom_ref import Stacking
 from medviewer.core.geometry import Vec3
+from medviewer.core.volume import Volume
 
 
 def plain_tip(text: str) -> str:
@@ -52,6 +54,30 @@ def lps_text(lps: Vec3) -> str:
         f"{plus if value >= 0 else minus} {abs(value):.1f}" for value, (plus, minus) in zip(lps, names, strict=True)
     ]
     return "  ".join(parts) + " mm"
+
+
+def size_texts(
+    size: tuple[int, int, int], spacing: Vec3 | None, stacking: Stacking = "place", *, in_mm: bool = True
+) -> list[str]:
+    """Return the size of an image for people: voxels and mm; pixels and frames where k is no direction in space."""
+    i, j, k = size
+    if stacking == "place":
+        lines = [f"{i} × {j} × {k} voxels"]
+        return [*lines, "{:.3g} × {:.3g} × {:.3g} mm".format(*spacing)] if spacing and in_mm else lines
+    what = counted(k, "frame" if stacking == "time" else "picture")
+    lines = [f"{i} × {j} pixels" + (f", {what}" if k > 1 or stacking == "time" else "")]
+    if in_mm:
+        return [*lines, "{:.3g} × {:.3g} mm".format(*spacing)] if spacing else lines
+    return [*lines, "no length known"]
+
+
+def voxel_text(kji: tuple[int, int, int], volume: Volume | None = None) -> str:
+    """Return a voxel (k, j, i) by its index; in a picture or film column and row, px, and which frame."""
+    k, j, i = kji
+    if volume is None or volume.stacking == "place":
+        return f"i {i}  j {j}  k {k}"
+    which = {"time": f"  frame {k + 1}", "number": f"  picture {k + 1}"}[volume.stacking]
+    return f"x {i}  y {j} px{which if volume.geometry.size[2] > 1 else ''}"
 
 
 def person_name(name: str) -> str:

@@ -35,7 +35,8 @@ from medviewer.core.volume import Volume
 from medviewer.core.workspace import Registration
 from medviewer.editing.tool import PointerEvent
 from medviewer.ui.main_window import MainWindow
-from medviewer.ui.panels.segments import EYE, LOCK, ML, NAME
+from medviewer.ui.panels.segments import EYE, LOCK, NAME, SIZE
+from tests.picture_volumes import film
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -117,8 +118,32 @@ def test_the_volume_of_a_segment_is_counted_when_painting_rests(
     segment = app.workspace.segmentation(opened.id).segments[0]
     voxels = np.count_nonzero(app.workspace.segmentation(opened.id).mask(segment.value))
     ml = voxels * opened.geometry.voxel_volume_mm3 / 1000
-    qtbot.waitUntil(lambda: table.item(0, ML) is not None and table.item(0, ML).text() != "…")
-    assert float(table.item(0, ML).text()) == pytest.approx(ml, abs=0.51)
+    qtbot.waitUntil(lambda: table.item(0, SIZE) is not None and table.item(0, SIZE).text() != "…")
+    assert float(table.item(0, SIZE).text()) == pytest.approx(ml, abs=0.51)
+
+
+def test_masks_of_a_film_are_counted_in_pixels_and_the_brush_is_too(
+    qtbot: QtBot, app: AppContext, window: MainWindow
+) -> None:
+    run = film()
+    app.workspace.add_volume(run)
+    app.workspace.activate(run.id)
+    app.router.activate("brush")
+    table, radius = window.findChild(QTableWidget, "segmentsTable"), window.findChild(QDoubleSpinBox, "param.radius_mm")
+    assert table.horizontalHeaderItem(SIZE).text() == "px"
+    assert radius.suffix() == " px"
+    event = PointerEvent("press", (20.0, 20.0, 3.0), 2)
+    app.router.pointer(event)
+    app.router.pointer(replace(event, phase="release"))
+    (segment,) = app.workspace.segmentation(run.id).segments
+    mask = app.workspace.segmentation(run.id).mask(segment.value)
+    assert np.flatnonzero(mask.any(axis=(1, 2))).tolist() == [3], "the frame that was painted, and no other"
+    qtbot.waitUntil(lambda: table.item(0, SIZE) is not None and table.item(0, SIZE).text() == str(mask.sum()))
+    measured = film(in_mm=True)
+    app.workspace.add_volume(measured)
+    app.workspace.activate(measured.id)
+    assert table.horizontalHeaderItem(SIZE).text() == "mm²"
+    assert radius.suffix() == " mm"
 
 
 def test_opacity_and_outline_follow_the_document(app: AppContext, window: MainWindow) -> None:

@@ -24,6 +24,7 @@ from medviewer.editing.tools.brush import Brush
 from medviewer.ui.views.layout import FourViews
 from medviewer.ui.views.slice_canvas import CursorInfo, SliceCanvas
 from medviewer.ui.views.volume_panel import NO_VOLUME
+from tests.picture_volumes import film, photo
 from tests.render_phantoms import f_volume, grid_around_zero, show, signed_direction
 
 WAIT_MS = 20_000
@@ -520,3 +521,64 @@ def test_qt_keeps_count_of_none() -> None:
     for _ in range(500):
         widget.update()
     assert sys.getrefcount(None) > before - 100
+
+
+# --- images without depth
+
+
+def test_a_film_has_one_view_for_itself_and_the_layout_comes_back(views: FourViews, workspace: Workspace) -> None:
+    volume, film_ = workspace.active, film()
+    assert volume is not None
+    workspace.view.maximised = "coronal"
+    workspace.add_volume(film_)
+    workspace.activate(film_.id)
+    assert [name for name, panel in views.slices.items() if panel.isVisible()] == ["axial"]
+    assert not views.volume.isVisible()
+    panel = views.slices["axial"]
+    assert panel.title.text == "Film"
+    assert not panel.slider.isVisible()
+    assert panel.canvas.width() > 0.9 * views.width()
+    panel.canvas.maximise_asked.emit()  # a double click
+    assert workspace.view.maximised == "coronal", "the arrangement for volumes is not touched"
+    workspace.activate(volume.id)
+    assert [name for name, panel in views.slices.items() if panel.isVisible()] == ["coronal"]
+    workspace.view.maximised = ""
+    assert all(panel.isVisible() for panel in (*views.slices.values(), views.volume))
+    assert panel.title.text == "Axial"
+    assert panel.slider.isVisible()
+
+
+def test_keys_in_a_film_go_on_to_the_right_and_down(qtbot: QtBot, views: FourViews, workspace: Workspace) -> None:
+    film_ = film()
+    workspace.add_volume(film_)
+    workspace.activate(film_.id)
+    canvas = views.slices["axial"].canvas
+    canvas.scene.show_slice(4)
+    for key, wanted in ((Qt.Key.Key_Right, 5), (Qt.Key.Key_PageDown, 6), (Qt.Key.Key_Left, 5), (Qt.Key.Key_Up, 4)):
+        qtbot.keyClick(canvas, key)
+        assert slice_of(views, "axial") == wanted
+    qtbot.keyClick(canvas, Qt.Key.Key_End)
+    assert slice_of(views, "axial") == 11
+    qtbot.keyClick(canvas, Qt.Key.Key_Home)
+    assert slice_of(views, "axial") == 0
+
+
+def test_a_volume_that_is_nowhere_in_the_patient_has_no_named_planes(views: FourViews, workspace: Workspace) -> None:
+    loose = replace(LETTER, in_patient=False, id="loose")
+    workspace.add_volume(loose)
+    workspace.activate("loose")
+    titles = [views.slices[plane].title.text for plane in PLANES]
+    assert titles == ["Plane i, j", "Plane i, k", "Plane j, k"]
+    assert all(panel.isVisible() for panel in views.slices.values())
+
+
+def test_the_colour_under_the_mouse_is_told(views: FourViews, workspace: Workspace) -> None:
+    picture_ = photo()
+    workspace.add_volume(picture_)
+    workspace.activate(picture_.id)
+    canvas = views.slices["axial"].canvas
+    info = canvas.info_at(QPointF(middle_of(canvas)))
+    assert info is not None
+    assert info.kji is not None
+    assert picture_.colors is not None
+    assert info.color == tuple(picture_.colors[info.kji])

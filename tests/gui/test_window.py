@@ -19,6 +19,7 @@ from medviewer.app.context import AppContext
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import JobContext
 from medviewer.ui.main_window import MainWindow
+from tests.picture_volumes import film, photo
 
 HEAVY = ("torch", "scipy", "SimpleITK", "highdicom", "pydicom", "pyqtgraph", "skimage", "nibabel", "vtkmodules")
 
@@ -105,6 +106,22 @@ def test_the_status_bar_says_what_lies_under_the_pointer(window: MainWindow) -> 
     }  # fmt: skip
     window.status.show_point(None)
     assert window.findChild(QLabel, "statusValue").text() == ""
+
+
+def test_the_status_bar_knows_no_place_in_the_patient_for_a_film(app: AppContext, window: MainWindow) -> None:
+    from medviewer.ui.views.slice_canvas import CursorInfo
+
+    shown = {}
+    for volume in (film(), photo()):
+        app.workspace.add_volume(volume)
+        app.workspace.activate(volume.id)
+        window.status.show_point(CursorInfo("axial", (7.0, 5.0, 3.0), (3, 5, 7), 90.0, "", (), (200, 120, 30)))
+        texts = [window.findChild(QLabel, f"status{name}").text() for name in ("Position", "Voxel", "Value")]
+        shown[volume.name] = texts
+    assert shown == {
+        "Run 1": ["", "x 7  y 5 px  frame 4", "R 200 G 120 B 30"],
+        "Skin": ["", "x 7  y 5 px", "R 200 G 120 B 30"],
+    }
 
 
 def test_errors_stay_and_information_does_not_hide_them(qtbot: QtBot, app: AppContext, window: MainWindow) -> None:

@@ -72,7 +72,9 @@ class RoundBrush:
     def _paint(self, start_lps: Vec3, event: PointerEvent) -> None:
         assert self._ctx is not None
         assert self._stroke is not None
-        axis = event.axis if self.options.shape == "disc" else None
+        # Frames of a film are not neighbours in space: a sphere there is a disc.
+        flat = self.options.shape == "disc" or self._ctx.editor.volume.stacking != "place"
+        axis = event.axis if flat else None
         geometry = self._ctx.editor.target.geometry
         region, mask = capsule(geometry, start_lps, event.lps, self.options.radius_mm, axis)
         self._last = event.lps

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QListView, QListWidget, QListWidgetItem, QWidget
 
 from medviewer.ui.dialogs.library_model import one_line
 from medviewer.ui.icons import draw
-from medviewer.ui.text import counted, plain_tip
+from medviewer.ui.text import counted, plain_tip, size_texts
 from medviewer.ui.theme import COLORS
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ def _title(row: SeriesRow) -> str:
 def _tip(row: SeriesRow) -> str:
     series = row.series
     facts = [series.title, series.body_part_examined, counted(row.images, "image")]
-    if series.size and series.spacing:
-        facts.append("{} × {} × {} voxels".format(*series.size))
-        facts.append("{:.3g} × {:.3g} × {:.3g} mm".format(*series.spacing))
+    if series.size:
+        facts += size_texts(series.size, series.spacing, series.stacking)
     facts += [f"⚠ {warning.text}" for warning in series.warnings]
     return "\n".join(fact for fact in facts if fact)

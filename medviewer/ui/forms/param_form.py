@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
+from PySide6.QtWidgets import QDoubleSpinBox, QGridLayout, QLabel, QSpinBox, QWidget
 
 from medviewer.plugin_host.forms import ParamSpec
 from medviewer.ui.forms.editors import EDITORS, Editor, pretty
@@ -29,6 +29,7 @@ class ParamForm(QWidget):
     def __init__(self, specs: Sequence[ParamSpec], parent: QWidget | None = None, *, columns: int = 1) -> None:
         super().__init__(parent)
         self._editors: dict[str, Editor] = {}
+        self._lengths = [spec.name for spec in specs if spec.unit == "mm"]
         self._defaults = {spec.name: spec.default for spec in specs}
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -67,6 +68,13 @@ class ParamForm(QWidget):
         for name, value in values.items():
             if name in self._editors:
                 self._editors[name].set_value(value)
+
+    def show_lengths_in(self, unit: str) -> None:
+        """Say in which unit lengths count: mm, or px in an image where no length is known."""
+        for name in self._lengths:
+            widget = self._editors[name].widget
+            if isinstance(widget, QSpinBox | QDoubleSpinBox):
+                widget.setSuffix(f" {unit}")
 
     def reset(self) -> None:
         """Show the defaults."""

@@ -1,4 +1,4 @@
-"""Counts voxels of segments a slab at a time, so that the window never waits."""
+"""Measures segments a slab at a time, so that the window never waits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ IDLE_MS = 350
 
 
 class SegmentVolumes(QObject):
-    """Keeps the volume in ml of every segment of one segmentation; starts counting when painting rests.
+    """Keeps the size of every segment of one segmentation; starts counting when painting rests.
 
     Signals
     -------
     counted(int, float)
-        Value of the segment, ml.
+        Value of the segment, its size in the unit that `watch` was told.
     """
 
     counted = Signal(int, float)
@@ -29,14 +29,16 @@ class SegmentVolumes(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._segmentation: Segmentation | None = None
+        self._per_voxel = 1.0
         self._known: dict[int, float] = {}
         self._work: Iterator[None] | None = None
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._tick)
 
-    def watch(self, segmentation: Segmentation | None) -> None:
-        """Count another segmentation from now on."""
+    def watch(self, segmentation: Segmentation | None, per_voxel: float = 1.0) -> None:
+        """Count another segmentation from now on; a voxel counts for `per_voxel`."""
         self.close()
+        self._per_voxel = per_voxel
         self._segmentation = segmentation
         self._known.clear()
         if segmentation is not None:
@@ -44,8 +46,8 @@ class SegmentVolumes(QObject):
             segmentation.segments_changed.connect(self._segments_changed)
             self._restart()
 
-    def ml(self, value: int) -> float | None:
-        """Return the volume of a segment, or None while it is not known."""
+    def size(self, value: int) -> float | None:
+        """Return the size of a segment, or None while it is not known."""
         return self._known.get(value)
 
     def close(self) -> None:
@@ -83,7 +85,6 @@ class SegmentVolumes(QObject):
         segmentation = self._segmentation
         if segmentation is None:
             return
-        ml_per_voxel = segmentation.geometry.voxel_volume_mm3 / 1000.0
         depth, *plane = segmentation.geometry.shape
         slab = max(1, SLAB_VOXELS // (plane[0] * plane[1]))
         for segment in segmentation.segments:
@@ -94,5 +95,5 @@ class SegmentVolumes(QObject):
             for k in range(0, depth, slab):
                 voxels += int(np.count_nonzero(labels[k : k + slab] == segment.value))
                 yield
-            self._known[segment.value] = voxels * ml_per_voxel
+            self._known[segment.value] = voxels * self._per_voxel
             self.counted.emit(segment.value, self._known[segment.value])

@@ -1,4 +1,4 @@
-"""The segment list: colour, name, shown, locked, volume; the active one is what tools draw into."""
+"""The segment list: colour, name, size, shown, locked; the active one is what tools draw into."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from medviewer.app.mask_size import mask_unit
 from medviewer.core.segmentation import Segment
 from medviewer.core.volume import Volume
 from medviewer.ui.bind import Merged, bind
@@ -30,7 +31,7 @@ from medviewer.ui.text import label, plain_tip
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
-COLOR, NAME, ML, EYE, LOCK = range(5)
+COLOR, NAME, SIZE, EYE, LOCK = range(5)
 VALUE = Qt.ItemDataRole.UserRole
 
 
@@ -40,8 +41,9 @@ class SegmentsPanel(Panel):
     def __init__(self, app: AppContext, command: Command, parent: QWidget | None = None) -> None:
         super().__init__(app, "segmentsPanel", command, parent)
         self._filling = False
+        self._about_size = ""
         self._volumes = SegmentVolumes(self)
-        self._volumes.counted.connect(self._show_ml)
+        self._volumes.counted.connect(self._show_size)
         self.table = self._make_table()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
@@ -72,7 +74,7 @@ class SegmentsPanel(Panel):
         header.setMinimumSectionSize(24)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(ML, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(SIZE, QHeaderView.ResizeMode.ResizeToContents)
         for column in (COLOR, EYE, LOCK):
             table.setColumnWidth(column, 30)
         table.cellClicked.connect(self._clicked)
@@ -124,7 +126,9 @@ class SegmentsPanel(Panel):
             segmentation = self.app.workspace.segmentation(volume.id)
             segmentation.segments_changed.connect(self._refresh)
             segmentation.active_changed.connect(self._refresh)
-            self._volumes.watch(segmentation)
+            unit = mask_unit(volume)
+            self._volumes.watch(segmentation, unit.per_voxel)
+            self._show_unit(unit.name, unit.about)
             self._shown = segmentation
             self._watched = volume
         self._fill()
@@ -159,7 +163,7 @@ class SegmentsPanel(Panel):
             (swatch(segment.color), "", "Colour: double click to change", fixed),
             (None, segment.name, f"{segment.name}\nLabel value {segment.value}, made by {segment.provenance.task}.\n"
              "Double click or F2 to rename.", editable),
-            (None, _ml_text(self._volumes.ml(segment.value)), "Volume in millilitres", fixed),
+            (None, _size_text(self._volumes.size(segment.value)), self._about_size, fixed),
             (icon("eye") if segment.visible else icon("eye_off", "soft"), "", "Shown: click to hide"
              if segment.visible else "Hidden: click to show", fixed),
             (icon("lock", "warning") if segment.locked else icon("unlock", "disabled"), "", "Locked: click to unlock"
@@ -172,7 +176,7 @@ class SegmentsPanel(Panel):
             item.setData(VALUE, segment.value)
             item.setToolTip(plain_tip(tip))
             item.setFlags(flags)
-            if column == ML:
+            if column == SIZE:
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self.table.setItem(row, column, item)
 
@@ -219,11 +223,18 @@ class SegmentsPanel(Panel):
         self.attempt(lambda: self.app.segments.rename(volume_id, value, name))
         self._refresh()
 
-    def _show_ml(self, value: int, ml: float) -> None:
+    def _show_unit(self, name: str, about: str) -> None:
+        self._about_size = about
+        header = self.table.horizontalHeaderItem(SIZE)
+        if header is not None:
+            header.setText(name)
+            header.setToolTip(about)
+
+    def _show_size(self, value: int, size: float) -> None:
         self._filling = True
         for row in range(self.table.rowCount()):
-            if self._value(row) == value and (cell := self.table.item(row, ML)) is not None:
-                cell.setText(_ml_text(ml))
+            if self._value(row) == value and (cell := self.table.item(row, SIZE)) is not None:
+                cell.setText(_size_text(size))
         self._filling = False
 
 
@@ -236,7 +247,7 @@ class _Table(QTableWidget):
             self.scrollTo(self.currentIndex())
 
 
-def _ml_text(ml: float | None) -> str:
-    if ml is None:
+def _size_text(size: float | None) -> str:
+    if size is None:
         return "…"
-    return f"{ml:.2f}" if ml < 9.995 else f"{ml:.0f}"
+    return f"{size:.2f}" if size < 9.995 and size != round(size) else f"{size:.0f}"

@@ -11,7 +11,7 @@ from medviewer.app.messages import Message
 from medviewer.jobs.job import Job
 from medviewer.ui.bind import Merged
 from medviewer.ui.panels.panel import Command, Panel
-from medviewer.ui.text import label, lps_text
+from medviewer.ui.text import label, lps_text, voxel_text
 from medviewer.ui.theme import restyle
 
 if TYPE_CHECKING:
@@ -93,16 +93,21 @@ class StatusLine(Panel):
         super().close_panel()
 
     def show_point(self, info: CursorInfo | None) -> None:
-        """Show what lies under the pointer: LPS mm, voxel (i, j, k), value with unit, segments."""
+        """Show what lies under the pointer: LPS mm, voxel (i, j, k), value with unit, segments.
+
+        Of an image that lies nowhere in the patient only the voxel is known.
+        """
         position = voxel = value = segments = ""
         if info is not None:
-            position = lps_text(info.lps)
+            position = lps_text(info.lps) if self.volume is None or self.volume.in_patient else ""
             segments = ", ".join(info.segments)
             if info.kji is not None:
-                voxel = "i {2}  j {1}  k {0}".format(*info.kji)
+                voxel = voxel_text(info.kji, self.volume)
             if info.value is not None:
                 number = f"{info.value:.0f}" if info.value == round(info.value) else f"{info.value:.4g}"
                 value = f"{number} {info.unit}".strip()
+            if info.color is not None:
+                value = "R {} G {} B {}".format(*info.color)
         for widget, text in (
             (self.position, position), (self.voxel, voxel), (self.value, value), (self.segment, segments),
         ):  # fmt: skip

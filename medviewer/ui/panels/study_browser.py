@@ -20,7 +20,7 @@ from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.ui.bind import Merged
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.panel import Command, Panel
-from medviewer.ui.text import dicom_date, label, person_name, plain_tip
+from medviewer.ui.text import dicom_date, label, person_name, plain_tip, size_texts
 from medviewer.ui.theme import color
 
 if TYPE_CHECKING:
@@ -175,9 +175,8 @@ def _series_item(series: SeriesRef, is_open: bool, is_active: bool) -> QTreeWidg
         for column in range(2):
             item.setForeground(column, color("soft"))
     facts = [series.title, series.modality, number]
-    if series.size and series.spacing:
-        facts.append("{} × {} × {} voxels".format(*series.size))
-        facts.append("{:.3g} × {:.3g} × {:.3g} mm".format(*series.spacing))
+    if series.size:
+        facts += size_texts(series.size, series.spacing, series.stacking)
     facts += [f"⚠ {warning.text}" for warning in series.warnings if not (segments and warning.code == "W_NOT_IMAGE")]
     facts.append(_what_a_double_click_does(series))
     for column in range(2):

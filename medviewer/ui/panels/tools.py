@@ -165,6 +165,7 @@ class ToolsPanel(Panel):
     def _load(self, tool_id: str) -> None:
         options = self.app.router.options(tool_id)
         form = self._forms[tool_id]
+        form.show_lengths_in("mm" if self.volume is None or self.volume.in_mm else "px")
         shown = form.values()
         actual = {name: getattr(options, name) for name in shown}
         if shown != actual:

@@ -11,7 +11,7 @@ from medviewer.core.volume import Volume
 from medviewer.ui.bind import Merged
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.panel import Command, Panel, push_button
-from medviewer.ui.text import dicom_date, label, person_name, plain_tip
+from medviewer.ui.text import dicom_date, label, person_name, plain_tip, size_texts
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -94,9 +94,8 @@ def volume_title(volume: Volume) -> str:
 
 def volume_facts(volume: Volume, *, short: bool = False) -> str:
     """Return what is known of a volume, one fact a line."""
-    i, j, k = volume.geometry.size
-    spacing = " × ".join(f"{s:.3g}" for s in volume.geometry.spacing)
-    lines = [f"{i} × {j} × {k} voxels", f"{spacing} mm"]
+    grid = volume.geometry
+    lines = size_texts(grid.size, grid.spacing, volume.stacking, in_mm=volume.in_mm)
     if not short:
         person = person_name(volume.patient_name) if volume.patient_name else ""
         lines = [volume_title(volume), person, volume.patient_id, dicom_date(volume.study_date), *lines]

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from PySide6.QtCore import QByteArray, QDataStream, QIODevice, Qt, Signal
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
-from medviewer.core.view_state import PLANES
+from medviewer.core.view_state import PLANES, Plane
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.editing.tool import CursorSpec, PointerEvent
+from medviewer.render.plane import only_plane
 from medviewer.ui.views.pointer_map import NavigationMode
 from medviewer.ui.views.slice_panel import SlicePanel
 from medviewer.ui.views.volume_panel import VolumePanel
@@ -21,6 +22,9 @@ _ROWS = (("axial", "sagittal"), ("coronal", "volume"))
 
 class FourViews(QWidget):
     """Axial and sagittal above, coronal and 3D below, as they follow a workspace.
+
+    An image without depth (a single slice, a picture, a film) has one view for itself; the arrangement of the user
+    comes back with the next volume.
 
     Parameters
     ----------
@@ -78,7 +82,6 @@ class FourViews(QWidget):
         self.volume.maximise_asked.connect(lambda: self._toggle(self.volume.name))
         workspace.view.maximised_changed.connect(self._arrange)
         workspace.active_changed.connect(self._active_changed)
-        self._arrange(workspace.view.maximised)
         self._active_changed(workspace.active)
 
     def _row(self, left: str, right: str) -> QSplitter:
@@ -144,18 +147,28 @@ class FourViews(QWidget):
 
     def _toggle(self, name: str) -> None:
         view = self._workspace.view
-        view.maximised = "" if view.maximised == name else name
+        if self._only is None:
+            view.maximised = "" if view.maximised == name else name
+
+    @property
+    def _only(self) -> Plane | None:
+        volume = self._workspace.active
+        return only_plane(volume) if volume is not None else None
 
     def _arrange(self, maximised: str) -> None:
-        single = maximised if maximised in self._panels else ""
+        only = self._only
+        single = only or (maximised if maximised in self._panels else "")
         for name, panel in self._panels.items():
             panel.setVisible(not single or name == single)
-            panel.title.show_maximised(bool(single))
+            panel.title.show_maximised(bool(single), possible=only is None)
         for row, names in zip(self._rows, _ROWS, strict=True):
             row.setVisible(not single or single in names)
 
     def _active_changed(self, volume: Volume | None) -> None:
-        # A crosshair that is nowhere in the image would be lost.
         view = self._workspace.view
+        for panel in self.slices.values():
+            panel.show_kind(volume)
+        self._arrange(view.maximised)
+        # A crosshair that is nowhere in the image would be lost.
         if volume is not None and volume.geometry.voxel_at(view.crosshair_lps) is None:
             view.crosshair_lps = volume.geometry.center_lps

@@ -22,6 +22,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from medviewer.core.geometry import Vec3
+from medviewer.core.segmentation import Color
 from medviewer.core.view_state import Plane, WindowLevel
 from medviewer.core.workspace import Workspace
 from medviewer.editing.tool import CursorSpec, Phase, PointerEvent
@@ -50,6 +51,8 @@ class CursorInfo:
         In the unit of the volume.
     segments : tuple of str
         Names of the visible segments at this voxel, topmost first.
+    color : (int, int, int) or None
+        Red, green, blue of a colour picture.
     """
 
     plane: Plane
@@ -58,6 +61,7 @@ class CursorInfo:
     value: float | None
     unit: str
     segments: tuple[str, ...]
+    color: Color | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +321,11 @@ class SliceCanvas(QWidget):
         lps = frame.display_to_lps(position.x() * ratio, position.y() * ratio)
         kji = volume.geometry.voxel_at(lps)
         value = volume.value_at(kji) if kji is not None else None
-        return CursorInfo(frame.grid.plane, lps, kji, value, volume.unit, self._segments_at(kji))
+        color: Color | None = None
+        if kji is not None and volume.colors is not None:
+            red, green, blue = (int(channel) for channel in volume.colors[kji])
+            color = (red, green, blue)
+        return CursorInfo(frame.grid.plane, lps, kji, value, volume.unit, self._segments_at(kji), color)
 
     def _segments_at(self, kji: tuple[int, int, int] | None) -> tuple[str, ...]:
         segmentation = self._workspace.active_segmentation
@@ -331,10 +339,15 @@ class SliceCanvas(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Slices by the arrow and page keys, first and last by Home and End, R fits, Space drags the picture."""
         match event.key():
-            case Qt.Key.Key_PageUp | Qt.Key.Key_Up | Qt.Key.Key_Right:
+            case Qt.Key.Key_PageUp | Qt.Key.Key_Up:
                 self.scene.step(1)
-            case Qt.Key.Key_PageDown | Qt.Key.Key_Down | Qt.Key.Key_Left:
+            case Qt.Key.Key_PageDown | Qt.Key.Key_Down:
                 self.scene.step(-1)
+            case Qt.Key.Key_Right | Qt.Key.Key_Left:
+                onward = 1 if event.key() == Qt.Key.Key_Right else -1
+                volume = self.scene.volume
+                # To the right is later in a film; in a volume the same as up.
+                self.scene.step(-onward if volume is not None and volume.stacking != "place" else onward)
             case Qt.Key.Key_Home | Qt.Key.Key_End if self.scene.frame is not None:
                 far = self.scene.frame.grid.count
                 self.scene.step(far if event.key() == Qt.Key.Key_Home else -far)

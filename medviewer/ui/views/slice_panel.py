@@ -10,10 +10,24 @@ from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy,
 
 from medviewer.core.segmentation import Color
 from medviewer.core.view_state import Plane
+from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.editing.tool import CursorSpec, PointerEvent
-from medviewer.render.marks import PLANE_COLORS
+from medviewer.render.marks import DIM, PLANE_COLORS
+from medviewer.render.plane import PlaneGrid
 from medviewer.ui.views.slice_canvas import SliceCanvas
+
+
+def view_title(volume: Volume | None, plane: Plane) -> str:
+    """Return what a view is called; a plane of the patient only where the volume lies in one."""
+    if volume is None or (volume.stacking == "place" and volume.in_patient):
+        return plane.capitalize()
+    if volume.stacking == "time":
+        return "Film"
+    if not volume.has_depth:
+        return "Pictures" if volume.geometry.size[2] > 1 else "Picture"
+    grid = PlaneGrid.of(volume.geometry, plane)
+    return f"Plane {'ijk'[grid.across]}, {'ijk'[grid.down]}"
 
 
 class _MaximiseButton(QAbstractButton):
@@ -52,22 +66,34 @@ class ViewTitle(QWidget):
     def __init__(self, name: str, title: str, color: Color, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName(f"{name}_title")
-        self._color = QColor(*color)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.row = QHBoxLayout(self)
         self.row.setContentsMargins(8, 3, 2, 1)
         self.row.setSpacing(6)
-        label = QLabel(title)
-        label.setStyleSheet(f"color: {self._color.name()}; font-weight: 600;")
-        self.row.addWidget(label)
+        self._label = QLabel()
+        self.row.addWidget(self._label)
         self.row.addStretch(1)
         self._button = _MaximiseButton(f"{name}_maximise")
         self._button.clicked.connect(self.maximise_asked)
         self.row.addWidget(self._button)
+        self.rename(title, color)
         self.show_maximised(False)
 
-    def show_maximised(self, maximised: bool) -> None:
-        """Say what the button would do."""
+    def rename(self, title: str, color: Color) -> None:
+        """Show another name in another colour."""
+        self._color = QColor(*color)
+        self._label.setText(title)
+        self._label.setStyleSheet(f"color: {self._color.name()}; font-weight: 600;")
+        self.update()
+
+    @property
+    def text(self) -> str:
+        """The name that is shown."""
+        return self._label.text()
+
+    def show_maximised(self, maximised: bool, *, possible: bool = True) -> None:
+        """Say what the button would do; without another view to go to there is none."""
+        self._button.setVisible(possible)
         self._button.maximised = maximised
         self._button.update()
         tip = "Show all views (double-click)" if maximised else "Maximise this view (double-click)"
@@ -108,6 +134,7 @@ class SlicePanel(QWidget):
         super().__init__(parent)
         self.setObjectName(f"{plane}_panel")
         self.name: str = plane
+        self._plane: Plane = plane
         self.title = ViewTitle(plane, plane.capitalize(), PLANE_COLORS[plane])
         self.canvas = SliceCanvas(workspace, plane, pointer, cursor)
         self.slider = QSlider(Qt.Orientation.Vertical)
@@ -132,6 +159,12 @@ class SlicePanel(QWidget):
     def close_view(self) -> None:
         """Stop following the document."""
         self.canvas.close_scene()
+
+    def show_kind(self, volume: Volume | None) -> None:
+        """Be named after what is shown."""
+        depth = volume is None or volume.has_depth
+        self.title.rename(view_title(volume, self._plane), PLANE_COLORS[self._plane] if depth else DIM)
+        self.slider.setVisible(depth)
 
     def reset_view(self) -> None:
         """Show the whole slice."""

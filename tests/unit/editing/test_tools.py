@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,6 +78,13 @@ def test_a_sphere_is_round_in_mm(bench: Bench) -> None:
     bench.drag(_active(Brush, bench), (10, 10, 5))
     extent = np.ptp(np.argwhere(bench.mask), axis=0)
     assert tuple(extent) == (2, 6, 6), "two mm slices"
+
+
+def test_a_sphere_in_a_film_stays_in_its_frame(bench: Bench) -> None:
+    bench.workspace.replace_volume(replace(bench.workspace.volume("v"), stacking="time"))
+    RoundBrush.shared_options.shape = "sphere"
+    bench.drag(_active(Brush, bench), (10, 10, 5))
+    assert np.flatnonzero(bench.mask.any(axis=(1, 2))).tolist() == [5]
 
 
 def test_a_drag_is_one_step_without_gaps(bench: Bench) -> None:
