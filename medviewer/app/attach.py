@@ -56,11 +56,14 @@ class Attach:
     ----------
     confirm : callable
         Asks a yes-or-no question when a file does not fit but could be made to; says no by itself.
+    ask_threshold : callable
+        Asks from which fraction on a voxel belongs to a segment; None when nobody is there to say it.
     """
 
     def __init__(self, app: AppContext) -> None:
         self._app = app
         self.confirm: Callable[[str], bool] = _no
+        self.ask_threshold: Callable[[str], float | None] = _nobody
 
     def candidates(self, ref: DerivedRef) -> tuple[Volume, ...]:
         """Return the open volumes that a file of segments was made for, the one that is looked at first."""
@@ -75,7 +78,9 @@ class Attach:
         near = [v for v in volumes if v.series is not None and frame and v.series.frame_of_reference_uid == frame]
         return tuple(dict.fromkeys([*same, *(near if not ref.series_uids else ())]))
 
-    def start(self, volume_id: str, path: Path, *, accepted: Collection[str] = ()) -> Job:
+    def start(
+        self, volume_id: str, path: Path, *, accepted: Collection[str] = (), threshold: float | None = None
+    ) -> Job:
         """Load a file of segments onto an open volume; it lands as one step “Load <name>”.
 
         Parameters
@@ -86,12 +91,14 @@ class Attach:
         accepted : collection of str
             Codes of refusals that are overruled: ``E_GEOMETRY`` resamples to the nearest label where the grids differ,
             ``E_OTHER_SERIES`` goes by position alone.
+        threshold : float or None
+            For a file of fractions, from which on (0..1) a voxel belongs to the segment.
         """
         workspace = self._app.workspace
         volume = workspace.volume(volume_id)
         taken = {segment.value for segment in workspace.segmentation(volume_id).segments}
         colors = [segment.color for segment in workspace.segmentation(volume_id).segments]
-        target = _target(volume, accepted)
+        target = _target(volume, accepted, threshold)
 
         def work(ctx: JobContext) -> _Loaded:
             file = self._read(ctx, path, target)
@@ -101,7 +108,7 @@ class Attach:
             if job.state is JobState.SUCCESS and isinstance(job.result, _Loaded):
                 self._land(volume_id, path, job.result, accepted)
             elif job.error is not None:
-                self._refused(volume_id, path, job.error, accepted)
+                self._refused(volume_id, path, job.error, accepted, threshold)
 
         return self._app.jobs.submit(f"Loading {path.name}", work, lane="io", done=done)
 
@@ -144,13 +151,20 @@ class Attach:
         what = segments[0].name if len(segments) == 1 else f"{len(segments)} segments"
         app.messages.add("info", f"Loaded {what} from {path.name}.")
 
-    def _refused(self, volume_id: str, path: Path, error: BaseException, accepted: Collection[str]) -> None:
+    def _refused(
+        self, volume_id: str, path: Path, error: BaseException, accepted: Collection[str], threshold: float | None
+    ) -> None:
         """Tell why, or, where the user may overrule it, ask."""
         code = error.code if isinstance(error, MedViewerError) else ""
+        if isinstance(error, MedViewerError) and code == "E_FRACTIONAL" and threshold is None:
+            chosen = self.ask_threshold(error.text) if self._app.workspace.has_volume(volume_id) else None
+            if chosen is not None:
+                self.start(volume_id, path, accepted=accepted, threshold=chosen)
+                return
         if isinstance(error, MedViewerError) and code in _OFFERS and code not in accepted:
             wanted = self._app.workspace.has_volume(volume_id) and self.confirm(f"{error.text}\n\n{_OFFERS[code]}")
             if wanted:
-                self.start(volume_id, path, accepted={*accepted, code})
+                self.start(volume_id, path, accepted={*accepted, code}, threshold=threshold)
                 return
         self._app.messages.error(error, f"Cannot load {path.name}")
 
@@ -249,6 +263,10 @@ def _no(_text: str) -> bool:
     return False
 
 
+def _nobody(_text: str) -> float | None:
+    return None
+
+
 def _is_labels(volume: Volume) -> bool:
     return volume.modality == _LABELS
 
@@ -264,7 +282,7 @@ def _is_alike(series: SeriesRef, wanted: Sequence[tuple[int, float]]) -> bool:
     )
 
 
-def _target(volume: Volume, accepted: Collection[str]) -> Target:
+def _target(volume: Volume, accepted: Collection[str], threshold: float | None) -> Target:
     from medviewer.io.derived import Target
 
     series = volume.series
@@ -274,6 +292,8 @@ def _target(volume: Volume, accepted: Collection[str]) -> Target:
         series.frame_of_reference_uid if series is not None else "",
         volume.patient_id,
         tuple(accepted),
+        threshold,
+        series,
     )
 
 

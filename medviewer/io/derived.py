@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from medviewer.core.dicom_ref import SeriesRef
 from medviewer.core.errors import DecodeError, InputError
 from medviewer.core.geometry import Geometry
 from medviewer.io.dicom_header import looks_like_dicom
@@ -22,6 +23,8 @@ _RTSTRUCT: Final = "1.2.840.10008.5.1.4.1.1.481.3"
 #: Code of a refusal that the user may overrule.
 OTHER_SERIES: Final = "E_OTHER_SERIES"
 MISFIT: Final = "E_GEOMETRY"
+#: Code of a refusal that a threshold settles.
+FRACTIONS: Final = "E_FRACTIONAL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,10 @@ class Target:
     ----------
     accepted : collection of str
         Codes of refusals that the user has overruled.
+    threshold : float or None
+        For values that are fractions, 0..1: from which on a voxel belongs to the segment; None when nobody has said it.
+    series : SeriesRef or None
+        Files of the volume, for segments that name images and not places.
     """
 
     geometry: Geometry
@@ -59,6 +66,8 @@ class Target:
     frame_of_reference_uid: str = ""
     patient_id: str = field(default="", repr=False)
     accepted: Collection[str] = ()
+    threshold: float | None = None
+    series: SeriesRef | None = None
 
 
 def read_dataset(path: Path) -> Dataset:
@@ -110,6 +119,15 @@ def describe(dataset: Dataset, path: Path) -> DerivedRef:
         f"{path.name} holds no segments that can be read ({dataset.get('Modality', '') or 'no modality'}).",
         hint="Choose a DICOM SEG, an RTSTRUCT or a label map.",
         code="E_NOT_SEGMENTS",
+    )
+
+
+def fractional(name: str, what: str) -> InputError:
+    """Return the refusal of fractions without a threshold."""
+    return InputError(
+        f"{name} holds {what}, not whole labels; where a segment ends is not said.",
+        hint="Load it again and say from which fraction on a voxel belongs to the segment.",
+        code=FRACTIONS,
     )
 
 

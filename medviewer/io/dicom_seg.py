@@ -1,209 +1,112 @@
-"""DICOM SEG to label maps: binary, fractional and label map, sparse, overlapping. Runs in the decode worker.
+"""DICOM SEG to label maps: binary, fractional and label map, sparse, overlapping, tiled. Runs in the decode worker.
 
 Every frame is placed by its own position. Frames that lie on slices of the image go there; a segmentation on another
 grid is put together by itself and resampled when that is wanted.
 
 References
 ----------
-DICOM PS3.3 A.51, A.91, C.8.20.2 (Segmentation Image Module), C.7.6.16 (functional groups).
+DICOM PS3.3 A.51, A.91, C.8.20.2 (Segmentation Image Module).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.core.errors import GeometryError, InputError
-from medviewer.core.geometry import Geometry, vec3
+from medviewer.core.dicom_ref import SeriesRef
+from medviewer.core.errors import InputError
+from medviewer.core.geometry import Geometry
 from medviewer.core.segmentation import Color, LabelArray
 from medviewer.core.terminology import ANATOMICAL_STRUCTURE, TISSUE, CodedConcept
 from medviewer.imaging.cielab import lab_to_rgb
+from medviewer.io.derived import MISFIT, Target, fractional
+from medviewer.io.dicom_header import read_header
+from medviewer.io.dicom_tags import Tag
 from medviewer.io.label_file import LabelFile, NamedSegment
-from medviewer.io.label_fit import fit_layers, misfit, tolerance_mm
+from medviewer.io.label_fit import fit_layers, misfit
 from medviewer.io.seg_pixels import SegPixels
+from medviewer.io.seg_planes import ImageKey, Place, SegPlane, find_places, own_grid, read_planes
 from medviewer.jobs.job import JobContext
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_THRESHOLD: Final = 0.5
-_PARALLEL: Final = 1e-4
-_ONE_VOXEL: Final = 0.05
-_IN_PLANE: Final = (np.array([[1, 0], [0, 1], [0, 0]]), np.array([[0, 1], [1, 0], [0, 0]]))
 #: CodeValue of the DICOM concept Background, which a label map lists as a segment.
 _BACKGROUND: Final = "125040"
 
-Points = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Plane:
-    """Where a frame lies: its first pixel and the steps along columns (i) and rows (j), LPS mm."""
-
-    position: Points
-    column_step: Points
-    row_step: Points
-    segment: int
-
 
 def read_seg(
-    ctx: JobContext, dataset: Dataset, target: Geometry, name: str, *, resample: bool, warnings: Sequence[str] = ()
+    ctx: JobContext, dataset: Dataset, target: Target, name: str, *, warnings: Sequence[str] = ()
 ) -> LabelFile:
     """Return the segments of a SEG on the grid of an image.
 
     Raises
     ------
     InputError
-        ``E_TILED``, ``E_NO_POSITION``, ``E_GEOMETRY``, or what `SegPixels` refuses.
+        ``E_FRACTIONAL``, ``E_TILED``, ``E_NO_POSITION``, ``E_GEOMETRY``, or what `SegPixels` refuses.
     """
     kind = str(dataset.get("SegmentationType", ""))
-    pixels = SegPixels(dataset, name)
-    planes = _planes(dataset, pixels.frames, name, labelmap=kind == "LABELMAP")
     notes = list(warnings)
+    threshold = 1.0
     if kind == "FRACTIONAL":
         meaning = str(dataset.get("SegmentationFractionalType", "")).lower() or "fraction"
-        notes.append(f"{name} holds fractions ({meaning}); voxels of {_THRESHOLD:.0%} and more were taken.")
+        if target.threshold is None:
+            raise fractional(name, f"fractions ({meaning})")
+        threshold = max(1.0, target.threshold * float(dataset.get("MaximumFractionalValue", 255) or 255))
+        notes.append(f"{name} holds fractions ({meaning}); voxels of {target.threshold:.0%} and more were taken.")
+    pixels = SegPixels(dataset, name)
+    planes = read_planes(dataset, pixels.frames, name)
     described = _described(dataset)
-    source = target
-    places = _places(planes, target, pixels)
-    if places is None:
-        source = _own_grid(planes, pixels, name)
-        places = _places(planes, source, pixels)
-        if places is None or not resample:
-            raise misfit(source, target, name)
-    builder = _Builder(source, _threshold(dataset, kind))
+    source, places = _grid_and_places(dataset, planes, target, name)
+    builder = _Builder(source, threshold)
     ctx.progress(None, "Reading segments")
     if kind == "LABELMAP":
         _fill_labelmap(ctx, builder, pixels, places, _ignored(dataset, described))
     else:
         _fill_masks(ctx, builder, pixels, planes, places)
-    layers = fit_layers(builder.layers, source, target, name, resample=resample)
+    layers = fit_layers(builder.layers, source, target.geometry, name, resample=MISFIT in target.accepted)
     segments, unnamed = _segments(builder, described, name)
-    return LabelFile(target, layers, segments, (*notes, *unnamed))
+    return LabelFile(target.geometry, layers, segments, (*notes, *unnamed))
 
 
-def _threshold(dataset: Dataset, kind: str) -> float:
-    if kind != "FRACTIONAL":
-        return 1.0
-    return max(1.0, _THRESHOLD * float(dataset.get("MaximumFractionalValue", 255) or 255))
-
-
-def _planes(dataset: Dataset, frames: int, name: str, *, labelmap: bool) -> list[_Plane]:
-    shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
-    own = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    if str(dataset.get("DimensionOrganizationType", "")).startswith("TILED") or "TotalPixelMatrixColumns" in dataset:
+def _grid_and_places(
+    dataset: Dataset, planes: Sequence[SegPlane], target: Target, name: str
+) -> tuple[Geometry, list[Place]]:
+    """Return the grid that the frames are put on, the image's or, to be resampled, their own; and their places."""
+    by_image = any(plane.position is None for plane in planes)
+    places = find_places(planes, target.geometry, _slices_of(target.series) if by_image else None)
+    if places is not None:
+        return target.geometry, places
+    if by_image:
         raise InputError(
-            f"{name} is a segmentation of a slide in tiles, which cannot be laid over a volume.",
-            hint="Choose a segmentation of a CT, MR or PET series.",
+            f"{name} was drawn on images that are not those shown.",
+            hint="Open the images that it was drawn on first.",
+            code="E_NO_POSITION",
+        )
+    if "TotalPixelMatrixColumns" in dataset:
+        raise InputError(
+            f"{name} is a segmentation of a slide in tiles, and this image is not that slide.",
+            hint="Open the slide it was made for, or choose a segmentation of a CT, MR or PET series.",
             code="E_TILED",
         )
-    if len(own) != frames:
-        raise InputError(
-            f"{name} says where {len(own)} frames lie, but has {frames}.",
-            hint="Ask for the original segmentation.",
-            code="E_NO_POSITION",
-        )
-    try:
-        return [_plane(shared, item, labelmap=labelmap) for item in own]
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{name} does not say where its frames lie in the patient.",
-            hint="Ask for a segmentation with plane positions.",
-            code="E_NO_POSITION",
-        ) from error
+    source = own_grid(planes, name)
+    places = find_places(planes, source)
+    if places is None or MISFIT not in target.accepted:
+        raise misfit(source, target.geometry, name)
+    return source, places
 
 
-def _plane(shared: Dataset | None, own: Dataset, *, labelmap: bool) -> _Plane:
-    def macro(keyword: str) -> Any:
-        item = own if keyword in own else shared
-        if item is None:
-            raise KeyError(keyword)
-        return item[keyword].value[0]
-
-    position = np.array(macro("PlanePositionSequence").ImagePositionPatient, dtype=np.float64)
-    cosines = np.array(macro("PlaneOrientationSequence").ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
-    row_mm, column_mm = (float(value) for value in macro("PixelMeasuresSequence").PixelSpacing)
-    steps = cosines * np.array([[column_mm], [row_mm]])
-    if position.shape != (3,) or not (np.isfinite(position).all() and np.isfinite(steps).all()):
-        raise ValueError("position")
-    segment = 0 if labelmap else int(macro("SegmentIdentificationSequence").ReferencedSegmentNumber)
-    return _Plane(position, steps[0], steps[1], segment)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Slice of a frame and where its first pixel lies in it; `turn` makes the frame's axes those of the slice."""
-
-    k: int
-    j: int
-    i: int
-    transposed: bool
-    flip_j: bool
-    flip_i: bool
-
-    def turn(self, frame: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the frame along the axes of the slice."""
-        turned = frame.T if self.transposed else frame
-        return turned[:: -1 if self.flip_j else 1, :: -1 if self.flip_i else 1]
-
-
-def _places(planes: Sequence[_Plane], grid: Geometry, pixels: SegPixels) -> list[_Place] | None:
-    """Return the place of every frame on a grid; None when one does not lie on its voxels."""
-    places: list[_Place] = []
-    for plane in planes:
-        place = _place(plane, grid, pixels)
-        if place is None:
-            return None
-        places.append(place)
-    return places
-
-
-def _place(plane: _Plane, grid: Geometry, pixels: SegPixels) -> _Place | None:
-    corners = [
-        plane.position + plane.column_step * c + plane.row_step * r
-        for c, r in ((0, 0), (pixels.columns - 1, pixels.rows - 1))
-    ]
-    ends = grid.lps_to_index(corners)
-    whole = np.rint(ends)
-    if float(np.abs(grid.index_to_lps(whole) - corners).max()) > tolerance_mm(grid):
-        return None
-    steps = grid.lps_to_index_matrix[:3, :3] @ np.array([plane.column_step, plane.row_step]).T
-    # Columns and rows step by one voxel along i and j, or along j and i, forwards or backwards.
-    lengths = np.abs(steps)
-    if not any(np.abs(lengths - unit).max() <= _ONE_VOXEL for unit in _IN_PLANE):
-        return None
-    transposed = abs(steps[0, 0]) < 0.5
-    lower = whole.min(axis=0).astype(int)
-    upper = whole.max(axis=0).astype(int)
-    along_i, along_j = (steps[0, 1], steps[1, 0]) if transposed else (steps[0, 0], steps[1, 1])
-    if min(lower) < 0 or any(upper >= grid.size):
-        return None
-    return _Place(int(lower[2]), int(lower[1]), int(lower[0]), bool(transposed), bool(along_j < 0), bool(along_i < 0))
-
-
-def _own_grid(planes: Sequence[_Plane], pixels: SegPixels, name: str) -> Geometry:
-    """Return the regular grid that all frames lie on; slices without a frame are empty."""
-    first = planes[0]
-    steps = np.array([first.column_step, first.row_step])
-    if any(np.abs(np.array([p.column_step, p.row_step]) - steps).max() > _PARALLEL for p in planes):
-        raise GeometryError(f"{name} has frames of several orientations.", code="E_SEG_GRID")
-    normal = np.cross(first.column_step, first.row_step)
-    normal /= np.linalg.norm(normal)
-    along = np.array([plane.position @ normal for plane in planes])
-    depths = np.unique(np.round(along, 3))
-    gap = float(np.diff(depths).min()) if len(depths) > 1 else 1.0
-    order = np.argsort(along)
-    origin = planes[int(order[0])].position
-    count = round(float(along.max() - along.min()) / gap) + 1
-    if count > 100_000:
-        raise GeometryError(f"{name} has frames at irregular depths.", code="E_SEG_GRID")
-    spacing = (*(float(np.linalg.norm(step)) for step in steps), gap)
-    direction = np.column_stack([steps[0] / spacing[0], steps[1] / spacing[1], normal])
-    return Geometry((pixels.columns, pixels.rows, count), vec3(spacing), vec3(origin), tuple(direction.ravel()))
+def _slices_of(series: SeriesRef | None) -> dict[ImageKey, int]:
+    """Return which slice each image of a series is."""
+    found: dict[ImageKey, int] = {}
+    if series is not None:
+        frames = series.frames or (0,) * len(series.files)
+        for k, (path, frame) in enumerate(zip(series.files, frames, strict=True)):
+            found.setdefault((read_header(path).text(Tag.SOP_INSTANCE_UID), frame + 1), k)
+    return found
 
 
 class _Builder:
@@ -222,12 +125,12 @@ class _Builder:
         return self.layers[number]
 
 
-def _window(place: _Place, mask: npt.NDArray[Any]) -> tuple[int, slice, slice]:
+def _window(place: Place, mask: npt.NDArray[Any]) -> tuple[int, slice, slice]:
     return place.k, slice(place.j, place.j + mask.shape[0]), slice(place.i, place.i + mask.shape[1])
 
 
 def _fill_masks(
-    ctx: JobContext, builder: _Builder, pixels: SegPixels, planes: Sequence[_Plane], places: Sequence[_Place]
+    ctx: JobContext, builder: _Builder, pixels: SegPixels, planes: Sequence[SegPlane], places: Sequence[Place]
 ) -> None:
     """Fill from frames of one segment each."""
     frames: dict[int, list[int]] = {}
@@ -254,7 +157,7 @@ def _free_layer(
 
 
 def _fill_labelmap(
-    ctx: JobContext, builder: _Builder, pixels: SegPixels, places: Sequence[_Place], ignored: frozenset[int]
+    ctx: JobContext, builder: _Builder, pixels: SegPixels, places: Sequence[Place], ignored: frozenset[int]
 ) -> None:
     """Fill from frames that hold label values."""
     labels = builder.layer(0)

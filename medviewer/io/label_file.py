@@ -18,6 +18,7 @@ from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
 from medviewer.core.segmentation import MAX_VALUE, Color, LabelArray
 from medviewer.core.terminology import ANATOMICAL_STRUCTURE, TISSUE, CodedConcept
+from medviewer.io.derived import fractional
 from medviewer.io.label_names import names_beside, single_name
 from medviewer.io.reader import lister_of
 from medviewer.io.readers import metaimage, nifti, nrrd
@@ -26,7 +27,6 @@ from medviewer.jobs.job import JobContext
 #: More different values than any set of segments has: an image.
 MOST_LABELS: Final = 2000
 _NOT_LABELS_HINT: Final = "Open it as an image instead."
-_FRACTIONAL_HINT: Final = "A probability map needs a threshold first; or open it as an image."
 _RANGE_HINT: Final = "Renumber the labels first, or open it as an image."
 _LAYER: Final = re.compile(r"(Segment\d+)_LabelValue")
 
@@ -63,22 +63,27 @@ class LabelFile:
     warnings: tuple[str, ...] = ()
 
 
-def to_labels(array: npt.NDArray[Any], name: str) -> LabelArray:
-    """Return whole, positive values as uint16.
+def to_labels(array: npt.NDArray[Any], name: str, threshold: float | None = None) -> LabelArray:
+    """Return whole, positive values as uint16; fractions of 0 to 1 from a threshold on as 1.
 
     Raises
     ------
     InputError
-        ``E_FRACTIONAL``, ``E_LABEL_RANGE`` or ``E_NOT_LABELS``.
+        ``E_FRACTIONAL`` for fractions without a threshold, ``E_LABEL_RANGE`` or ``E_NOT_LABELS``.
     """
     if array.dtype.kind == "f":
         whole = np.isfinite(array) & (np.rint(array) == array)
         if not whole.all():
-            raise InputError(
-                f"{name} holds values that are not whole numbers ({int((~whole).sum())} voxels), so no labels.",
-                hint=_FRACTIONAL_HINT,
-                code="E_FRACTIONAL",
-            )
+            lowest, highest = np.fmin.reduce(array, axis=None), np.fmax.reduce(array, axis=None)
+            if not (lowest >= 0 and highest <= 1):
+                raise InputError(
+                    f"{name} holds values that are not whole numbers ({int((~whole).sum())} voxels), so no labels.",
+                    hint=_NOT_LABELS_HINT,
+                    code="E_NOT_LABELS",
+                )
+            if threshold is None:
+                raise fractional(name, f"fractions of 0 to {float(highest):.3g}")
+            return (array >= threshold).astype(np.uint16)
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > MAX_VALUE:
         raise InputError(
@@ -126,8 +131,8 @@ def _header_of(path: Path) -> nifti.NiftiHeader | nrrd.NrrdHeader | metaimage.Me
     return nifti.read_nifti_header(path)
 
 
-def read_label_map(ctx: JobContext, path: Path) -> LabelFile:
-    """Read a label map with the names that its file, or one beside it, gives.
+def read_label_map(ctx: JobContext, path: Path, threshold: float | None = None) -> LabelFile:
+    """Read a label map with the names that its file, or one beside it, gives; fractions from a threshold on.
 
     Raises
     ------
@@ -136,7 +141,7 @@ def read_label_map(ctx: JobContext, path: Path) -> LabelFile:
     """
     header = _header_of(path)
     if isinstance(header, nrrd.NrrdHeader):
-        layers = [to_labels(layer, path.name) for layer in nrrd.read_layers(header)]
+        layers = [to_labels(layer, path.name, threshold) for layer in nrrd.read_layers(header)]
         if header.is_segmentation:
             return _slicer_segments(path.name, header, layers)
         if len(layers) > 1:
@@ -145,7 +150,7 @@ def read_label_map(ctx: JobContext, path: Path) -> LabelFile:
         read: Callable[[JobContext, object], Any] = (
             metaimage.read_voxels if isinstance(header, metaimage.MetaHeader) else nifti.read_voxels
         )
-        layers = [to_labels(read(ctx, path).array, path.name)]
+        layers = [to_labels(read(ctx, path).array, path.name, threshold)]
     values = values_in(layers[0], path.name)
     return LabelFile(header.geometry, tuple(layers), _named(path, values))
 

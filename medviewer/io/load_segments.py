@@ -57,16 +57,22 @@ def read(ctx: JobContext, request: object) -> LabelFile:
 def _read(ctx: JobContext, path: Path, target: Target) -> LabelFile:
     resample = MISFIT in target.accepted
     if is_label_format(path):
-        found = read_label_map(ctx, path)
+        found = read_label_map(ctx, path, target.threshold)
         if not found.segments:
             raise InputError(
                 f"{path.name} is empty: every voxel is background.", hint="There is nothing to load.", code="E_EMPTY"
             )
         layers = fit_layers(found.layers, found.geometry, target.geometry, path.name, resample=resample)
-        return LabelFile(target.geometry, layers, found.segments, found.warnings)
+        warnings = found.warnings
+        if target.threshold is not None:
+            warnings = (
+                *warnings,
+                f"{path.name} holds fractions; voxels of {target.threshold:.0%} and more were taken.",
+            )
+        return LabelFile(target.geometry, layers, found.segments, warnings)
     dataset = read_dataset(path)
     ref = describe(dataset, path)
     warnings = check_belongs(ref, target, path.name)
     if ref.kind == "rtstruct":
         return read_structures(ctx, dataset, target.geometry, path.name, warnings=warnings)
-    return read_seg(ctx, dataset, target.geometry, path.name, resample=resample, warnings=warnings)
+    return read_seg(ctx, dataset, target, path.name, warnings=warnings)

@@ -59,6 +59,7 @@ class MainWindow(QMainWindow):
         self._links = Links()
         self.ui = WindowUi(app, self)
         app.attach.confirm = self.ui.confirm
+        app.attach.ask_threshold = self.ui.ask_threshold
         self.commands = Commands(app, self, self.ui, ACTIONS)
         self.docks = Docks(self, app, self.commands.run)
         self.toolbar = MainToolBar(self.commands)

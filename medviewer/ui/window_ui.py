@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtWidgets import QFileDialog
 
 from medviewer.export.names import safe_name
-from medviewer.ui.dialogs.questions import ask_yes_no
+from medviewer.ui.dialogs.questions import ask_fraction, ask_yes_no
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -64,6 +64,10 @@ class WindowUi:
     def confirm(self, text: str) -> bool:
         """Ask a yes-or-no question."""
         return ask_yes_no(self._window, text)
+
+    def ask_threshold(self, text: str) -> float | None:
+        """Ask from which fraction on a voxel belongs to a segment."""
+        return ask_fraction(self._window, text)
 
     def show_about(self) -> None:
         """Show the About box."""

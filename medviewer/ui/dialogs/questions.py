@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
+from PySide6.QtWidgets import QInputDialog, QLabel, QMessageBox, QPushButton, QWidget
 
 
 class CloseAnswer(Enum):
@@ -43,6 +43,23 @@ def ask_yes_no(parent: QWidget | None, text: str) -> bool:
     box.setEscapeButton(no)
     box.exec()
     return box.clickedButton() is yes
+
+
+def ask_fraction(parent: QWidget | None, text: str) -> float | None:
+    """Ask from which fraction on, 0.01 to 1, a voxel counts; None when cancelled. The text is shown as it is."""
+    box = QInputDialog(parent)
+    box.setObjectName("fractionBox")
+    box.setWindowTitle("MedViewer")
+    box.setLabelText(text)
+    words = box.findChild(QLabel)
+    if words is not None:
+        words.setTextFormat(Qt.TextFormat.PlainText)
+        words.setWordWrap(True)
+    box.setInputMode(QInputDialog.InputMode.DoubleInput)
+    box.setDoubleRange(0.01, 1.0)
+    box.setDoubleStep(0.05)
+    box.setDoubleValue(0.5)
+    return box.doubleValue() if box.exec() else None
 
 
 def ask_before_closing(parent: QWidget | None, jobs: list[str], unsaved: bool) -> CloseAnswer:

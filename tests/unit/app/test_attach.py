@@ -84,6 +84,22 @@ def test_another_grid_is_refused_unless_the_user_agrees(app, pump, opened, tmp_p
     assert segment.provenance.parameters["accepted"] == ["E_GEOMETRY"]
 
 
+def test_l01_fractions_ask_from_where_on(app, pump, opened, tmp_path):
+    fractions = np.random.default_rng(0).random(opened.array.shape).astype(np.float32)
+    sitk.WriteImage(to_sitk(fractions, opened.geometry), tmp_path / "p.nii.gz")
+    pump.finish(app.attach.start(opened.id, tmp_path / "p.nii.gz"))
+    assert errors(app) == ["E_FRACTIONAL"]
+    asked: list[str] = []
+    app.attach.ask_threshold = lambda text: asked.append(text) or 0.9
+    pump.finish(app.attach.start(opened.id, tmp_path / "p.nii.gz"))
+    pump.until(lambda: not app.jobs.running)
+    segmentation = app.workspace.segmentation(opened.id)
+    (segment,) = segmentation.segments
+    assert "fractions" in asked[0]
+    np.testing.assert_array_equal(segmentation.mask(segment.value), fractions >= np.float32(0.9))
+    assert any("90%" in str(text) for text in segment.provenance.parameters["warnings"])
+
+
 def export_seg(app: AppContext, folder: Path) -> Path:
     (case,) = cases_of(app.workspace)
     (path,) = run_export(NullContext(), "dicom-seg", [case], folder, DicomSegOptions()).files

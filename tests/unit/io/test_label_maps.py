@@ -55,6 +55,8 @@ def test_l01_l03_values_and_gaps_are_kept(tmp_path, name, dtype):
     [
         ((0, 1, 0.4), np.float32, "E_FRACTIONAL"),
         ((0, 1, np.nan), np.float64, "E_FRACTIONAL"),
+        ((0, 1.5, 7), np.float32, "E_NOT_LABELS"),
+        ((np.nan,), np.float32, "E_NOT_LABELS"),
         ((0, -1), np.int16, "E_LABEL_RANGE"),
         ((0, 70_000), np.int32, "E_LABEL_RANGE"),
         ((0, 2**31), np.float64, "E_LABEL_RANGE"),
@@ -68,6 +70,33 @@ def test_l01_l02_l08_what_is_no_label_map_is_refused_by_name(tmp_path, values, d
     assert refusal.value.code == code
     assert "a.mha" in refusal.value.text
     assert refusal.value.hint
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha"])
+def test_l01_fractions_are_taken_from_the_threshold_on_that_was_asked_for(tmp_path, name):
+    fractions = np.random.default_rng(5).random(GRID.shape).astype(np.float32)
+    path = save(tmp_path / name, fractions)
+    target = Target(GRID, threshold=0.8)
+    found = read(CTX, SegmentRequest(path, target))
+    np.testing.assert_array_equal(found.layers[0], fractions >= np.float32(0.8))
+    assert any("80%" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("values", [(1,), tuple(range(256)), (0, 1, 5, 900), (65535, 0)])
+def test_l02_l03_l08_full_many_and_gapped_labels_are_kept(tmp_path, values):
+    array = np.resize(np.array(values, np.uint16), GRID.shape)
+    found = load(save(tmp_path / "a.nrrd", array))
+    np.testing.assert_array_equal(found.layers[0], array)
+    assert [s.value for s in found.segments] == sorted(set(np.unique(array).tolist()) - {0})
+
+
+def test_l08_ten_thousand_components_are_one_segment(tmp_path):
+    grid = Geometry((60, 50, 40), (1, 1, 1))
+    array = np.zeros(grid.shape, np.uint8)
+    array[::2, ::2, ::2] = 3
+    found = load(save(tmp_path / "a.nii.gz", array, grid), grid)
+    np.testing.assert_array_equal(found.layers[0], array)
+    assert [s.value for s in found.segments] == [3]
 
 
 def test_an_image_is_not_taken_for_labels(tmp_path):
