@@ -51,6 +51,9 @@ class TaskInfo:
         Fewest voxels along (i, j, k).
     min_extent_mm : (float, float, float)
         Smallest field of view along (i, j, k) it makes sense on.
+    pictures : bool
+        Whether it also takes what has no depth: a single slice, pictures, the frames of a film, colours
+        (`Volume.colors`).
     auto : bool
         Whether Analyze offers it by itself.
     seconds_per_megavoxel : float
@@ -69,6 +72,7 @@ class TaskInfo:
     body_parts: frozenset[str] = frozenset()
     min_size: tuple[int, int, int] = (1, 1, 1)
     min_extent_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    pictures: bool = False
     lane: Literal["gpu", "cpu", "io"] = "gpu"
     license: str = "unknown"
     auto: bool = False

@@ -18,7 +18,9 @@ def has_volume(app: AppContext) -> bool:
 def may_have_hounsfield(app: AppContext) -> bool:
     """Whether the values of what is looked at may be Hounsfield units, which the windows of CT are made for."""
     volume = app.workspace.active
-    return volume is not None and (volume.unit == "HU" or volume.modality in ("", "CT"))
+    if volume is None or volume.colors is not None:
+        return False
+    return volume.unit == "HU" or (volume.modality in ("", "CT") and volume.stacking == "place")
 
 
 def has_active_segment(app: AppContext) -> bool:

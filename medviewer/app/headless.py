@@ -12,7 +12,7 @@ from pathlib import Path
 from medviewer.app.apply_results import ResultApplier
 from medviewer.app.messages import MessageLog
 from medviewer.app.open_study import best_series
-from medviewer.app.run_tasks import TaskRun, on_grid, plan, run_task
+from medviewer.app.run_tasks import PlanItem, TaskRun, cannot, on_grid, plan, run_task
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.core.errors import ExportError, InputError, MedViewerError
 from medviewer.core.segmentation import Segment
@@ -106,8 +106,7 @@ def analyze_volume(
         items = plan(registry, volume)
         tasks = [item.task for item in items if item.fits]
         if not tasks:
-            reasons = "; ".join(f"{item.task.title}: {item.reason}" for item in items)
-            raise InputError(f"No task fits this series ({reasons}).", hint="Name one with --task.", code="E_NO_TASK")
+            raise _no_task(items, volume)
     for task in tasks:
         if list(task.inputs.values()) != ["volume"]:
             raise InputError(
@@ -136,6 +135,17 @@ def analyze_volume(
     if failed and len(failed) == len(tasks):
         raise failed[0]
     return analysis
+
+
+def _no_task(items: Sequence[PlanItem], volume: Volume) -> InputError:
+    """Say why no task fits; naming one helps only where it could run."""
+    reasons = "; ".join(f"{item.task.title}: {item.reason}" for item in items)
+    possible = any(not cannot(item.task, volume) for item in items)
+    return InputError(
+        f"No task fits this series ({reasons}).",
+        hint="Name one with --task." if possible else "Name another series with --series; `medviewer info` lists them.",
+        code="E_NO_TASK",
+    )
 
 
 def write_masks(analysis: Analysis, folder: Path) -> dict[int, Path]:

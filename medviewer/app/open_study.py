@@ -38,9 +38,9 @@ def _merged(known: Study, new: Study) -> Study:
 
 
 def best_series(studies: Sequence[Study]) -> SeriesRef | None:
-    """Return the series a person most likely wants to see first: the volume with the most voxels, images first."""
+    """Return the series a person most likely wants to see first: the largest volume, before films and pictures."""
     volumes = [series for study in studies for series in study.series if series.volume and series.size]
-    return max(volumes, key=lambda s: (not holds_segments(s), _voxels(s)), default=None)
+    return max(volumes, key=lambda s: (not holds_segments(s), s.stacking == "place", _voxels(s)), default=None)
 
 
 def _voxels(series: SeriesRef) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from medviewer.api.plugin import Input, LabelResult, Result, TaskInfo
+from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import Provenance
 from medviewer.core.volume import Volume
@@ -55,8 +56,37 @@ _WIDE_BODY_PARTS = frozenset(
 _NAMED_PARTS = 3
 
 
+def cannot(task: TaskInfo, volume: Volume) -> str:
+    """Return why a task cannot run on a volume, whoever asks for it; empty when it can."""
+    return _no_volume(task, volume) or _too_small(task, volume)
+
+
+def _no_volume(task: TaskInfo, volume: Volume) -> str:
+    if task.pictures:
+        return ""
+    if volume.stacking == "time":
+        return "needs a volume, this is a film"
+    if volume.stacking == "number":
+        return "needs a volume, this is a picture"
+    if not volume.has_depth:
+        return "needs a volume, this is a single slice"
+    if volume.colors is not None:
+        return "works on grey values, this is in colour"
+    return "" if volume.in_mm else "needs the size of a voxel in mm, which is not known here"
+
+
+def _too_small(task: TaskInfo, volume: Volume) -> str:
+    if any(n < need for n, need in zip(volume.geometry.size, task.min_size, strict=True)):
+        return f"needs at least {task.min_size[0]}×{task.min_size[1]}×{task.min_size[2]} voxels"
+    return ""
+
+
 def why_not(task: TaskInfo, volume: Volume) -> str:
-    """Return why a task does not fit a volume; empty when it does."""
+    """Return why a task is not made for a volume; empty when it is."""
+    if reason := _no_volume(task, volume):
+        return reason
+    if not task.pictures and not volume.in_patient:
+        return "made for images whose place in the patient is known"
     if task.modalities and volume.modality and volume.modality not in task.modalities:
         return f"made for {', '.join(sorted(task.modalities))}, this is {volume.modality}"
     part = volume.body_part_examined.upper().strip()
@@ -64,8 +94,8 @@ def why_not(task: TaskInfo, volume: Volume) -> str:
         parts = sorted(task.body_parts)
         made_for = ", ".join(parts).lower() if len(parts) <= _NAMED_PARTS else "other parts of the body"
         return f"made for {made_for}, this is {part.lower()}"
-    if any(n < need for n, need in zip(volume.geometry.size, task.min_size, strict=True)):
-        return f"needs at least {task.min_size[0]}×{task.min_size[1]}×{task.min_size[2]} voxels"
+    if reason := _too_small(task, volume):
+        return reason
     extent = [n * s for n, s in zip(volume.geometry.size, volume.geometry.spacing, strict=True)]
     if any(have < need for have, need in zip(extent, task.min_extent_mm, strict=True)):
         return "the field of view is too small"
@@ -111,8 +141,17 @@ def run_task(
 
     Raises
     ------
+    InputError
+        ``E_MODEL_INPUT``: a volume is not what the task can work on, for example a picture.
     TaskError, WorkerDied, OutOfMemory, PluginError, JobCancelled
     """
+    for value in inputs.values():
+        if isinstance(value, Volume) and (reason := cannot(task, value)):
+            raise InputError(
+                f"{task.title} cannot run on “{value.name}”: it {reason}.",
+                hint="Choose another series, or draw by hand.",
+                code="E_MODEL_INPUT",
+            )
     payload = RunPayload.of(registry.source(task.id), inputs, params)
     clock = time.monotonic()
     output = worker.call(RUN, payload, ctx, device=ctx.device)

@@ -43,8 +43,8 @@ _LANES = ("gpu", "cpu", "io")
 _PLUGIN_KEYS = {"id", "version", "api", "title", "description", "task"}
 _REQUIRED = ("id", "title", "kind", "entry", "inputs")
 _TASK_KEYS = {
-    *_REQUIRED, "description", "modalities", "body_parts", "min_size", "min_extent_mm", "lane", "license", "auto",
-    "seconds_per_megavoxel", "order",
+    *_REQUIRED, "description", "modalities", "body_parts", "min_size", "min_extent_mm", "pictures", "lane", "license",
+    "auto",     "seconds_per_megavoxel", "order",
 }  # fmt: skip
 
 
@@ -260,6 +260,7 @@ _OPTIONAL = {
     "body_parts": _texts,
     "min_size": _three,
     "min_extent_mm": _three,
+    "pictures": _truth,
     "lane": _lane,
     "license": _text,
     "auto": _truth,

@@ -17,6 +17,7 @@ from medviewer.cli import commands, doctor, window
 from medviewer.cli.exit_codes import exit_code
 from medviewer.core.errors import ExportError, InputError, OutOfMemory, PluginError, WorkerDied, WorkspaceError
 from medviewer.plugin_host.registry import PluginRegistry
+from tests.dicom_makers import pixels, write_slice
 
 TmpPlugin = Callable[..., Path]
 
@@ -178,6 +179,18 @@ def test_analyze_then_export(capsys: pytest.CaptureFixture[str], study: Path, ai
     for wrong in ("dataset_id=many", "colour=red", "overlap=maybe"):
         words = ["export", saved, "--format", "nnunet", "-o", tmp_path / "no", "--option", wrong]
         assert run(capsys, *words)[0] == 2
+
+
+def test_G14_a_single_slice_is_refused_in_words(
+    capsys: pytest.CaptureFixture[str], air_plugin: None, tmp_path: Path
+) -> None:
+    (tmp_path / "one").mkdir()
+    write_slice(tmp_path / "one" / "IM1", pixels())
+    for task in ([], ["--task", "tmp_air.air"]):
+        code, out, _ = run(capsys, "analyze", tmp_path / "one", "-o", tmp_path / "out", "--json", *task)
+        assert code == 3
+        assert "needs a volume, this is a single slice" in json.loads(out)["error"]["text"]
+    assert not (tmp_path / "out" / "report.json").exists()
 
 
 def test_a_failed_task_is_4(

@@ -8,6 +8,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QScrollArea, QVBoxLayout, QWidget
 
 from medviewer.api.plugin import TaskInfo
+from medviewer.app.run_tasks import why_not
 from medviewer.plugin_host.forms import ParamSpec
 from medviewer.ui.bind import Merged
 from medviewer.ui.forms.param_form import ParamForm
@@ -76,17 +77,17 @@ class TasksPanel(Panel):
         chosen = self._chosen_id()
         volume = self.volume
         plan = {item.task.id: item for item in self.app.analyze.plan(volume.id)} if volume is not None else {}
-        self._fits = {task_id: item.fits for task_id, item in plan.items()}
+        self._fits = {}
         self._filling = True
         self.list.clear()
         for task in self.app.plugins.tasks:
             if list(task.inputs.values()) != ["volume"]:
                 continue
             planned = plan.get(task.id)
-            note = ""
-            if planned is not None:
-                note = f"about {duration(planned.seconds)}" if planned.fits else planned.reason
-            self.list.addItem(_task_item(task, note, grey=planned is not None and not planned.fits))
+            note = why_not(task, volume) if volume is not None else ""
+            self._fits[task.id] = not note
+            about = f"about {duration(planned.seconds)}" if planned is not None else ""
+            self.list.addItem(_task_item(task, note or about, grey=bool(note)))
             if task.id == chosen:
                 self.list.setCurrentRow(self.list.count() - 1)
         for broken in self.app.plugins.broken:

@@ -52,6 +52,8 @@ def test_a_manifest_becomes_values(tmp_path: Path) -> None:
     assert (air.plugin, air.plugin_version) == ("demo", "1.2.0")
     assert match.inputs == {"fixed": "volume", "moving": "volume"}
     assert match.lane == "gpu"
+    assert not air.pictures
+    assert read_manifest(write(tmp_path, GOOD.replace("auto = true", "pictures = true"))).tasks[0].pictures
     assert manifest.folder == tmp_path
 
 
@@ -73,6 +75,7 @@ def test_a_manifest_becomes_values(tmp_path: Path) -> None:
         ("min_size = [64, 64, 16]", "min_size = [64, 64, 1.5]", "three whole numbers"),
         ("min_extent_mm = [100, 100.5, 50]", "min_extent_mm = [100, -1, 50]", "none negative"),
         ("auto = true", 'auto = "yes"', "true or false"),
+        ("auto = true", "pictures = 1", "true or false"),
         ("order = 10", "order = 1.5", "whole number"),
         ("seconds_per_megavoxel = 0.2", "seconds_per_megavoxel = -1", "not negative"),
         ("order = 10", 'lane = "fast"', "`lane` must be one of"),
