@@ -11,6 +11,7 @@ from psygnal import Signal
 
 from medviewer.app.paths import data_dir
 from medviewer.core.errors import InputError
+from medviewer.io.network.quarantine import Quarantine
 from medviewer.io.network.query import Found, QueryFields, SeriesRow, StudyRow
 from medviewer.io.network.servers import Server, ServerStore
 from medviewer.jobs.job import Job, JobContext, JobState
@@ -89,6 +90,11 @@ class Pacs:
     def servers(self) -> tuple[Server, ...]:
         """All servers, in the user's order."""
         return self._store.servers
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """What was sent to us without being asked for."""
+        return Quarantine(data_dir() / "quarantine")
 
     @property
     def folder(self) -> Path:
@@ -195,7 +201,7 @@ class Pacs:
         def work(ctx: JobContext) -> object:
             from medviewer.io.network.retrieve import retrieve
 
-            return retrieve(ctx, entry.server, entry.study_uid, self.folder, entry.series)
+            return retrieve(ctx, entry.server, entry.study_uid, self.folder, entry.series, self.quarantine)
 
         name = entry.server.name
         entry.job = self._submit(f"Fetching from {entry.server.name}", work, lambda job: self._retrieved(job, name))
@@ -241,7 +247,9 @@ class Pacs:
         if not isinstance(result, Retrieved):
             return
         if result.refused:
-            self._app.messages.add("warning", f"{result.refused} objects that nobody asked for were refused.")
+            text = f"{result.refused} objects came that nobody asked for. None of them is mixed in."
+            kept = f"{result.quarantined} are kept apart under Quarantine in the PACS window."
+            self._app.messages.add("warning", text, kept if result.quarantined else "", "W_UNASKED")
         self._app.studies.scan(list(result.folders), open_best=True, called=f"what came from {name}")
 
     def _submit(self, title: str, work: Work, done: Callable[[Job], None] | None = None) -> Job:

@@ -15,6 +15,7 @@ from typing import Final
 
 from medviewer.core.dicom_ref import SeriesWarning, Study
 from medviewer.core.errors import InputError
+from medviewer.io import incomplete
 from medviewer.io.archive import extract, is_archive
 from medviewer.io.dicom_header import read_header
 from medviewer.io.reader import lister_of
@@ -134,7 +135,7 @@ class _Scan:
                     if real not in seen:
                         seen.add(real)
                         waiting.append(entry.path)
-                elif entry.is_file():
+                elif entry.is_file() and entry.name != incomplete.MARK:
                     yield entry.path
 
     @staticmethod
@@ -185,13 +186,13 @@ class _Scan:
         if self._on_series is None or now - self._last_growth < _GROW_SECONDS:
             return
         self._last_growth = now
-        for study in self._tree.previews():
+        for study in incomplete.marked(self._tree.previews()):
             self._on_series(study)
 
     def finish(self) -> ScanResult:
         """Split the series and return the studies."""
         self._ctx.progress(1.0, "Sorting slices")
-        studies = [*self._tree.studies(), *self._listed]
+        studies = incomplete.marked([*self._tree.studies(), *self._listed])
         if self._broken and studies:
             more = f" and {len(self._broken) - 1} more files" if len(self._broken) > 1 else ""
             warning = SeriesWarning("W_UNREADABLE", f"Left out: {self._broken[0].text}{more}")

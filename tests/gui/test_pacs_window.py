@@ -76,7 +76,7 @@ def test_a_refusal_is_said_in_the_window(dialog: PacsDialog, qtbot: QtBot, monke
 def test_a_broken_retrieve_offers_to_resume(dialog: PacsDialog, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch):
     calls: list[tuple[object, ...]] = []
 
-    def broken(ctx: object, server: Server, study_uid: str, root: object, series: object) -> retrieve.Retrieved:
+    def broken(ctx: object, server: Server, study_uid: str, root: object, series: object, *_: object) -> object:
         calls.append((study_uid, series))
         if len(calls) == 1:
             raise IncompleteError(1, 3, "the connection broke.")

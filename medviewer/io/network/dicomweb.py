@@ -161,7 +161,7 @@ def fetch(ctx: JobContext, server: Server, inbox: Inbox) -> None:
             )
             accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
             for part in parts_of(*web.get(path, accept, MAX_INSTANCE_BYTES)):
-                status = inbox.keep(row.sop_instance_uid, part)
+                status = inbox.keep(row.sop_instance_uid, part, server.name)
                 if status not in (OK, NOT_ASKED_FOR) and not inbox.failure:
                     raise NetworkError(
                         f"{server.name} sends something that is not the object asked for.",

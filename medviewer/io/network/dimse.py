@@ -222,7 +222,9 @@ def receive(event: Event, inbox: Inbox, guard: Guard) -> int:
     if not 0 < size <= MAX_INSTANCE_BYTES:
         return MALFORMED
     guard.alive()
-    status = inbox.keep(str(request.AffectedSOPInstanceUID), event.encoded_dataset())
+    peer = event.assoc.remote
+    sender = f"{peer['ae_title']} at {peer['address']}"
+    status = inbox.keep(str(request.AffectedSOPInstanceUID), event.encoded_dataset(), sender)
     total = max(1, len(inbox.wanted))
     guard.progress(inbox.present / total, f"{inbox.present}/{total}")
     return status

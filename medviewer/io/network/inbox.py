@@ -6,9 +6,7 @@ asked for and what has come, so that a retrieve goes on where it broke, in this 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import shutil
 import threading
 from collections.abc import Iterable, Mapping
@@ -16,8 +14,10 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
+from medviewer.io.incomplete import mark, unmark
+from medviewer.io.network.private import write_private
+from medviewer.io.network.quarantine import Quarantine
 from medviewer.io.network.query import InstanceRow
 
 #: Answers to C-STORE (PS3.4 table B.2-1, PS3.7 annex C).
@@ -30,6 +30,11 @@ MALFORMED: Final = 0xC000
 QUOTA_BYTES: Final = 64 << 30
 MAX_INSTANCE_BYTES: Final = 2 << 30
 _KEEP_FREE_BYTES: Final = 512 << 20
+
+
+def study_folder(root: Path, study_uid: str) -> Path:
+    """Return where the series of a study lie, each in a folder of its own."""
+    return root / f"study-{digest(study_uid)[:16]}"
 
 
 def digest(uid: str) -> str:
@@ -76,24 +81,38 @@ class Inbox:
         What was asked for; anything else is refused.
     quota : int
         Bytes that may be written.
+    quarantine : Quarantine, optional
+        Where objects are kept that come without being asked for; without one they are only refused.
 
     Attributes
     ----------
     refused : int
-        Objects that came without being asked for.
+        Objects that came without being asked for; whoever sends one is told so.
+    quarantined : int
+        How many of those are kept apart.
     failure : str
         Why an object could not be kept; empty when none failed.
     """
 
-    def __init__(self, root: Path, study_uid: str, wanted: Iterable[InstanceRow], quota: int = QUOTA_BYTES) -> None:
+    def __init__(
+        self,
+        root: Path,
+        study_uid: str,
+        wanted: Iterable[InstanceRow],
+        quota: int = QUOTA_BYTES,
+        quarantine: Quarantine | None = None,
+    ) -> None:
         self.study_uid = study_uid
-        self.folder = root / f"study-{digest(study_uid)[:16]}"
+        self.folder = study_folder(root, study_uid)
         self.refused = 0
+        self.quarantined = 0
         self.failure = ""
         self._wanted = {row.sop_instance_uid: row for row in wanted}
         self._left = quota
+        self._quarantine = quarantine
         self._lock = threading.Lock()
         self._have: set[str] = set()
+        self._missing_of: dict[str, int] = {}
         for folder in (root, self.folder):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._start()
@@ -118,13 +137,15 @@ class Inbox:
         logs = sorted(self.folder.glob("*.received"))
         return [path.with_suffix("") for path in logs if _Log.read(path).is_complete]
 
-    def keep(self, sop_instance_uid: str, data: bytes) -> int:
+    def keep(self, sop_instance_uid: str, data: bytes, sender: str = "") -> int:
         """Keep one object, whole or not at all.
 
         Parameters
         ----------
         data : bytes
             A DICOM file.
+        sender : str
+            Who sent it, for people.
 
         Returns
         -------
@@ -132,14 +153,13 @@ class Inbox:
             Status for a C-STORE response.
         """
         row = self._wanted.get(sop_instance_uid)
-        if row is None:
-            self.refused += 1
-            return NOT_ASKED_FOR
         status = _checked(row, data)
         with self._lock:
             if status == NOT_ASKED_FOR:
                 self.refused += 1
-            if status != OK or sop_instance_uid in self._have:
+                if self._quarantine is not None and self._quarantine.keep(data, sender):
+                    self.quarantined += 1
+            if row is None or status != OK or sop_instance_uid in self._have:
                 return status
             free = shutil.disk_usage(self.folder).free - _KEEP_FREE_BYTES
             if len(data) > min(self._left, free):
@@ -152,6 +172,9 @@ class Inbox:
                 return NO_SPACE
             self._left -= len(data)
             self._have.add(sop_instance_uid)
+            self._missing_of[row.series_instance_uid] -= 1
+            if not self._missing_of[row.series_instance_uid]:
+                unmark(self._series(row.series_instance_uid))
         return OK
 
     def _series(self, series_uid: str) -> Path:
@@ -174,14 +197,19 @@ class Inbox:
                 if entry is not None and _is_whole(folder / f"{name}.dcm", *entry):
                     whole[name] = entry
                     self._have.add(row.sop_instance_uid)
+            self._missing_of[series_uid] = len(rows) - len(whole)
+            if self._missing_of[series_uid]:
+                mark(folder, len(rows))
+            else:
+                unmark(folder)
             lines = [f"W {digest(row.sop_instance_uid)}" for row in rows]
             lines += [f"R {name} {size} {sha}" for name, (size, sha) in whole.items()]
-            _write_private(folder.with_suffix(".received"), ("\n".join(lines) + "\n").encode("ascii"))
+            write_private(folder.with_suffix(".received"), ("\n".join(lines) + "\n").encode("ascii"))
 
     def _write(self, row: InstanceRow, data: bytes) -> None:
         folder = self._series(row.series_instance_uid)
         name = digest(row.sop_instance_uid)
-        _write_private(folder / f"{name}.dcm", data)
+        write_private(folder / f"{name}.dcm", data)
         with folder.with_suffix(".received").open("a", encoding="ascii") as log:
             log.write(f"R {name} {len(data)} {hashlib.sha256(data).hexdigest()}\n")
 
@@ -194,22 +222,8 @@ def _is_whole(path: Path, size: int, sha: str) -> bool:
         return False
 
 
-def _write_private(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{uuid4().hex}.tmp")
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600), "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-_BINARY: Final = getattr(os, "O_BINARY", 0)
-
-
-def _checked(row: InstanceRow, data: bytes) -> int:
-    """Return what a file is worth: its own identifiers must be those that were asked for."""
+def _checked(row: InstanceRow | None, data: bytes) -> int:
+    """Return what a file is worth: its own identifiers must be those that were asked for (`row`)."""
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
@@ -223,6 +237,6 @@ def _checked(row: InstanceRow, data: bytes) -> int:
     # A hostile object may fail in any of these ways.
     except (InvalidDicomError, AttributeError, ValueError, KeyError, EOFError, OSError, NotImplementedError):
         return MALFORMED
-    if found[0] != row.study_instance_uid:
+    if row is None or found[0] != row.study_instance_uid:
         return NOT_ASKED_FOR
     return OK if found[1] == row.sop_instance_uid else MISMATCH

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medviewer.io.network.errors import IncompleteError, NetworkError
 from medviewer.io.network.inbox import QUOTA_BYTES, Inbox
+from medviewer.io.network.quarantine import Quarantine
 from medviewer.io.network.query import InstanceRow, SeriesRow
 from medviewer.io.network.servers import Server
 from medviewer.jobs.job import JobContext
@@ -23,13 +24,14 @@ class Retrieved:
         Every series of the study that is whole on this machine, this retrieve's among them.
     count : int
         Objects of this retrieve.
-    refused : int
-        Objects that were sent to us without being asked for.
+    refused, quarantined : int
+        Objects that were sent to us without being asked for, and those of them that are kept apart.
     """
 
     folders: tuple[Path, ...]
     count: int
     refused: int = 0
+    quarantined: int = 0
 
 
 def find_series(ctx: JobContext, server: Server, study_uid: str) -> tuple[SeriesRow, ...]:
@@ -55,7 +57,13 @@ def list_instances(ctx: JobContext, server: Server, study_uid: str, series: Sequ
 
 
 def retrieve(
-    ctx: JobContext, server: Server, study_uid: str, root: Path, series: Sequence[str] = (), quota: int = QUOTA_BYTES
+    ctx: JobContext,
+    server: Server,
+    study_uid: str,
+    root: Path,
+    series: Sequence[str] = (),
+    quarantine: Quarantine | None = None,
+    quota: int = QUOTA_BYTES,
 ) -> Retrieved:
     """Fetch a study, or some of its series.
 
@@ -67,6 +75,8 @@ def retrieve(
         Private folder that all retrieves share.
     series : sequence of str
         SeriesInstanceUIDs; none means all.
+    quarantine : Quarantine, optional
+        Where objects are kept that were not asked for.
 
     Raises
     ------
@@ -86,7 +96,7 @@ def retrieve(
             hint="It may have been deleted; search again.",
             code="E_GONE",
         )
-    inbox = Inbox(root, study_uid, wanted, quota)
+    inbox = Inbox(root, study_uid, wanted, quota, quarantine)
     try:
         if inbox.missing:
             _fetch(ctx, server, inbox)
@@ -100,7 +110,7 @@ def retrieve(
     if inbox.missing:
         why = inbox.failure or f"{server.name} did not send the rest."
         raise IncompleteError(inbox.present, len(inbox.wanted), why)
-    return Retrieved(tuple(inbox.complete_series()), inbox.present, inbox.refused)
+    return Retrieved(tuple(inbox.complete_series()), inbox.present, inbox.refused, inbox.quarantined)
 
 
 def _fetch(ctx: JobContext, server: Server, inbox: Inbox) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 import ssl
 import tomllib
@@ -13,9 +12,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from medviewer.io.network.errors import NetworkError
+from medviewer.io.network.private import write_private
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +42,9 @@ class Server:
         How it gives its objects away: over our connection (C-GET), or by calling us back (C-MOVE).
     listen_host, listen_port : str, int
         Where we listen while a C-MOVE runs; never at any other time.
-    store_ae_titles : tuple of str
-        Who else than `ae_title` may send to us then.
+    store_ae_titles, store_hosts : tuple of str
+        Who else than `ae_title` may send to us then, and from where else than `host`: addresses, networks
+        (``10.1.0.0/16``) or names.
     tls, ca_file, client_cert, client_key, verify
         TLS, whom to trust (empty: the system's authorities), who we are. `verify` False accepts any certificate.
     url : str
@@ -63,6 +63,7 @@ class Server:
     listen_host: str = "127.0.0.1"
     listen_port: int = 11112
     store_ae_titles: tuple[str, ...] = ()
+    store_hosts: tuple[str, ...] = ()
     tls: bool = False
     ca_file: str = ""
     client_cert: str = ""
@@ -105,6 +106,8 @@ class Server:
         for title in (self.ae_title, self.own_ae_title, *self.store_ae_titles):
             if not _AE_TITLE.fullmatch(title):
                 raise _wrong("An AE title has 1 to 16 characters, none of them a backslash.")
+        if self.fetch == "move" and self.tls and not self.client_cert:
+            raise _wrong("C-MOVE over TLS needs a certificate of ours, for the server calls us; or fetch by C-GET.")
 
     @property
     def ports_are_valid(self) -> bool:
@@ -119,8 +122,28 @@ class Server:
         NetworkError
             ``E_TLS`` when a certificate file cannot be used.
         """
+        context = self._context(ssl.Purpose.SERVER_AUTH)
+        if not self.verify:
+            log.warning("The certificate of a server is not verified, as its settings ask.")
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def listening_context(self) -> ssl.SSLContext:
+        """Return how it must speak TLS when it calls us: with a certificate that we trust.
+
+        Raises
+        ------
+        NetworkError
+            ``E_TLS`` when a certificate file cannot be used.
+        """
+        context = self._context(ssl.Purpose.CLIENT_AUTH)
+        context.verify_mode = ssl.CERT_REQUIRED if self.verify else ssl.CERT_NONE
+        return context
+
+    def _context(self, purpose: ssl.Purpose) -> ssl.SSLContext:
         try:
-            context = ssl.create_default_context(cafile=self.ca_file or None)
+            context = ssl.create_default_context(purpose, cafile=self.ca_file or None)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             if self.client_cert:
                 context.load_cert_chain(self.client_cert, self.client_key or None)
@@ -130,10 +153,6 @@ class Server:
                 hint="Choose PEM files that you may read.",
                 code="E_TLS",
             ) from error
-        if not self.verify:
-            log.warning("The certificate of a server is not verified, as its settings ask.")
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
         return context
 
 
@@ -198,19 +217,12 @@ class ServerStore:
         for server in servers:
             lines.append("\n[[server]]")
             lines += [f"{item.name} = {_toml(getattr(server, item.name))}" for item in fields(Server)]
-        temporary = self._path.with_name(f".{uuid4().hex}.tmp")
         try:
-            # Never readable by others, not even while it is being written.
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(("\n".join(lines) + "\n").encode("utf-8"))
-            os.replace(temporary, self._path)
+            write_private(self._path, ("\n".join(lines) + "\n").encode("utf-8"))
         except OSError as error:
             raise NetworkError(
                 "The list of servers could not be saved.", hint="Check the disk and try again.", code="E_WRITE"
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
         self._servers = tuple(servers)
 
 

@@ -78,7 +78,8 @@ class ServerDialog(QDialog):
             fetch=self.fetch.currentData(),
             listen_host=self.listen_host.text().strip() or "127.0.0.1",
             listen_port=self.listen_port.value(),
-            store_ae_titles=tuple(t.strip() for t in self.store_ae_titles.text().split(",") if t.strip()),
+            store_ae_titles=_listed(self.store_ae_titles.text()),
+            store_hosts=_listed(self.store_hosts.text()),
             tls=self.tls.isChecked(),
             ca_file=self.ca_file.text().strip(),
             client_cert=self.client_cert.text().strip(),
@@ -106,6 +107,8 @@ class ServerDialog(QDialog):
         titles = ", ".join(server.store_ae_titles)
         self.store_ae_titles = self._line("Also accept from", "pacsStoreAeTitles", titles, self._is_move)
         self.store_ae_titles.setPlaceholderText("AE titles, separated by commas")
+        self.store_hosts = self._line("Also from", "pacsStoreHosts", ", ".join(server.store_hosts), self._is_move)
+        self.store_hosts.setPlaceholderText("addresses, networks or names; the host above may always")
         self.auth = self._combo("Sign in with", "pacsAuth", AUTHS, server.auth, self._is_web)
         self.user = self._line("User name", "pacsUser", server.user, self._has_user)
         self.secret = self._line("Password or token", "pacsSecret", server.secret, self._has_secret)
@@ -235,3 +238,7 @@ class ServerDialog(QDialog):
             self._tell(str(error), "error")
             return
         self.accept()
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,14 +13,7 @@ from medviewer.core.errors import MedViewerError
 from medviewer.io.network.query import Found, QueryFields
 from medviewer.jobs.job import JobState
 from medviewer.phantoms import spheres_volume, write_series
-
-if "pacs_kit" not in sys.modules:
-    spec = importlib.util.spec_from_file_location("pacs_kit", Path(__file__).resolve().parents[2] / "pacs_kit.py")
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules["pacs_kit"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["pacs_kit"])
-kit = sys.modules["pacs_kit"]
+from tests import pacs_kit as kit
 
 
 @pytest.fixture(scope="module")

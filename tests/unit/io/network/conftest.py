@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-
-def _kit() -> ModuleType:
-    name = "pacs_kit"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).resolve().parents[3] / "pacs_kit.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
-kit = _kit()
+from medviewer.io.network.query import InstanceRow
+from tests import pacs_kit as kit
+from tests.pacs_peers import CT
 
 
 @dataclass(frozen=True)
@@ -79,3 +66,24 @@ def fetched_bodies() -> Callable[[object], frozenset[bytes]]:
         return frozenset(body(path) for folder in folders for path in folder.glob("*.dcm"))
 
     return bodies
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port that accepts connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def instance(phantom_files: tuple[Path, ...], tmp_path: Path) -> tuple[InstanceRow, Path]:
+    from pydicom import dcmread
+
+    header = dcmread(phantom_files[0], stop_before_pixels=True)
+    row = InstanceRow(
+        study_instance_uid=str(header.StudyInstanceUID),
+        series_instance_uid=str(header.SeriesInstanceUID),
+        sop_instance_uid=str(header.SOPInstanceUID),
+        sop_class_uid=CT,
+    )
+    return row, phantom_files[0]

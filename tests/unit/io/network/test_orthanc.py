@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pacs_kit import Proxy, free_port
 from pydicom import dcmread
 
 from medviewer.io.network import dicomweb, dimse
@@ -16,6 +15,7 @@ from medviewer.io.network.errors import IncompleteError, NetworkError
 from medviewer.io.network.query import QueryFields
 from medviewer.io.network.retrieve import Retrieved, retrieve
 from medviewer.jobs.job import JobCancelled, NullContext
+from tests.pacs_kit import Proxy, free_port
 
 CTX = NullContext()
 WAYS = ("get", "move", "web")
@@ -64,7 +64,7 @@ def test_what_is_fetched_is_bit_identical_and_not_fetched_twice(orthanc, study, 
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_cut_connection_leaves_it_incomplete_and_resume_completes_it(orthanc, study, fetched_bodies, tmp_path, way):
+def test_W03_a_cut_leaves_it_incomplete_and_resume_completes_it(orthanc, study, fetched_bodies, tmp_path, way):
     plain = server_for(orthanc, way)
     direct = orthanc.listen
     # In a C-MOVE the objects come over the connection that the server opens to us: that one is cut.
@@ -101,7 +101,7 @@ def attempt(server, study_uid: str, folder: Path) -> tuple[Retrieved | None, Inc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-def test_forty_cuts_forty_resumes(orthanc, study, fetched_bodies, tmp_path, way):
+def test_W03_forty_cuts_forty_resumes(orthanc, study, fetched_bodies, tmp_path, way):
     """R-28: wherever a transfer is cut, what came is kept, the rest is named, and resuming completes it."""
     seeds = random.Random(28)
     plain = server_for(orthanc, way)
@@ -127,7 +127,7 @@ def test_forty_cuts_forty_resumes(orthanc, study, fetched_bodies, tmp_path, way)
 
 
 @pytest.mark.parametrize("way", ["dimse", "web"])
-def test_what_is_sent_is_bit_identical_and_sending_again_does_no_harm(orthanc, study, tmp_path, way):
+def test_W12_what_is_sent_is_bit_identical_and_sending_again_does_no_harm(orthanc, study, tmp_path, way):
     data = dcmread(study.files[0])
     uid = f"2.25.{random.Random(way).getrandbits(100)}"
     data.StudyInstanceUID, data.SeriesInstanceUID, data.SOPInstanceUID = f"{uid}.1", f"{uid}.2", f"{uid}.3"
@@ -158,13 +158,13 @@ def test_two_series_of_a_study_are_handed_over_together(orthanc, study, tmp_path
     assert not any(study.study_uid in name or study.series_uid in name for name in names)
 
 
-def test_wrong_called_title_is_said_in_words(orthanc):
+def test_W01_wrong_called_title_is_said_in_words(orthanc):
     with pytest.raises(NetworkError, match="not called by the AE title") as caught:
         dimse.echo(CTX, orthanc.dimse(ae_title="WRONG"))
     assert caught.value.code == "E_REJECTED"
 
 
-def test_unknown_move_destination_is_explained(orthanc, study, tmp_path):
+def test_W04_unknown_move_destination_is_explained(orthanc, study, tmp_path):
     server = orthanc.dimse(fetch="move", own_ae_title="NOBODY")
     with pytest.raises(NetworkError) as caught:
         retrieve(CTX, server, study.study_uid, tmp_path)
@@ -172,7 +172,7 @@ def test_unknown_move_destination_is_explained(orthanc, study, tmp_path):
     assert "NOBODY" in caught.value.hint
 
 
-def test_a_server_that_cannot_reach_us_is_explained(orthanc, study, tmp_path):
+def test_W04_a_server_that_cannot_reach_us_is_explained(orthanc, study, tmp_path):
     server = orthanc.dimse(fetch="move", listen_port=free_port())
     start = time.monotonic()
     with pytest.raises(NetworkError) as caught:
@@ -199,7 +199,7 @@ class CancelledAtHalf(NullContext):
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("way", WAYS)
-def test_a_cancelled_retrieve_keeps_what_came_and_stops_listening(orthanc, study, fetched_bodies, tmp_path, way):
+def test_W02_a_cancelled_retrieve_keeps_what_came_and_stops_listening(orthanc, study, fetched_bodies, tmp_path, way):
     server = server_for(orthanc, way)
     with pytest.raises(JobCancelled):
         retrieve(CancelledAtHalf(), server, study.study_uid, tmp_path)
@@ -215,14 +215,14 @@ def test_a_study_that_is_gone_is_refused(orthanc, study, tmp_path):
         assert caught.value.code in ("E_GONE", "E_HTTP_404")
 
 
-def test_wrong_password_is_said(orthanc):
+def test_W08_wrong_password_is_said(orthanc):
     with pytest.raises(NetworkError) as caught:
         dicomweb.test(CTX, orthanc.web(secret="wrong"))
     assert caught.value.code == "E_HTTP_401"
     assert "wrong" not in str(caught.value)
 
 
-def test_quota_stops_and_says_so(orthanc, study, tmp_path):
+def test_S15_quota_stops_and_says_so(orthanc, study, tmp_path):
     with pytest.raises(IncompleteError, match="no room"):
         retrieve(CTX, orthanc.dimse(), study.study_uid, tmp_path, quota=100_000)
 

@@ -1,0 +1,121 @@
+"""Peers that are no PACS: callers nobody invited, web servers that misbehave, certificates that do not fit."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trustme
+from pydicom import dcmread
+
+from medviewer.io.network.errors import NetworkError
+from medviewer.io.network.servers import Server
+from medviewer.jobs.job import JobCancelled, NullContext
+
+CTX = NullContext()
+
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+class Cancelled(NullContext):
+    """A job that its user cancels after a moment."""
+
+    def __init__(self, after_s: float) -> None:
+        super().__init__()
+        self._end = time.monotonic() + after_s
+
+    def check_cancelled(self) -> None:
+        if time.monotonic() > self._end:
+            raise JobCancelled
+
+
+def dimse_at(port: int, **more: object) -> Server:
+    return Server(**{"name": "PACS", "port": port, "ae_title": "PACS", "own_ae_title": "US", **more})  # type: ignore[arg-type]
+
+
+def web_at(port: int, scheme: str = "http", **more: object) -> Server:
+    url = f"{scheme}://127.0.0.1:{port}/dicom-web"
+    return Server(**{"name": "PACS", "kind": "dicomweb", "url": url, **more})  # type: ignore[arg-type]
+
+
+def changed(path: Path, target: Path, **values: str) -> Path:
+    data = dcmread(path)
+    for keyword, value in values.items():
+        setattr(data, keyword, value)
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
+    data.save_as(target)
+    return target
+
+
+def send(port: int, path: Path, calling: str, called: str) -> str:
+    """Push an object; return what became of it."""
+    from medviewer.io.network import dimse
+
+    report = dimse.SendReport()
+    try:
+        dimse.store(CTX, dimse_at(port, own_ae_title=calling, ae_title=called), [path], report)
+    except NetworkError as error:
+        return f"{error.code}: {error.text}"
+    return "arrived" if report.arrived else report.failed[0][1]
+
+
+def tls_server_context(issuer: trustme.CA, *names: str, expired: bool = False) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    more = {"not_after": datetime(2020, 1, 1, tzinfo=UTC), "not_before": datetime(2019, 1, 1, tzinfo=UTC)}
+    issuer.issue_cert(*names, **(more if expired else {})).configure_cert(context)
+    return context
+
+
+def tls_cases(authority: trustme.CA) -> dict[str, ssl.SSLContext | None]:
+    return {
+        "good": tls_server_context(authority, "127.0.0.1"),
+        "self-signed": tls_server_context(trustme.CA(), "127.0.0.1"),
+        "expired": tls_server_context(authority, "127.0.0.1", expired=True),
+        "wrong host": tls_server_context(authority, "pacs.example.org"),
+        "no TLS": None,
+    }
+
+
+def json_reply(request) -> None:
+    request.send_response(200)
+    request.send_header("Content-Type", "application/dicom+json")
+    request.send_header("Content-Length", "2")
+    request.end_headers()
+    request.wfile.write(b"[]")
+
+
+def redirect_to(place: str):
+    def reply(request) -> None:
+        request.send_response(302)
+        request.send_header("Location", place)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    return reply
+
+
+def reply_with(body: bytes, kind: str, length: int | None = None, encoding: str = ""):
+    def reply(request) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", kind)
+        request.send_header("Content-Length", str(len(body) if length is None else length))
+        if encoding:
+            request.send_header("Content-Encoding", encoding)
+        request.end_headers()
+        request.wfile.write(body)
+
+    return reply
+
+
+def code_of(call: Callable[[], object]) -> str:
+    """Return the code of the refusal that a call must end in; a refusal has a hint."""
+    try:
+        call()
+    except NetworkError as error:
+        return error.code if error.hint else "without a hint"
+    raise AssertionError("it was not refused")
