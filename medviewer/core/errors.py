@@ -10,6 +10,8 @@ _HINTS = {
     "E_TRUNCATED": "The file is cut short. Copy it again from where it came from.",
     "E_PIXEL_LENGTH": "The file is cut short or damaged. Copy it again from where it came from.",
     "E_MOSAIC": "Convert it to single slices first, for example with dcm2niix, and open those.",
+    "E_AFFINE": "Its orientation was lost when it was written. Ask for the original images.",
+    "E_4D": "Split it into 3-D volumes first.",
     "E_NO_SPACING": "The images can be looked at elsewhere; measuring needs the original series.",
     "E_PARAMETER": "Correct the value and run the task again.",
 }

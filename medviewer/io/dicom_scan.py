@@ -112,7 +112,9 @@ class _Scan:
             self._unpacked = True
             archive = extract(SubContext(self._ctx, 0.0, 0.5), path)
             return [Path(name) for name in sorted(self._walk(archive.folder))]
-        return [path]
+        header = path.with_suffix(".hdr")
+        # A pair of files is opened by its header, whichever of the two was named.
+        return [header] if path.suffix.lower() == ".img" and header.is_file() else [path]
 
     def _walk(self, root: Path) -> Iterator[str]:
         """Yield files below a folder; links that leave it, and folders seen before, are skipped."""

@@ -11,15 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Study
-from medviewer.core.errors import GeometryError, InputError
+from medviewer.core.errors import GeometryError, InputError, hint_for
 from medviewer.core.geometry import Geometry, Ijk, vec3
-from medviewer.core.volume import Volume
+from medviewer.core.volume import Volume, VoxelArray
 from medviewer.io.decode_worker import decode_worker
 from medviewer.io.raw_voxels import Voxels
 from medviewer.io.reader import OpenRequest
 from medviewer.io.study_tree import made_up_uid
 from medviewer.jobs.job import JobContext
 
+NO_ORIENTATION: Final = SeriesWarning(
+    "W_NO_ORIENTATION", "The file does not say how it lies in the patient: left and right are not known."
+)  # fmt: skip
 #: Modality of what is listed as segments, not as an image (DICOM PS3.3 C.7.3.1.1.1).
 LABELS_MODALITY: Final = "SEG"
 _LABEL_WORDS: Final = frozenset({
@@ -43,6 +46,7 @@ def image_study(
     *,
     labels: bool = False,
     volume: bool = True,
+    refusal: str = "",
     warnings: Sequence[SeriesWarning] = (),
 ) -> Study:
     """Return an image file as a study of one series.
@@ -58,6 +62,8 @@ def image_study(
         Whether it holds segments.
     volume : bool
         False for what cannot be shown as an image.
+    refusal : str
+        Code of the refusal when it is opened all the same.
     """
     uid = made_up_uid(kind, str(path.resolve()))
     series = SeriesRef(
@@ -71,14 +77,44 @@ def image_study(
         files=(path,),
         kind=kind,
         volume=volume and geometry is not None,
+        refusal=refusal,
         warnings=tuple(warnings),
     )
     return Study(study_instance_uid=series.study_instance_uid, description=path.name, series=(series,))
 
 
-def geometry_warning(error: InputError) -> SeriesWarning:
-    """Return why a file lies on no grid."""
-    return SeriesWarning("W_4D" if error.code == "E_4D" else "W_NO_POSITION", error.text)
+#: What the header of a broken or unusual image is listed with, instead of being left out.
+LISTED_ERRORS: Final = frozenset({"E_AFFINE", "E_4D", "E_PIXEL_FORMAT"})
+
+
+def gridless_study(path: Path, kind: str, name: str, error: InputError) -> Study:
+    """Return an image file that lies on no grid of voxels, with the reason.
+
+    Raises
+    ------
+    InputError
+        The error itself when it says that the file is broken.
+    """
+    if error.code not in LISTED_ERRORS:
+        raise error
+    codes = {"E_4D": "W_4D", "E_PIXEL_FORMAT": "W_PIXEL_FORMAT"}
+    warning = SeriesWarning(codes.get(error.code, "W_NO_POSITION"), error.text)
+    return image_study(path, kind, name, None, refusal=error.code, warnings=[warning])
+
+
+#: Smallest cosine between two axes that is told; less is the rounding of the file.
+_SHEAR: Final = 1e-3
+
+
+def grid_warnings(geometry: Geometry) -> list[SeriesWarning]:
+    """Return what is to be said about a grid that is unusual."""
+    axes = geometry.direction_matrix
+    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
+    if cosine < _SHEAR:
+        return []
+    degrees = float(np.degrees(np.arcsin(min(1.0, cosine))))
+    text = f"The axes are not at right angles ({degrees:.1f}° off); the voxels are kept where they lie."
+    return [SeriesWarning("W_SHEAR", text)]
 
 
 def grid_of(size: Ijk, columns: npt.ArrayLike, origin: npt.ArrayLike, name: str) -> Geometry:
@@ -92,10 +128,10 @@ def grid_of(size: Ijk, columns: npt.ArrayLike, origin: npt.ArrayLike, name: str)
     steps = np.asarray(columns, dtype=np.float64)
     start = np.asarray(origin, dtype=np.float64)
     if not (np.isfinite(steps).all() and np.isfinite(start).all()):
-        raise GeometryError(f"{name} has an affine that is not finite.")
+        raise GeometryError(f"{name} has an affine that is not finite.", hint=hint_for("E_AFFINE"), code="E_AFFINE")
     spacing = np.linalg.norm(steps, axis=0)
     if spacing.min() <= 0 or abs(np.linalg.det(steps / spacing)) < 1e-6:
-        raise GeometryError(f"{name} has a singular affine.", hint="Its orientation was lost when it was written.")
+        raise GeometryError(f"{name} has a singular affine.", hint=hint_for("E_AFFINE"), code="E_AFFINE")
     return Geometry(size, vec3(spacing), vec3(start), tuple((steps / spacing).ravel()))
 
 
@@ -118,15 +154,38 @@ def read_image(
     with decode_worker(request.decode) as worker:
         voxels = worker.call(target, path, ctx)
     assert isinstance(voxels, Voxels)
+    array, padding, notes = _finite(voxels.array)
+    warnings = (*request.series.warnings, *notes)
     volume = Volume(
-        array=voxels.array,
+        array=array,
         geometry=geometry,
         name=request.series.title,
         modality=request.series.modality,
         series=request.series,
-        warnings=request.series.warnings,
+        padding=padding,
+        in_patient=all(warning.code != NO_ORIENTATION.code for warning in warnings),
+        warnings=warnings,
         decoder=decoder,
     )
     request.on_first(volume)
     request.on_filled(geometry.region)
     return volume
+
+
+def _finite(array: VoxelArray) -> tuple[VoxelArray, float | None, list[SeriesWarning]]:
+    """Return voxels of which each is a number, what those that were none have become, and the note about it.
+
+    Tasks, statistics and windows never meet a NaN: it becomes padding, one value below all others.
+    """
+    if array.dtype.kind != "f" or all(np.isfinite(plane).all() for plane in array):
+        return array, None, []
+    finite = np.isfinite(array)
+    count = int(array.size - np.count_nonzero(finite))
+    low = float(array[finite].min()) if count < array.size else 0.0
+    # Far below zero the next number is further away than one.
+    padding = float(min(np.floor(low) - 1.0, np.nextafter(np.float32(low), np.float32(-np.inf))))
+    if not np.isfinite(np.float32(padding)):
+        padding = low
+    filled = np.where(finite, array, np.float32(padding)).astype(array.dtype, copy=False)
+    text = f"{count} of {array.size} voxels are not numbers (NaN or infinite); they count as outside the image."
+    return filled, padding, [SeriesWarning("W_NOT_FINITE", text)]

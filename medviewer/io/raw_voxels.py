@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
@@ -44,11 +44,13 @@ class RawBlock:
     path : Path
         File that holds them; the header's own or one beside it.
     offset : int
-        First byte; -1: the last bytes of the file.
+        First byte.
     sizes : tuple of int
         Fastest axis first.
     dtype : str
         As NumPy has it, with byte order.
+    skip : int
+        Unpacked bytes before the first voxel, where the header is packed with them.
     """
 
     path: Path
@@ -56,11 +58,17 @@ class RawBlock:
     sizes: tuple[int, ...]
     dtype: str
     coding: Coding = "raw"
+    skip: int = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of the voxels, as a Python number that cannot overflow."""
         return math.prod(self.sizes) * np.dtype(self.dtype).itemsize
+
+
+def at_the_end(block: RawBlock) -> RawBlock:
+    """Return the block as the last bytes of its file, none of them before its offset."""
+    return replace(block, offset=max(block.offset, block.path.stat().st_size - block.nbytes))
 
 
 def beside(header: Path, name: str) -> Path:
@@ -106,13 +114,13 @@ def check_block(block: RawBlock) -> None:
     """
     if not block.sizes or min(block.sizes) < 1:
         raise DecodeError(f"{block.path.name} has an empty dimension.", code="E_DIMENSIONS")
-    present = block.path.stat().st_size - max(0, block.offset)
+    present = max(0, block.path.stat().st_size - block.offset)
     needed = block.nbytes
     if block.coding == "raw" and needed > present:
         raise DecodeError(f"{block.path.name} promises {needed} bytes of voxels but has {present}.", code="E_TRUNCATED")
     if block.coding == "text" and math.prod(block.sizes) * _TEXT_NUMBER > present + 1:
         raise DecodeError(f"{block.path.name} has fewer numbers than it promises.", code="E_TRUNCATED")
-    if block.coding in ("deflate", "bzip2") and needed > max(MOST_BYTES, MOST_RATIO * present):
+    if block.coding in ("deflate", "bzip2") and needed + block.skip > max(MOST_BYTES, MOST_RATIO * present):
         raise DecodeError(
             f"{block.path.name} promises {needed} bytes of voxels in {present} bytes.",
             hint="If the file is trusted, unpack it with another program first.",
@@ -135,7 +143,7 @@ def read_block(block: RawBlock) -> npt.NDArray[Any]:
     check_block(block)
     try:
         with block.path.open("rb") as file:
-            file.seek(block.path.stat().st_size - block.nbytes if block.offset < 0 else block.offset)
+            file.seek(block.offset)
             if block.coding == "text":
                 return _from_text(file, block)
             stored = np.empty(math.prod(block.sizes), np.dtype(block.dtype))
@@ -153,10 +161,10 @@ def _fill(file: BinaryIO, stored: npt.NDArray[Any], block: RawBlock) -> int:
     target = stored.data.cast("B")
     if block.coding == "raw":
         return file.readinto(target) or 0  # type: ignore[attr-defined]  # every binary file of `open` has it
-    got = 0
+    got, skip = 0, block.skip
     try:
         for part in unpacked(file, "gzip" if block.coding == "deflate" else "bzip2"):
-            part = part[: len(target) - got]
+            part, skip = part[skip : skip + len(target) - got], max(0, skip - len(part))
             target[got : got + len(part)] = part
             got += len(part)
             if got == len(target):
@@ -182,7 +190,17 @@ def volume_values(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
         for dtype in (np.int16, np.int32):
             if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
                 return np.ascontiguousarray(stored, dtype=dtype)
-    return np.ascontiguousarray(stored, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(stored, dtype=np.float32)
+
+
+def scaled_values(stored: npt.NDArray[Any], slope: float, intercept: float) -> npt.NDArray[Any]:
+    """Return stored values in real units, as `volume_values` has them."""
+    if slope == 1.0 and (intercept == 0.0 or (stored.dtype.kind in "iu" and intercept.is_integer())):
+        # Widened first, so that the shift cannot wrap.
+        return volume_values(stored if intercept == 0.0 else stored.astype(np.int64) + int(intercept))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(stored * np.float64(slope) + intercept, dtype=np.float32)
 
 
 def read_head(path: Path) -> bytes:

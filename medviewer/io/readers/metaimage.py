@@ -18,8 +18,17 @@ from medviewer.core.dicom_ref import Study
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
 from medviewer.core.volume import Volume
-from medviewer.io.image_file import geometry_warning, grid_of, image_study, named_like_labels, read_image
-from medviewer.io.raw_voxels import RawBlock, Voxels, beside, check_block, read_block, read_head, volume_values
+from medviewer.io.image_file import grid_of, grid_warnings, gridless_study, image_study, named_like_labels, read_image
+from medviewer.io.raw_voxels import (
+    RawBlock,
+    Voxels,
+    at_the_end,
+    beside,
+    check_block,
+    read_block,
+    read_head,
+    volume_values,
+)
 from medviewer.io.reader import SKIP, OpenRequest, Skip, reader
 from medviewer.jobs.job import JobContext
 
@@ -46,11 +55,10 @@ def list_metaimage(path: Path) -> Study:
     try:
         header = read_header(path)
     except InputError as error:
-        if error.code not in ("E_GEOMETRY", "E_4D"):
-            raise
-        return image_study(path, "metaimage", name, None, warnings=[geometry_warning(error)])
+        return gridless_study(path, "metaimage", name, error)
     labels = header.block.dtype[1] in "iu" and named_like_labels(path)
-    return image_study(path, "metaimage", name, header.geometry, labels=labels)
+    warnings = grid_warnings(header.geometry)
+    return image_study(path, "metaimage", name, header.geometry, labels=labels, warnings=warnings)
 
 
 @reader("metaimage", kinds=["metaimage"], suffixes=SUFFIXES, listing=list_metaimage)
@@ -117,13 +125,15 @@ def _interpret(path: Path, fields: Mapping[str, str], end: int) -> MetaHeader:
     msb = fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "False")).lower() == "true"
     block = RawBlock(
         path=path if local else beside(path, data),
-        offset=(end if local else 0) + max(0, skip) if skip >= 0 else -1,
+        offset=(end if local else 0) + max(0, skip),
         sizes=sizes,
         dtype=(">" if msb else "<") + _TYPES[fields["elementtype"].upper()],
         coding="deflate" if fields.get("compresseddata", "False").lower() == "true" else "raw",
     )
-    if block.offset < 0 and block.coding != "raw":
-        raise ValueError("HeaderSize")
+    if skip < 0:
+        if skip != -1 or block.coding != "raw":
+            raise ValueError("HeaderSize")
+        block = at_the_end(block)
     check_block(block)
     return MetaHeader(block, _geometry(path, fields, sizes, count))
 

@@ -1,15 +1,14 @@
-"""NIfTI-1 and NIfTI-2, plain or gzipped: listed by their header, voxels read in the decode worker.
+"""NIfTI-1 and NIfTI-2, plain, gzipped or as a pair: header by nibabel's parser, voxels in the decode worker.
 
 RAS exists only here: the affine becomes LPS at the door, and voxels keep the order they have in the file.
 
 References
 ----------
-NIfTI-1.1 standard (nifti1.h), section on methods 2 and 3 of orientation.
+NIfTI-1.1 standard (nifti1.h), section on methods 1 to 3 of orientation.
 """
 
 from __future__ import annotations
 
-import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.core.dicom_ref import SeriesWarning, Study
-from medviewer.core.errors import DecodeError, GeometryError, InputError, OutOfMemory
+from medviewer.core.errors import GeometryError, InputError
 from medviewer.core.geometry import Geometry, Ijk
 from medviewer.core.volume import Volume
-from medviewer.io.image_file import geometry_warning, grid_of, image_study, named_like_labels, read_image
-from medviewer.io.inflate import MOST_BYTES, MOST_RATIO
-from medviewer.io.raw_voxels import Voxels
+from medviewer.io.image_file import (
+    NO_ORIENTATION,
+    grid_of,
+    grid_warnings,
+    gridless_study,
+    image_study,
+    named_like_labels,
+    read_image,
+)
+from medviewer.io.raw_voxels import RawBlock, Voxels, beside, check_block, read_block, scaled_values
 from medviewer.io.reader import SKIP, OpenRequest, Skip, reader
 from medviewer.jobs.job import JobContext
 
@@ -35,14 +41,36 @@ SUFFIXES: Final = (".nii", ".nii.gz")
 _HEADER_BYTES: Final = 544
 #: NIFTI_INTENT_LABEL
 _INTENT_LABEL: Final = 1002
+#: sform and qform that differ by less are the same, rounded.
+_MISMATCH_MM: Final = 1.0
 _RAS_TO_LPS: Final = np.array([[-1.0], [-1.0], [1.0]])
+_Affine = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class NiftiHeader:
-    """The grid of an image, LPS mm."""
+    """A parsed header.
+
+    Attributes
+    ----------
+    geometry : Geometry
+        LPS mm.
+    block : RawBlock
+        Sizes with the fastest axis first.
+    slope, intercept : float
+        From stored to real values.
+    labels : bool
+        Whether the header says that it holds segments.
+    warnings : tuple of SeriesWarning
+        About where it lies.
+    """
 
     geometry: Geometry
+    block: RawBlock
+    slope: float
+    intercept: float
+    labels: bool
+    warnings: tuple[SeriesWarning, ...]
 
 
 def list_nifti(path: Path) -> Study:
@@ -53,21 +81,15 @@ def list_nifti(path: Path) -> Study:
     InputError
         ``E_NIFTI`` when it has no NIfTI header.
     """
-    header = _read_header(path)
-    warnings: list[SeriesWarning] = []
-    geometry: Geometry | None = None
-    try:
-        geometry = nifti_geometry(header, path.name)
-    except InputError as error:
-        warnings.append(geometry_warning(error))
     name = path.name
-    for suffix in reversed(SUFFIXES):
+    for suffix in (*reversed(SUFFIXES), ".hdr"):
         name = name.removesuffix(suffix)
-    labels = header.get_data_dtype().kind in "iuf" and (
-        int(header["intent_code"]) == _INTENT_LABEL
-        or (header.get_data_dtype().kind in "iu" and named_like_labels(path))
-    )
-    return image_study(path, "nifti", name, geometry, labels=labels, warnings=warnings)
+    try:
+        header = read_nifti_header(path)
+    except InputError as error:
+        return gridless_study(path, "nifti", name, error)
+    labels = header.labels or (header.block.dtype[1] in "iu" and named_like_labels(path))
+    return image_study(path, "nifti", name, header.geometry, labels=labels, warnings=header.warnings)
 
 
 @reader("nifti", kinds=["nifti"], suffixes=SUFFIXES, listing=list_nifti)
@@ -75,46 +97,130 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     """Read a NIfTI image in the decode worker."""
     if len(request.series.files) != 1:
         return SKIP
-    return read_image(ctx, request, "medviewer.io.readers.nifti:read_voxels", read_nifti_header, "nibabel")
+    return read_image(ctx, request, "medviewer.io.readers.nifti:read_voxels", read_nifti_header, "native")
+
+
+def read_voxels(ctx: JobContext, path: object) -> Voxels:
+    """Read voxels in real units as (k, j, i); runs in the decode worker."""
+    assert isinstance(path, Path)
+    ctx.progress(None, "Reading NIfTI")
+    header = read_nifti_header(path)
+    stored = read_block(header.block).reshape(header.geometry.shape)
+    return Voxels(scaled_values(stored, header.slope, header.intercept))
 
 
 def read_nifti_header(path: Path) -> NiftiHeader:
-    """Return what a file says about its image, LPS mm.
+    """Parse a header and check it against the file.
 
     Raises
     ------
     InputError
-        As `nifti_geometry`, and ``E_NIFTI`` when it has no NIfTI header.
+        ``E_NIFTI`` when it has no NIfTI header, ``E_4D``, ``E_AFFINE``, ``E_PIXEL_FORMAT``, ``E_TRUNCATED``,
+        ``E_BOMB`` and the like.
     """
-    return NiftiHeader(nifti_geometry(_read_header(path), path.name))
+    from nibabel.spatialimages import HeaderDataError
+
+    header = _read_header(path)
+    try:
+        size, sizes = _sizes(header, path.name)
+        block = _block(path, header, sizes)
+        geometry, warnings = _grid(header, size, path.name)
+        slope, intercept = header.get_slope_inter()
+    except (HeaderDataError, ValueError, OverflowError) as error:
+        raise InputError(f"{path.name} has a broken NIfTI header ({error}).", code="E_NIFTI") from error
+    labels = int(header["intent_code"]) == _INTENT_LABEL and block.dtype[1] in "iuf"
+    return NiftiHeader(geometry, block, slope or 1.0, intercept or 0.0, labels, tuple(warnings))
 
 
-def nifti_geometry(header: Nifti1Header, name: str) -> Geometry:
-    """Return the grid of a 3-D NIfTI image, LPS mm.
-
-    Raises
-    ------
-    InputError
-        ``E_4D`` for more than three dimensions.
-    GeometryError
-        When the affine is not finite or singular.
-    """
-    shape = tuple(int(n) for n in header.get_data_shape())
-    if any(n > 1 for n in shape[3:]):
+def _sizes(header: Nifti1Header, name: str) -> tuple[Ijk, tuple[int, ...]]:
+    """Return the size of the grid (i, j, k), and all sizes."""
+    sizes = tuple(int(n) for n in header.get_data_shape())
+    if any(n > 1 for n in sizes[3:]):
         raise InputError(
-            f"{name} has {len(shape)} dimensions ({' x '.join(map(str, shape))}); only 3-D images are opened.",
-            hint="Split it into volumes first.",
+            f"{name} has {len(sizes)} dimensions ({' x '.join(map(str, sizes))}); only 3-D images are opened.",
             code="E_4D",
         )
-    i, j, k = (*shape[:3], 1, 1, 1)[:3]
-    if min(i, j, k) < 1:
+    i, j, k = (*sizes[:3], 1, 1, 1)[:3]
+    if not sizes or min(sizes) < 1:
         raise GeometryError(f"{name} has an empty dimension.", code="E_DIMENSIONS")
-    return _lps_geometry((i, j, k), header.get_best_affine(), name)
+    return (i, j, k), sizes
 
 
-def _lps_geometry(size: Ijk, affine: npt.ArrayLike, name: str) -> Geometry:
+def _block(path: Path, header: Any, sizes: tuple[int, ...]) -> RawBlock:
+    """Return where the voxels lie, checked against the file."""
+    dtype = header.get_data_dtype()
+    if dtype.kind not in "iuf":
+        text = f"{path.name} has voxels of type {header.get_value_label('datatype')}; only plain numbers are opened."
+        raise InputError(text, hint="Convert it to one number a voxel.", code="E_PIXEL_FORMAT")
+    single = header["magic"].item() == header.single_magic
+    source = path if single else beside(path, f"{path.stem}.img")
+    offset = int(header["vox_offset"])
+    if offset < 0:
+        raise ValueError(f"vox_offset {offset}")
+    packed = _is_gzip(source)
+    block = RawBlock(
+        source, 0 if packed else offset, sizes, dtype.str, "deflate" if packed else "raw", offset if packed else 0
+    )  # fmt: skip
+    check_block(block)
+    return block
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _grid(header: Nifti1Header, size: Ijk, name: str) -> tuple[Geometry, list[SeriesWarning]]:
+    """Return the grid in LPS mm by the sform, else the qform, else voxel sizes alone; and what is to be said of it.
+
+    A grid that lies nowhere has its axes along those of LPS, as ITK has it.
+    """
+    sform, _ = header.get_sform(coded=True)
+    if sform is None:
+        qform, _ = header.get_qform(coded=True)
+        if qform is None:
+            spacing = [abs(float(mm)) or 1.0 for mm in header["pixdim"][1:4]]
+            return grid_of(size, np.diag(spacing), np.zeros(3), name), [NO_ORIENTATION]
+        geometry = _lps_geometry(size, qform, name)
+        return geometry, grid_warnings(geometry)
+    geometry = _lps_geometry(size, sform, name)
+    return geometry, [*_mismatch(header, sform, geometry), *grid_warnings(geometry)]
+
+
+def _lps_geometry(size: Ijk, affine: _Affine, name: str) -> Geometry:
     lps = _RAS_TO_LPS * np.asarray(affine, dtype=np.float64)[:3]
     return grid_of(size, lps[:, :3], lps[:, 3], name)
+
+
+def _mismatch(header: Nifti1Header, sform: _Affine, geometry: Geometry) -> list[SeriesWarning]:
+    """Say when the qform puts the image elsewhere than the sform, which is followed."""
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        qform, _ = header.get_qform(coded=True)
+        other = None if qform is None else _lps_geometry(geometry.size, qform, "qform")
+    except (HeaderDataError, GeometryError):
+        # Nobody can follow it, so it does not disagree.
+        return []
+    if qform is None or other is None:
+        return []
+    apart = float(np.linalg.norm(geometry.corners_lps - other.corners_lps, axis=1).max())
+    if apart < _MISMATCH_MM:
+        return []
+    text = (
+        f"The file says twice where it lies, up to {apart:.1f} mm apart: sform {_place(sform)}, qform {_place(qform)}. "
+        "The sform is followed."
+    )
+    return [SeriesWarning("W_AFFINE_MISMATCH", text)]
+
+
+def _place(affine: _Affine) -> str:
+    """Return an affine in words: its axes in RAS letters, voxel sizes and origin."""
+    from nibabel.orientations import aff2axcodes
+
+    spacing = " x ".join(f"{mm:.2f}" for mm in np.linalg.norm(affine[:3, :3], axis=0))
+    origin = ", ".join(f"{mm:.1f}" for mm in affine[:3, 3])
+    return f"{''.join(letter or '?' for letter in aff2axcodes(affine))} {spacing} mm from ({origin})"
 
 
 def _read_header(path: Path) -> Nifti1Header:
@@ -146,62 +252,3 @@ def _first_bytes(path: Path) -> bytes:
         return zlib.decompressobj(31).decompress(head, _HEADER_BYTES)
     except zlib.error as error:
         raise InputError(f"{path.name} cannot be inflated.", code="E_NIFTI") from error
-
-
-def read_voxels(ctx: JobContext, path: object) -> Voxels:
-    """Read voxels in real units as (k, j, i); runs in the decode worker.
-
-    Raises
-    ------
-    DecodeError
-        When the file is shorter than its header says, or no image.
-    """
-    import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.spatialimages import HeaderDataError
-
-    assert isinstance(path, Path)
-    ctx.progress(None, "Reading NIfTI")
-    try:
-        image = nib.load(path)
-        _check_size(path, image.header)
-        array = _real_values(image)
-    except (ImageFileError, HeaderDataError, ValueError, OSError, EOFError, zlib.error) as error:
-        raise DecodeError(f"{path.name} cannot be read as NIfTI ({type(error).__name__}).") from error
-    except MemoryError as error:
-        raise OutOfMemory(f"Not enough memory for {path.name}.", hint="Close other studies and try again.") from error
-    return Voxels(array)
-
-
-def _check_size(path: Path, header: Any) -> None:
-    """Refuse a header that promises more than the file can hold, before anything is allocated."""
-    needed = math.prod(int(n) for n in header.get_data_shape()) * int(header.get_data_dtype().itemsize)
-    size = path.stat().st_size
-    gzipped = path.name.lower().endswith(".gz")
-    most = max(MOST_BYTES, MOST_RATIO * size) if gzipped else size
-    if needed > most:
-        raise DecodeError(
-            f"{path.name} promises {needed} bytes of voxels but has {size} bytes.",
-            hint="Fetch the file again from where it came.",
-            code="E_TRUNCATED" if not gzipped else "E_BOMB",
-        )
-
-
-def _real_values(image: Any) -> npt.NDArray[Any]:
-    """Return scaled voxels (k, j, i), contiguous: int16 or int32 where whole numbers fit, else float32."""
-    # The image's header forgets its scaling when it is loaded; the data object keeps it.
-    slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
-    stored = np.asarray(image.dataobj.get_unscaled())
-    stored = stored.reshape(stored.shape[:3] if stored.ndim >= 3 else (*stored.shape, 1, 1)[:3])
-    if stored.dtype.kind not in "iuf":
-        raise DecodeError(f"A NIfTI image of type {stored.dtype} is not a volume.", code="E_PIXEL_FORMAT")
-    stored = stored.transpose(2, 1, 0)
-    if slope == 1.0 and intercept.is_integer() and stored.dtype.kind in "iu":
-        low, high = int(stored.min()) + int(intercept), int(stored.max()) + int(intercept)
-        for dtype in (np.int16, np.int32):
-            if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
-                # Widened first, so that the shift cannot wrap.
-                whole = stored if intercept == 0 else stored.astype(np.int64) + int(intercept)
-                return np.ascontiguousarray(whole, dtype=dtype)
-    real = stored if slope == 1.0 and intercept == 0.0 else stored * np.float64(slope) + intercept
-    return np.ascontiguousarray(real, dtype=np.float32)

@@ -20,8 +20,26 @@ from medviewer.core.dicom_ref import SeriesWarning, Study
 from medviewer.core.errors import DecodeError, InputError
 from medviewer.core.geometry import Geometry
 from medviewer.core.volume import Volume
-from medviewer.io.image_file import geometry_warning, grid_of, image_study, named_like_labels, read_image
-from medviewer.io.raw_voxels import Coding, RawBlock, Voxels, beside, check_block, read_block, read_head, volume_values
+from medviewer.io.image_file import (
+    NO_ORIENTATION,
+    grid_of,
+    grid_warnings,
+    gridless_study,
+    image_study,
+    named_like_labels,
+    read_image,
+)
+from medviewer.io.raw_voxels import (
+    Coding,
+    RawBlock,
+    Voxels,
+    at_the_end,
+    beside,
+    check_block,
+    read_block,
+    read_head,
+    volume_values,
+)
 from medviewer.io.reader import SKIP, OpenRequest, Skip, reader
 from medviewer.jobs.job import JobContext
 
@@ -50,9 +68,6 @@ _SPACES: Final = {
 }  # fmt: skip
 _VECTOR: Final = re.compile(r"\(([^()]*)\)|none")
 _SEGMENT_KEY: Final = re.compile(r"Segment\d+_")
-NO_SPACE: Final = SeriesWarning(
-    "W_NO_ORIENTATION", "The file does not say how it lies in the patient: left and right may be wrong."
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +107,11 @@ def list_nrrd(path: Path) -> Study:
     try:
         header = read_header(path)
     except InputError as error:
-        if error.code not in ("E_GEOMETRY", "E_4D"):
-            raise
-        return image_study(path, "nrrd", name, None, warnings=[geometry_warning(error)])
+        return gridless_study(path, "nrrd", name, error)
     labels = header.is_segmentation or (header.block.dtype[1] in "iu" and named_like_labels(path))
     extra = [size for n, size in enumerate(header.block.sizes) if n not in header.spatial]
     volume = all(size == 1 for size in extra)
-    warnings = [] if header.has_space else [NO_SPACE]
+    warnings = grid_warnings(header.geometry) + ([] if header.has_space else [NO_ORIENTATION])
     if not volume and not header.is_segmentation:
         warnings.append(SeriesWarning("W_4D", f"It has {extra[0]} values a voxel; only 3-D images are opened."))
     elif not volume:
@@ -187,15 +200,16 @@ def _interpret(path: Path, fields: Mapping[str, str], pairs: Mapping[str, str], 
     data = fields.get("data file", fields.get("datafile"))
     block = RawBlock(
         path=path if data is None else beside(path, data),
-        offset=(end if data is None else 0) if int(fields.get("byte skip", 0)) >= 0 else -1,
+        offset=end if data is None else 0,
         sizes=sizes,
         dtype=(">" if fields.get("endian", "little").lower() == "big" else "<") + code,
         coding=coding,
     )
-    if int(fields.get("line skip", fields.get("lineskip", 0))) or int(fields.get("byte skip", 0)) > 0:
+    skip = int(fields.get("byte skip", fields.get("byteskip", 0)))
+    if int(fields.get("line skip", fields.get("lineskip", 0))) or skip not in (0, -1) or (skip and coding != "raw"):
         raise ValueError("skipped lines or bytes")
-    if block.offset < 0 and coding != "raw":
-        raise ValueError("byte skip")
+    if skip:
+        block = at_the_end(block)
     check_block(block)
     steps, spatial = _steps(fields, len(sizes))
     extra = len(sizes) - 3

@@ -174,8 +174,8 @@ def test_a_link_beside_the_header_is_not_followed_away(tmp_path):
         ("DimSize = 4000 4000 1000", "E_TRUNCATED"),
         ("DimSize = -4 3 5", "E_DIMENSIONS"),
         ("ElementType = MET_ODD", "E_METAIMAGE"),
-        ("TransformMatrix = 1 0 0 0 1 0 0 0 nan", "E_GEOMETRY"),
-        ("ElementSpacing = 1 0 1", "E_GEOMETRY"),
+        ("TransformMatrix = 1 0 0 0 1 0 0 0 nan", "E_AFFINE"),
+        ("ElementSpacing = 1 0 1", "E_AFFINE"),
         ("ElementNumberOfChannels = 3", "E_4D"),
     ],
 )
