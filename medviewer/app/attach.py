@@ -243,7 +243,7 @@ class Attach:
         if ref.geometry is None:
             found = [(series, study) for series, study in images if series.series_instance_uid in ref.series_uids]
             same = [series for series, study in found if _same_patient(ref, study)]
-            return max(same, key=lambda series: (series.size or (0, 0, 0))[2], default=None)
+            return max(same, key=lambda s: (not s.interpolation, (s.size or (0, 0, 0))[2]), default=None)
         wanted = sorted(zip(ref.geometry.size, ref.geometry.spacing, strict=True))
         alike = [series for series, _ in images if _is_alike(series, wanted)]
         alike.sort(key=lambda series: series.files[0].parent != path.parent)

@@ -61,7 +61,7 @@ def choose_series(studies: Sequence[Study], uid: str | None = None) -> SeriesRef
         usable = [series for series in named if series.volume] or named
         if not usable:
             raise InputError(f"There is no series {uid}.", hint="`medviewer info PATH` lists them.", code="E_NO_SERIES")
-        return max(usable, key=lambda s: s.size or (0, 0, 0))
+        return max(usable, key=lambda s: (s.key == uid, not s.interpolation, s.size or (0, 0, 0)))
     best = best_series(studies)
     if best is None:
         why = next((w.text for s in every for w in s.warnings), "no image series was found")

@@ -38,9 +38,17 @@ def _merged(known: Study, new: Study) -> Study:
 
 
 def best_series(studies: Sequence[Study]) -> SeriesRef | None:
-    """Return the series a person most likely wants to see first: the largest volume, before films and pictures."""
+    """Return the series a person most likely wants to see first: the largest volume, before films and pictures.
+
+    What is computed between slices is opened on request only.
+    """
     volumes = [series for study in studies for series in study.series if series.volume and series.size]
-    return max(volumes, key=lambda s: (not holds_segments(s), s.stacking == "place", _voxels(s)), default=None)
+
+    def rank(series: SeriesRef) -> tuple[bool, bool, bool, int]:
+        is_place = series.stacking == "place"
+        return not holds_segments(series), is_place, not series.interpolation, _voxels(series)
+
+    return max(volumes, key=rank, default=None)
 
 
 def _voxels(series: SeriesRef) -> int:

@@ -15,11 +15,13 @@ def grid_of(series: SeriesRef) -> Geometry | None:
     """Return the grid of a DICOM volume, from the headers of its files; None where there is none to tell."""
     from medviewer.io.dicom_frames import slice_headers
     from medviewer.io.dicom_geometry import stack_geometry
+    from medviewer.io.dicom_resample import grid_through
 
     if not series.volume or series.kind != "dicom" or not series.files:
         return None
     try:
-        return stack_geometry(slice_headers(series))
+        headers = slice_headers(series)
+        return grid_through(headers).geometry if series.interpolation else stack_geometry(headers)
     except InputError:
         return None
 

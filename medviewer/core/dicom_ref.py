@@ -10,6 +10,8 @@ from medviewer.core.geometry import Vec3
 
 #: What tells the images of a stack apart: their place in the patient, the time, or nothing but their number.
 Stacking = Literal["place", "time", "number"]
+#: How the planes between the true slices of an unevenly spaced series are computed.
+Interpolation = Literal["linear", "nearest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,9 @@ class SeriesRef:
     time_labels : tuple of str
         One for each point of a time axis (time points, echoes, b-values on one grid); `files` and `frames` then have
         the slices of the first point, those of the second, and so on. Empty without one.
+    interpolation : "linear", "nearest" or empty
+        Of an unevenly spaced series that is opened on a regular grid: how the planes between its slices are computed.
+        `files` are the true slices; `medviewer.io.dicom_resample` says which planes of the grid they are.
     """
 
     key: str
@@ -68,6 +73,7 @@ class SeriesRef:
     warnings: tuple[SeriesWarning, ...] = ()
     stacking: Stacking = "place"
     time_labels: tuple[str, ...] = ()
+    interpolation: Interpolation | Literal[""] = ""
 
     @property
     def title(self) -> str:

@@ -137,6 +137,7 @@ def series_to_json(series: SeriesRef) -> dict[str, Any]:
         "warnings": [asdict(warning) for warning in series.warnings],
         "stacking": series.stacking,
         "time_labels": list(series.time_labels),
+        "interpolation": series.interpolation,
     }
 
 
@@ -156,4 +157,5 @@ def series_from_json(data: Mapping[str, Any]) -> SeriesRef:
         warnings=tuple(SeriesWarning(str(w["code"]), str(w["text"])) for w in data["warnings"]),
         stacking=data.get("stacking", "place"),
         time_labels=tuple(str(label) for label in data.get("time_labels", ())),
+        interpolation=data.get("interpolation", ""),
     )

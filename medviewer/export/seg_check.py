@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medviewer.core.geometry import Points
 from medviewer.core.segmentation import Mask, Segment
 from medviewer.export.case import Case
 from medviewer.export.exporter import Check
@@ -17,13 +18,22 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _TOLERANCE_MM = 0.01
+_WHERE = ["SOPInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"]
 
 Expected = Sequence[tuple[str, Segment, Mask]]
 
 
 def check_seg(path: Path, case: Case, expected: Expected) -> list[Check]:
-    """Compare a file with what should be in it: label, segment and mask (k, j, i) of segment number 1, 2, …"""
+    """Compare a file with what should be in it.
+
+    Parameters
+    ----------
+    expected : sequence of (label, segment, mask)
+        Of segment number 1, 2, …; the mask (n, j, i) has one slice for each original file of the case's series.
+    """
     import highdicom
+
+    sources = _sources(case)
 
     seg = highdicom.seg.segread(path)
     names = [str(item.SegmentLabel) for item in seg.SegmentSequence]
@@ -34,8 +44,8 @@ def check_seg(path: Path, case: Case, expected: Expected) -> list[Check]:
     wanted = [(segment.category.code_value, segment.type.code_value) for _, segment, _ in expected]
     same = names == [name for name, _, _ in expected] and codes == wanted
     checks = [Check(f"{path.name}: names", same, f"{len(names)} segments")]
-    found, error_mm = _frames(seg, case, len(expected))
-    again = _by_source(seg, case, len(expected))
+    found, error_mm = _frames(seg, sources, len(expected))
+    again = _by_source(seg, sources, len(expected))
     for n, (name, _, mask) in enumerate(expected):
         different = max(int(np.count_nonzero(found[n] != mask)), int(np.count_nonzero(again[n] != mask)))
         detail = f"{different} of {mask.size} voxels differ, slices within {error_mm:.6f} mm"
@@ -43,27 +53,40 @@ def check_seg(path: Path, case: Case, expected: Expected) -> list[Check]:
     return checks
 
 
-def _frames(seg: Dataset, case: Case, count: int) -> tuple[list[Mask], float]:
-    """Return the masks put together from the frames' own positions, and how far a slice lies off its place (mm)."""
-    geometry = case.geometry
-    masks = [np.zeros(geometry.shape, dtype=np.bool_) for _ in range(count)]
+def _sources(case: Case) -> list[Dataset]:
+    """Return what the original files say about themselves."""
+    import pydicom
+
+    assert case.volume.series is not None
+    return [pydicom.dcmread(path, specific_tags=_WHERE) for path in case.volume.series.files]
+
+
+def _frames(seg: Dataset, sources: Sequence[Dataset], count: int) -> tuple[list[Mask], float]:
+    """Return the masks put together from the frames' own positions, and how far a frame lies off its slice (mm)."""
     rows, columns = int(seg.Rows), int(seg.Columns)
+    masks = [np.zeros((len(sources), rows, columns), dtype=np.bool_) for _ in range(count)]
+    places = np.array([_ends(s, s, s, rows, columns) for s in sources])
     frames = int(seg.NumberOfFrames)
     bits = np.unpackbits(np.frombuffer(seg.PixelData, dtype=np.uint8), bitorder="little")
     pixels = bits[: frames * rows * columns].reshape(frames, rows, columns).astype(np.bool_)
     error_mm = 0.0
     for pixel, own in zip(pixels, seg.PerFrameFunctionalGroupsSequence, strict=True):
         macro = partial(_macro, seg.SharedFunctionalGroupsSequence[0], own)
-        orientation = np.array(macro("PlaneOrientation").ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
-        row_mm, column_mm = (float(v) for v in macro("PixelMeasures").PixelSpacing)
-        position = np.array(macro("PlanePosition").ImagePositionPatient, dtype=np.float64)
-        corner = position + orientation[0] * column_mm * (columns - 1) + orientation[1] * row_mm * (rows - 1)
-        k = int(np.floor(geometry.lps_to_index(position)[2] + 0.5))
-        place = geometry.index_to_lps([(0, 0, k), (columns - 1, rows - 1, k)])
-        error_mm = max(error_mm, float(np.abs(np.array([position, corner]) - place).max()))
+        ends = _ends(macro("PlanePosition"), macro("PlaneOrientation"), macro("PixelMeasures"), rows, columns)
+        apart = np.abs(places - ends).max(axis=(1, 2))
+        nearest = int(apart.argmin())
+        error_mm = max(error_mm, float(apart[nearest]))
         number = int(macro("SegmentIdentification").ReferencedSegmentNumber)
-        masks[number - 1][k] |= pixel
+        masks[number - 1][nearest] |= pixel
     return masks, error_mm
+
+
+def _ends(position: Dataset, orientation: Dataset, measures: Dataset, rows: int, columns: int) -> Points:
+    """Return LPS mm of the first and the last pixel of a slice, shape (2, 3)."""
+    first = np.array(position.ImagePositionPatient, dtype=np.float64)
+    row, column = np.array(orientation.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
+    row_mm, column_mm = (float(v) for v in measures.PixelSpacing)
+    return np.array([first, first + row * column_mm * (columns - 1) + column * row_mm * (rows - 1)])
 
 
 def _macro(shared: Dataset, own: Dataset, name: str) -> Dataset:
@@ -73,14 +96,9 @@ def _macro(shared: Dataset, own: Dataset, name: str) -> Dataset:
     return item
 
 
-def _by_source(seg: Dataset, case: Case, count: int) -> list[Mask]:
+def _by_source(seg: Dataset, sources: Sequence[Dataset], count: int) -> list[Mask]:
     """Return the masks as highdicom finds them by the source images they refer to."""
-    import pydicom
-
-    assert case.volume.series is not None
-    uids = [
-        str(pydicom.dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID) for path in case.volume.series.files
-    ]
+    uids = [str(source.SOPInstanceUID) for source in sources]
     masks: list[Mask] = []
     for number in range(1, count + 1):
         pixels = seg.get_pixels_by_source_instance(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medviewer.core.errors import ExportError
+from medviewer.core.errors import ExportError, InputError
 from medviewer.core.geometry import Geometry
 from medviewer.export.case import Case
+from medviewer.io.dicom_geometry import TOLERANCE_MM
+from medviewer.io.dicom_resample import planes_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -19,13 +22,32 @@ _MAY_BE_EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-_TOLERANCE_MM = 0.01
+_OPEN_AGAIN = "Open the study again from where it lies now."
 _NIFTI_HINT = "Export as NIfTI instead, which needs no series."
 _IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 
-def source_datasets(case: Case) -> list[Dataset]:
-    """Return the headers of the case's series, one for each slice k of its volume.
+def true_slices(case: Case) -> Sequence[int]:
+    """Return which slice k of the volume each original slice is: all of them, unless the volume was resampled.
+
+    Raises
+    ------
+    ExportError
+        ``E_NO_SOURCE`` when the original slices of a resampled volume are gone.
+    """
+    series = case.volume.series
+    if series is None or not series.interpolation:
+        return range(case.geometry.size[2])
+    try:
+        return planes_of(series)
+    except InputError as error:
+        raise ExportError(
+            f"The original series of {case.id} is not there any more.", hint=_OPEN_AGAIN, code="E_NO_SOURCE"
+        ) from error
+
+
+def source_datasets(case: Case, slices: Sequence[int]) -> list[Dataset]:
+    """Return the headers of the case's series, one for each of its `true_slices`.
 
     Raises
     ------
@@ -36,14 +58,14 @@ def source_datasets(case: Case) -> list[Dataset]:
     series = case.volume.series
     if series is None or series.kind != "dicom":
         raise ExportError(f"{case.id} has no DICOM series to refer to.", hint=_NIFTI_HINT, code="E_NO_SOURCE")
-    if series.frames or len(series.files) != case.geometry.size[2]:
+    if series.frames or len(series.files) != len(slices):
         raise ExportError(
             f"{case.id} comes from a multi-frame file, which DICOM SEG export cannot refer to yet.",
             hint=_NIFTI_HINT,
             code="E_NO_SOURCE",
         )
     datasets = [_read(case, path) for path in series.files]
-    for k, dataset in enumerate(datasets):
+    for k, dataset in zip(slices, datasets, strict=True):
         _check_identity(case, dataset)
         _check_place(case, case.geometry, k, dataset)
         for keyword in _MAY_BE_EMPTY:
@@ -63,7 +85,7 @@ def _read(case: Case, path: Path) -> Dataset:
     except (OSError, InvalidDicomError) as error:
         raise ExportError(
             f"The original series of {case.id} is not there any more.",
-            hint="Open the study again from where it lies now.",
+            hint=_OPEN_AGAIN,
             code="E_NO_SOURCE",
         ) from error
 
@@ -95,7 +117,7 @@ def _check_place(case: Case, geometry: Geometry, k: int, dataset: Dataset) -> No
     corner = position + orientation[0] * column_mm * (i - 1) + orientation[1] * row_mm * (j - 1)
     expected = geometry.index_to_lps([(0, 0, k), (i - 1, j - 1, k)])
     error_mm = float(np.abs(np.array([position, corner]) - expected).max())
-    if not same_size or not uid or error_mm > _TOLERANCE_MM:
+    if not same_size or not uid or error_mm > TOLERANCE_MM:
         raise ExportError(
             f"The original series of {case.id} does not fit its volume (slice {k + 1}, {error_mm:.3f} mm apart).",
             hint=_NIFTI_HINT,

@@ -137,13 +137,10 @@ class StackFit:
         None when they do not.
     deviation_mm : float
         Largest distance of a slice corner from its place on the best regular grid.
-    tilt_degrees : float
-        Angle between the stacking direction and the normal; 0 for an upright stack.
     """
 
     geometry: Geometry | None
     deviation_mm: float
-    tilt_degrees: float
 
 
 def fit_stack(frames: Sequence[SliceFrame], positions: Points, single_spacing_mm: float = 1.0) -> StackFit:
@@ -161,23 +158,38 @@ def fit_stack(frames: Sequence[SliceFrame], positions: Points, single_spacing_mm
     first, count = frames[0], len(positions)
     normal = first.normal
     if count == 1:
-        return StackFit(_geometry(first, 1, positions[0], normal * single_spacing_mm), 0.0, 0.0)
+        return StackFit(_geometry(first, 1, positions[0], normal * single_spacing_mm), 0.0)
     steps = np.arange(count) - (count - 1) / 2
     # Least squares of position = middle + step * k.
     middle = positions.mean(axis=0)
     step = steps @ (positions - middle) / float(steps @ steps)
     along = float(step @ normal)
     if along <= SAME_PLACE_MM:
-        return StackFit(None, float("inf"), 0.0)
-    sideways = step - along * normal
-    tilt = 0.0
-    if float(np.linalg.norm(sideways)) * (count - 1) <= _UPRIGHT_MM:
-        step = along * normal
-    else:
-        tilt = float(np.degrees(np.arctan2(np.linalg.norm(sideways), along)))
-    geometry = _geometry(first, count, middle - step * (count - 1) / 2, step)
+        return StackFit(None, float("inf"))
+    geometry = straight_grid(first, count, middle - step * (count - 1) / 2, step)
     deviation = corner_error_mm(geometry, frames, positions)
-    return StackFit(geometry if deviation <= TOLERANCE_MM else None, deviation, tilt)
+    return StackFit(geometry if deviation <= TOLERANCE_MM else None, deviation)
+
+
+def straight_grid(frame: SliceFrame, count: int, origin: Points, step: Points) -> Geometry:
+    """Return the grid of `count` slices, the first at `origin` (LPS mm), each `step` (mm) from the one before.
+
+    A step that leaves the normal by no more than can be seen is made upright; others shear the grid.
+    """
+    upright = (step @ frame.normal) * frame.normal
+    sideways = step - upright
+    if float(np.linalg.norm(sideways)) * (count - 1) > _UPRIGHT_MM:
+        return _geometry(frame, count, origin, step)
+    return _geometry(frame, count, origin + sideways * (count - 1) / 2, upright)
+
+
+def tilt_degrees(geometry: Geometry) -> float:
+    """Return the angle between the stacking direction and the normal of the slices; 0 for an upright stack."""
+    row, column, stacking = geometry.direction_matrix.T
+    normal = np.cross(row, column)
+    along = abs(float(stacking @ normal))
+    sideways = float(np.linalg.norm(np.cross(stacking, normal)))
+    return float(np.degrees(np.arctan2(sideways, along))) if sideways > 1e-9 else 0.0
 
 
 def _geometry(frame: SliceFrame, count: int, origin: Points, step: Points) -> Geometry:
@@ -186,13 +198,15 @@ def _geometry(frame: SliceFrame, count: int, origin: Points, step: Points) -> Ge
     return Geometry((*frame.size, count), (*frame.spacing, length), vec3(origin), tuple(direction.ravel()))
 
 
-def corner_error_mm(geometry: Geometry, frames: Sequence[SliceFrame], positions: Points) -> float:
+def corner_error_mm(
+    geometry: Geometry, frames: Sequence[SliceFrame], positions: Points, planes: Sequence[int] | None = None
+) -> float:
     """Return the largest distance, mm, of a slice corner in the grid from where its file puts it.
 
-    ``frames[k]`` and ``positions[k]`` (LPS mm) belong to slice ``k``.
+    ``frames[n]`` and ``positions[n]`` (LPS mm) belong to slice ``planes[n]`` of the grid, by default to slice ``n``.
     """
     i, j = geometry.size[0] - 1, geometry.size[1] - 1
-    origins = geometry.index_to_lps([(0, 0, k) for k in range(geometry.size[2])])
+    origins = geometry.index_to_lps([(0, 0, k) for k in planes or range(geometry.size[2])])
     spans = geometry.index_to_lps([(0, 0, 0), (i, 0, 0), (0, j, 0), (i, j, 0)]) - np.array(geometry.origin)
     corners = {id(frame): frame.corners for frame in frames}
     wanted = positions[:, None, :] + np.array([corners[id(frame)] for frame in frames])
@@ -212,6 +226,25 @@ def stack_geometry(headers: Sequence[Header]) -> Geometry:
     GeometryError
         When a slice has no place, they are not parallel, or they are not evenly spaced to `TOLERANCE_MM`.
     """
+    frames, positions = frames_and_positions(headers)
+    fit = fit_stack(frames, positions, single_slice_spacing(headers[0]))
+    if fit.geometry is None:
+        raise GeometryError(
+            f"The slices are not evenly spaced: one lies {fit.deviation_mm:.2f} mm from its place on a regular grid.",
+            hint="Open the evenly spaced parts of the series one by one.",
+            code="E_UNEVEN_SPACING",
+        )
+    return fit.geometry
+
+
+def frames_and_positions(headers: Sequence[Header]) -> tuple[list[SliceFrame], Points]:
+    """Return the frame of every slice and where each begins, LPS mm (n, 3).
+
+    Raises
+    ------
+    GeometryError
+        When there is none, a slice has no place, or they are not parallel.
+    """
     if not headers:
         raise GeometryError("A series without files has no geometry.")
     known: dict[FrameKey, SliceFrame] = {}
@@ -223,15 +256,7 @@ def stack_geometry(headers: Sequence[Header]) -> Geometry:
             if not known[key].is_parallel(known[frame_key(headers[0])]):
                 raise GeometryError(f"{header.path.name} differs from the other slices in size or orientation.")
         frames.append(known[key])
-    positions = np.array([slice_position(header) for header in headers])
-    fit = fit_stack(frames, positions, single_slice_spacing(headers[0]))
-    if fit.geometry is None:
-        raise GeometryError(
-            f"The slices are not evenly spaced: one lies {fit.deviation_mm:.2f} mm from its place on a regular grid.",
-            hint="Open the evenly spaced parts of the series one by one.",
-            code="E_UNEVEN_SPACING",
-        )
-    return fit.geometry
+    return frames, np.array([slice_position(header) for header in headers])
 
 
 def single_slice_spacing(header: Header) -> float:

@@ -6,11 +6,11 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
-from medviewer.core.dicom_ref import SeriesWarning
+from medviewer.core.dicom_ref import Interpolation, SeriesWarning
 from medviewer.core.geometry import Geometry, Points
 from medviewer.io.dicom_geometry import (
     SAME_PLACE_MM,
@@ -120,6 +120,8 @@ class Part:
         What tells the part from the others of its series.
     refusal : str
         Code of the refusal when it is no volume.
+    interpolation : "linear", "nearest" or empty
+        For slices that are opened on a regular grid through them (`medviewer.io.dicom_resample`).
     """
 
     headers: tuple[Header, ...]
@@ -127,3 +129,4 @@ class Part:
     warnings: tuple[SeriesWarning, ...] = ()
     label: str = ""
     refusal: str = ""
+    interpolation: Interpolation | Literal[""] = ""

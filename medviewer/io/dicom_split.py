@@ -63,14 +63,19 @@ def split_series(headers: Sequence[Header]) -> list[Part]:
     for unfit in unplaced:
         apart.setdefault(unfit.warning.code, []).append(unfit)
     for slices in placed:
-        parts += [_with_localizer(part) for part in stacks(slices)]
+        parts += [
+            _with_localizer(part)
+            for part in stacks(slices)
+            if not (part.interpolation and _is_localizer(part.headers[0]))
+        ]
     parts += [_not_a_volume(unfits) for unfits in apart.values()]
-    parts.sort(key=lambda part: (part.geometry is None, -len(part.headers)))
+    parts.sort(key=lambda part: (part.geometry is None, bool(part.interpolation), -len(part.headers)))
     if broken:
         parts = _with_broken(parts, broken)
     notes += _about_encoding(headers)
-    if len(parts) > 1:
-        note = f"The series is not one stack: it was split into {len(parts)} parts."
+    split = sum(not part.interpolation for part in parts)
+    if split > 1:
+        note = f"The series is not one stack: it was split into {split} parts."
         notes.append(SeriesWarning("W_SPLIT", note))
     return [replace(part, warnings=(*part.warnings, *notes)) for part in parts]
 

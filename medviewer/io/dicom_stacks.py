@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 
-from medviewer.core.dicom_ref import SeriesWarning
-from medviewer.core.geometry import Points
+from medviewer.core.dicom_ref import Interpolation, SeriesWarning
+from medviewer.core.geometry import Geometry, Points
 from medviewer.io.dicom_duplicates import without_copies
+from medviewer.io.dicom_geometry import tilt_degrees
+from medviewer.io.dicom_resample import regular_grid
 from medviewer.io.dicom_slices import Part, Slices
 from medviewer.io.dicom_tags import Tag
 
@@ -105,9 +107,14 @@ def _apart(slices: Slices, most_parts: int, good: Callable[[Slices], bool]) -> t
 
 
 def _even(slices: Slices) -> list[Part]:
-    """Split slices, one per place, into evenly spaced stacks."""
+    """Split slices, one per place, into evenly spaced stacks; offer all of them on one computed grid besides."""
     if slices.fit.geometry is not None:
         return [_part(slices)]
+    return [*_exact(slices), *_computed(slices)]
+
+
+def _exact(slices: Slices) -> list[Part]:
+    """Return the evenly spaced parts of slices that are not evenly spaced."""
 
     def is_stack(part: Slices) -> bool:
         return len(part) > 1 and part.fit.geometry is not None
@@ -140,6 +147,42 @@ def _runs(slices: Slices) -> list[Part]:
         _part(run, warning, label=f"slices {start + 1} to {stop}")
         for run, (start, stop) in zip(runs, bounds, strict=True)
     ]  # fmt: skip
+
+
+def _computed(slices: Slices) -> list[Part]:
+    """Return all slices as one volume on a regular grid, once for each interpolation; nothing where there is none."""
+    grid = regular_grid(slices.frames, slices.positions)
+    if grid is None:
+        return []
+    step, planes = grid.geometry.spacing[2], grid.geometry.size[2]
+    parts = []
+    for interpolation in get_args(Interpolation):
+        text = (
+            f"Resampled along the stack to {step:.2f} mm by {_WORDS[interpolation]}. {len(slices)} of {planes} planes "
+            f"are true slices, unchanged and within {grid.deviation_mm:.2f} mm of their places; the others are "
+            f"computed{_wide_gaps(slices)}."
+        )
+        warnings = [_gap_warning(slices), *_about_tilt(grid.geometry), SeriesWarning("W_RESAMPLED", text)]
+        label = f"all slices, resampled to {step:.2f} mm, {interpolation}"
+        parts.append(Part(slices.headers, grid.geometry, tuple(warnings), label, interpolation=interpolation))
+    return parts
+
+
+_WORDS: Final = {
+    "linear": "linear interpolation between the true slices",
+    "nearest": "repeating the nearest true slice",
+}
+
+
+def _wide_gaps(slices: Slices) -> str:
+    """Say where computed planes fill more than the usual gap."""
+    usual, widest = float(np.median(slices.gaps)), int(slices.gaps.argmax())
+    wide = int((slices.gaps > usual + _SAME_GAP_MM).sum())
+    if not wide:
+        return ""
+    places = f"{wide} gap{'s' if wide > 1 else ''} wider than the usual {usual:.2f} mm"
+    where = f"{slices.gaps[widest]:.2f} mm at {slices.along[widest]:.1f} mm along the normal"
+    return f", also in {places} (the widest {where})"
 
 
 def _run_bounds(gaps: Points) -> list[tuple[int, int]]:
@@ -183,14 +226,20 @@ def _gap_warning(slices: Slices) -> SeriesWarning:
 def _part(slices: Slices, *warnings_before: SeriesWarning, label: str = "") -> Part:
     """Return slices that fit a grid, with what must be known about it."""
     warnings = list(warnings_before)
-    tilt = slices.fit.tilt_degrees
-    if tilt > _TILT_NAMED_DEGREES:
-        text = f"Tilted gantry: the slices are sheared by {tilt:.1f} degrees; every place shown is the true one."
-        warnings.append(SeriesWarning("W_TILT", text))
+    if slices.fit.geometry is not None:
+        warnings += _about_tilt(slices.fit.geometry)
     if len(slices) == 1:
         text = "A single slice: it has no depth, and 3-D steps make little sense."
         warnings.append(SeriesWarning("W_SINGLE_SLICE", text))
     return Part(slices.headers, slices.fit.geometry, tuple(warnings), label)
+
+
+def _about_tilt(geometry: Geometry) -> list[SeriesWarning]:
+    tilt = tilt_degrees(geometry)
+    if tilt <= _TILT_NAMED_DEGREES:
+        return []
+    text = f"Tilted gantry: the slices are sheared by {tilt:.1f} degrees; every place shown is the true one."
+    return [SeriesWarning("W_TILT", text)]
 
 
 def _short(value: str) -> str:

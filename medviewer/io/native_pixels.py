@@ -6,6 +6,7 @@ a view may show it while it fills. int16 holds the values where they fit, otherw
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,24 @@ _INT32: Final = np.iinfo(np.int32)
 _BATCH: Final = 32
 
 
+def empty_voxels(shape: tuple[int, int, int], dtype: npt.DTypeLike) -> VoxelArray:
+    """Return zeros of a shape (k, j, i); raises `OutOfMemory` before the machine runs out of memory."""
+    needed = math.prod(shape) * np.dtype(dtype).itemsize
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise OutOfMemory(
+            f"The series needs {needed / 2**30:.1f} GB of memory and {free / 2**30:.1f} GB are free.",
+            hint="Close other studies and programs, or open a part of the series.",
+        )
+    try:
+        return np.zeros(shape, dtype)
+    except MemoryError as error:
+        raise OutOfMemory(
+            f"Not enough memory for {shape[0]} slices of {shape[2]} x {shape[1]}.",
+            hint="Close other studies and try again.",
+        ) from error
+
+
 class DoesNotFitError(Exception):
     """A value turned out not to fit the type of the array."""
 
@@ -45,21 +64,7 @@ class Stack:
 
     def __init__(self, formats: Sequence[PixelFormat], dtype: npt.DTypeLike) -> None:
         self.formats = formats
-        rows, columns = formats[0].rows, formats[0].columns
-        needed = len(formats) * rows * columns * np.dtype(dtype).itemsize
-        free = psutil.virtual_memory().available
-        if needed > free:
-            raise OutOfMemory(
-                f"The series needs {needed / 2**30:.1f} GB of memory and {free / 2**30:.1f} GB are free.",
-                hint="Close other studies and programs, or open a part of the series.",
-            )
-        try:
-            self.array: VoxelArray = np.zeros((len(formats), rows, columns), dtype)
-        except MemoryError as error:
-            raise OutOfMemory(
-                f"Not enough memory for {len(formats)} slices of {columns} x {rows}.",
-                hint="Close other studies and try again.",
-            ) from error
+        self.array = empty_voxels((len(formats), formats[0].rows, formats[0].columns), dtype)
         self._scratch = threading.local()
 
     def read(self, k: int, path: Path, offset: int, first_bit: int = 0) -> None:

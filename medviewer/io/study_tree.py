@@ -210,6 +210,7 @@ def _ref(key: str, uid: str, study_uid: str, part: Part, *, made_up: bool) -> Se
         volume=part.geometry is not None,
         refusal="" if part.geometry is not None else part.refusal,
         warnings=warnings,
+        interpolation=part.interpolation,
     )
 
 

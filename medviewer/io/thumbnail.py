@@ -53,6 +53,7 @@ def series_thumbnail(ctx: JobContext, series: SeriesRef, decode: WorkerProcess |
         files=(middle,),
         size=(columns, rows, 1) if len(series.files) > 1 else series.size,
         volume=series.volume or len(series.files) > 1,
+        interpolation="",
     )
     return thumbnail(open_series(ctx, one, decode), size)
 

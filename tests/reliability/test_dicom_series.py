@@ -15,7 +15,8 @@ from pydicom.pixels import apply_rescale
 from medviewer.core.errors import InputError, OutOfMemory
 from medviewer.core.geometry import Geometry
 from medviewer.io.dicom_frames import slice_headers
-from medviewer.io.dicom_geometry import corner_error_mm, slice_frame, slice_position
+from medviewer.io.dicom_geometry import corner_error_mm, frames_and_positions
+from medviewer.io.dicom_resample import planes_of
 from medviewer.io.dicom_scan import scan
 from medviewer.io.reader import open_series
 from medviewer.jobs.job import NullContext
@@ -27,9 +28,8 @@ CTX = NullContext()
 
 def place_error_mm(found: Outcome) -> float:
     """Return how far a slice corner of an opened volume lies from where its file says."""
-    headers = slice_headers(found.series)
-    frames = [slice_frame(header) for header in headers]
-    return corner_error_mm(found.volume.geometry, frames, np.array([slice_position(header) for header in headers]))
+    frames, positions = frames_and_positions(slice_headers(found.series))
+    return corner_error_mm(found.volume.geometry, frames, positions, planes_of(found.series))
 
 
 def write(tmp_path, positions, *, name="series", each=lambda n: {}, **elements):
@@ -103,20 +103,36 @@ def test_G05_nothing_tells_apart(all_outcomes, tmp_path):
     assert {part.volume.geometry.spacing[2] for part in parts} == {2.0}
 
 
+def true_slices_stand_unchanged(part: Outcome) -> bool:
+    """Whether every file's own values are in the volume, in the plane that is at its place."""
+    wanted = [pydicom.dcmread(path).pixel_array.astype(int) - 1024 for path in part.series.files]
+    return np.array_equal(part.volume.array[list(planes_of(part.series))], wanted)
+
+
 @pytest.mark.parametrize("zs", [(0, 2, 4, 8, 10), (0, 2, 4, 6, 12, 14)])
 def test_G06_missing_slice(all_outcomes, tmp_path, zs):
     write(tmp_path, line(*zs))
     parts = all_outcomes(tmp_path)
     assert all("W_MISSING_SLICE" in part.codes and "mm" in part.text for part in parts)
-    assert all(place_error_mm(part) < 0.1 for part in parts)
-    assert sum(part.volume.geometry.size[2] for part in parts) == len(zs)
+    assert all(place_error_mm(part) < 0.1 and true_slices_stand_unchanged(part) for part in parts)
+    exact = [part for part in parts if not part.series.interpolation]
+    assert sum(part.volume.geometry.size[2] for part in exact) == len(zs)
+    for part in parts[len(exact) :]:
+        assert "W_RESAMPLED" in part.codes
+        assert part.volume.geometry.spacing[2] == pytest.approx(2.0)
+        assert list(planes_of(part.series)) == [z // 2 for z in zs]
 
 
 def test_G07_uneven_spacing(all_outcomes, tmp_path):
     write(tmp_path, line(0, 1.1, 2.9, 7.3, 8.0, 15.1, 16.2, 20.0, 27.3, 31.0, 38.8))
-    for part in all_outcomes(tmp_path):
-        assert part.state == "REFUSED" or place_error_mm(part) < 0.1
-        assert part.codes & {"W_UNEVEN_SPACING", "E_UNEVEN_SPACING"}
+    *computed, refused = all_outcomes(tmp_path)
+    assert refused.codes == {"E_UNEVEN_SPACING"}
+    assert [part.series.interpolation for part in computed] == ["linear", "nearest"]
+    for part in computed:
+        assert {"W_UNEVEN_SPACING", "W_RESAMPLED"} <= part.codes
+        assert part.series.interpolation in part.series.title
+        assert place_error_mm(part) < 0.1
+        assert true_slices_stand_unchanged(part)
 
 
 @pytest.mark.parametrize("degrees", [14.0, 16.5, 18.5])
@@ -134,9 +150,12 @@ def test_G09_tilt_and_missing_slice(all_outcomes, tmp_path):
     angle = np.radians(16.5)
     orientation = [1.0, 0.0, 0.0, 0.0, float(np.cos(angle)), float(-np.sin(angle))]
     write(tmp_path, line(0, 3, 6, 12, 15, 18), ImageOrientationPatient=orientation)
-    for part in all_outcomes(tmp_path):
+    parts = all_outcomes(tmp_path)
+    assert [part.series.interpolation for part in parts] == ["", "", "linear", "nearest"]
+    for part in parts:
         assert {"W_TILT", "W_MISSING_SLICE"} <= part.codes
         assert place_error_mm(part) < 0.1
+        assert true_slices_stand_unchanged(part)
 
 
 PLANES = ([1.0, 0, 0, 0, 1, 0], [0.0, 1, 0, 0, 0, -1], [1.0, 0, 0, 0, 0, -1])
@@ -442,6 +461,5 @@ def test_the_measure_of_place_error_sees_a_shift(good, outcome, tmp_path):
     found = outcome(tmp_path)
     grid = found.volume.geometry
     shifted = Geometry(grid.size, grid.spacing, (grid.origin[0] + 1.0, *grid.origin[1:]), grid.direction)
-    headers = slice_headers(found.series)
-    positions = np.array([slice_position(header) for header in headers])
-    assert corner_error_mm(shifted, [slice_frame(h) for h in headers], positions) == pytest.approx(1.0)
+    frames, positions = frames_and_positions(slice_headers(found.series))
+    assert corner_error_mm(shifted, frames, positions) == pytest.approx(1.0)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-import numpy as np
-
 from medviewer.core.dicom_ref import SeriesRef
-from medviewer.core.geometry import Geometry
 from medviewer.io.dicom_frames import slice_headers
-from medviewer.io.dicom_geometry import corner_error_mm, slice_frame, slice_position
+from medviewer.io.dicom_geometry import corner_error_mm, frames_and_positions, stack_geometry
+from medviewer.io.dicom_resample import grid_through
 from tools.bar.bar import CTX, Bench, Figure, row
 
 
@@ -36,9 +34,9 @@ _PLACE_CODES: Final = frozenset({"W_TILT", "W_UNEVEN_SPACING", "W_MISSING_SLICE"
 
 
 def _place_error(series: SeriesRef) -> float:
-    from medviewer.io.dicom_geometry import stack_geometry
-
     headers = slice_headers(series)
-    geometry: Geometry = stack_geometry(headers)
-    positions = np.array([slice_position(header) for header in headers])
-    return corner_error_mm(geometry, [slice_frame(header) for header in headers], positions)
+    frames, positions = frames_and_positions(headers)
+    if series.interpolation:
+        grid = grid_through(headers)
+        return corner_error_mm(grid.geometry, frames, positions, grid.planes)
+    return corner_error_mm(stack_geometry(headers), frames, positions)

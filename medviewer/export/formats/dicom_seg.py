@@ -16,7 +16,7 @@ import numpy as np
 from medviewer.core.errors import ExportError
 from medviewer.core.params import Doc
 from medviewer.core.provenance import MANUAL
-from medviewer.core.segmentation import Segment
+from medviewer.core.segmentation import Mask, Segment
 from medviewer.core.terminology import CodedConcept
 from medviewer.core.version import __version__
 from medviewer.core.volume import VoxelArray
@@ -24,7 +24,7 @@ from medviewer.export.case import Case
 from medviewer.export.exporter import Check, Written, exporter
 from medviewer.export.names import unique_names
 from medviewer.export.seg_check import check_seg
-from medviewer.export.seg_source import source_datasets
+from medviewer.export.seg_source import source_datasets, true_slices
 from medviewer.jobs.job import JobContext
 
 if TYPE_CHECKING:
@@ -53,32 +53,42 @@ class DicomSegOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """What goes into one file: segment number n + 1 is ``segments[n]``."""
+    """What goes into one file: segment number n + 1 is ``segments[n]``, drawn on the original `slices` of the case."""
 
     case: Case
     file: str
     segments: tuple[Segment, ...]
+    slices: Sequence[int]
+
+    def mask(self, segment: Segment) -> Mask:
+        """Return the mask (n, j, i) of a segment on the original slices."""
+        return _on_slices(self.case.mask(segment), self.slices)
+
+
+def _on_slices(array: VoxelArray, slices: Sequence[int]) -> VoxelArray:
+    """Return what a volume (k, j, i) has at the original slices; nothing is copied when that is all of it."""
+    return array if len(slices) == len(array) else array[list(slices)]
 
 
 def _parts(cases: Sequence[Case]) -> list[_Part]:
     """Spread every case over as few files as memory allows; empty segments are left out (a SEG cannot hold them)."""
     parts = []
     for case, name in zip(cases, unique_names(case.id for case in cases), strict=True):
-        filled = [s for s in case.segments if case.mask(s).any()]
+        slices = true_slices(case)
+        filled = [s for s in case.segments if _on_slices(case.mask(s), slices).any()]
         one_group = len({s.group for s in filled}) == 1
         count = len(filled) if one_group else max(1, _MAX_BYTES // case.volume.array.size)
         chunks = [tuple(filled[n : n + count]) for n in range(0, len(filled), max(1, count))]
         for n, chunk in enumerate(chunks):
-            parts.append(_Part(case, f"{name}_seg{'' if n == 0 else f'_{n + 1}'}.dcm", chunk))
+            parts.append(_Part(case, f"{name}_seg{'' if n == 0 else f'_{n + 1}'}.dcm", chunk, slices))
     return parts
 
 
 def _pixels(part: _Part) -> VoxelArray:
-    """Return a label map (k, j, i) of segment numbers, or one mask each (k, j, i, n) where groups may overlap."""
-    case = part.case
+    """Return a label map (n, j, i) of segment numbers, or one mask each (n, j, i, m) where groups may overlap."""
     if len({s.group for s in part.segments}) > 1:
-        return np.stack([case.mask(s) for s in part.segments], axis=-1).astype(np.uint8)
-    labels = case.groups[part.segments[0].group]
+        return np.stack([part.mask(s) for s in part.segments], axis=-1).astype(np.uint8)
+    labels = _on_slices(part.case.groups[part.segments[0].group], part.slices)
     numbers = np.zeros(int(labels.max()) + 1, dtype=np.uint16 if len(part.segments) > 255 else np.uint8)
     for n, segment in enumerate(part.segments):
         numbers[segment.value] = n + 1
@@ -135,11 +145,10 @@ def _dataset(part: _Part, options: DicomSegOptions, created: datetime) -> Datase
     import highdicom
 
     case, pixels = part.case, _pixels(part)
-    sources = source_datasets(case)
+    sources = source_datasets(case, part.slices)
     content = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
     segments = json.dumps([s for s in case.provenance()["segments"] if s["value"] in {p.value for p in part.segments}])
     identity = (case.volume.series_instance_uid, content, segments, created.isoformat(), part.file, __version__)
-    i_mm, j_mm, k_mm = case.geometry.spacing
     seg = highdicom.seg.Segmentation(
         source_images=sources,
         pixel_array=pixels,
@@ -155,9 +164,6 @@ def _dataset(part: _Part, options: DicomSegOptions, created: datetime) -> Datase
         device_serial_number="0",
         content_label="SEGMENTATION",
         content_description="MedViewer segmentation",
-        pixel_measures=highdicom.PixelMeasuresSequence(
-            pixel_spacing=(j_mm, i_mm), slice_thickness=float(sources[0].SliceThickness), spacing_between_slices=k_mm
-        ),
         series_description=options.series_description[:64],
     )
     # Segment names may be in any script, whatever the source was written in.
@@ -182,7 +188,7 @@ def _verify(ctx: JobContext, cases: Sequence[Case], folder: Path, options: Dicom
     parts = _parts(cases)
     for n, part in enumerate(parts):
         ctx.progress(n / len(parts), f"Checking {part.file}")
-        expected = [(_label(segment), segment, part.case.mask(segment)) for segment in part.segments]
+        expected = [(_label(segment), segment, part.mask(segment)) for segment in part.segments]
         checks += check_seg(folder / part.file, part.case, expected)
     return checks
 
@@ -192,8 +198,13 @@ def write(ctx: JobContext, cases: Sequence[Case], folder: Path, options: DicomSe
     """Write ``<case>_seg.dcm``; it carries the patient of its series, as the standard demands."""
     notes: list[str] = []
     for case in cases:
+        slices = true_slices(case)
+        if len(slices) < case.geometry.size[2]:
+            notes.append(
+                f"{case.id}: written on its {len(slices)} original slices; what lies between them is left out."
+            )
         for segment in case.segments:
-            if not case.mask(segment).any():
+            if not _on_slices(case.mask(segment), slices).any():
                 notes.append(f"{case.id}: “{segment.name}” is empty and was left out; a DICOM SEG cannot hold it.")
             elif _label(segment) != segment.name:
                 notes.append(f"{case.id}: “{segment.name}” is called “{_label(segment)}”.")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
 from medviewer.core.errors import DecodeError
+from medviewer.core.region import Region
 from medviewer.core.volume import Volume, VoxelArray
 from medviewer.io.decode_worker import DecodeSource, decode_worker
 from medviewer.io.dicom_frames import frame_headers, slice_headers
 from medviewer.io.dicom_geometry import stack_geometry
 from medviewer.io.dicom_header import Header, read_header
+from medviewer.io.dicom_resample import grid_through, resample_between
 from medviewer.io.dicom_tags import Tag
 from medviewer.io.dicom_text import decoded_text
 from medviewer.io.native_pixels import NativeSource, load_stack
@@ -38,18 +40,50 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
         # One path: the first picture is in the unit of the volume already.
         formats = [form.scaled(pet.factor) for form in formats]
     opening = _Opening(request, headers, formats, warnings, pet)
-    if all(header.is_native for header in headers):
-        with ThreadPoolExecutor(1, thread_name_prefix="read") as helper:
-            load_stack(ctx, formats, NativeSource(headers, helper), opening.first, request.on_filled)
+    if request.series.interpolation:
+        _read_onto_grid(ctx, request, opening, headers, formats)
     else:
-        with decode_worker(request.decode) as worker:
-            source = DecodeSource(worker, headers)
-            opening.decoders = source.decoders
-            load_stack(ctx, formats, source, opening.first, request.on_filled)
-        log.info("%d slices decoded by %s.", len(headers), ", ".join(sorted(source.decoders)))
-        opening.decoded(source.warnings)
+        _read_slices(ctx, request, opening, headers, formats, opening.first, request.on_filled)
     ctx.progress(1.0, "Series read")
     return opening.volume
+
+
+def _read_slices(
+    ctx: JobContext,
+    request: OpenRequest,
+    opening: _Opening,
+    headers: Sequence[Header],
+    formats: Sequence[PixelFormat],
+    on_first: Callable[[VoxelArray], None],
+    on_filled: Callable[[Region], None],
+) -> VoxelArray:
+    """Return the voxels of the slices, shape (n, j, i); see `load_stack` for the callbacks."""
+    if all(header.is_native for header in headers):
+        with ThreadPoolExecutor(1, thread_name_prefix="read") as helper:
+            return load_stack(ctx, formats, NativeSource(headers, helper), on_first, on_filled)
+    with decode_worker(request.decode) as worker:
+        source = DecodeSource(worker, headers)
+        opening.decoders = source.decoders
+        array = load_stack(ctx, formats, source, on_first, on_filled)
+    log.info("%d slices decoded by %s.", len(headers), ", ".join(sorted(source.decoders)))
+    opening.decoded(source.warnings)
+    return array
+
+
+def _read_onto_grid(
+    ctx: JobContext,
+    request: OpenRequest,
+    opening: _Opening,
+    headers: Sequence[Header],
+    formats: Sequence[PixelFormat],
+) -> None:
+    """Read unevenly spaced slices, then compute what lies between them; nothing is shown before that."""
+    interpolation = request.series.interpolation
+    assert interpolation
+    assert opening.grid is not None
+    array = _read_slices(ctx, request, opening, headers, formats, lambda _: None, lambda _: None)
+    opening.first(resample_between(ctx, array, opening.grid, interpolation, opening.padding))
+    request.on_filled(opening.volume.geometry.region)
 
 
 def check_length(header: Header, form: PixelFormat) -> SeriesWarning | None:
@@ -86,8 +120,10 @@ class _Opening:
     ) -> None:
         self._request = request
         self._header = headers[0]
-        self._geometry = stack_geometry(headers)
-        self._padding = padding_value(headers[0], formats[0])
+        #: Where the slices are on a regular grid through them; None for evenly spaced slices, which are the grid.
+        self.grid = grid_through(headers) if request.series.interpolation else None
+        self._geometry = stack_geometry(headers) if self.grid is None else self.grid.geometry
+        self.padding = padding_value(headers[0], formats[0])
         self._warnings = (*request.series.warnings, *_summed(warnings), *(pet.warnings if pet else ()))
         self._unit = pet.unit if pet else _unit(headers[0], formats[0], request.series.modality)
         self._window = _window(headers[0], pet.factor if pet else 1.0)
@@ -98,8 +134,10 @@ class _Opening:
 
     def decoded(self, warnings: Sequence[SeriesWarning]) -> None:
         """Write what decoding brought to light into the volume, whose identity must not change while it fills."""
-        object.__setattr__(self.volume, "decoder", ", ".join(sorted(self.decoders)))
-        object.__setattr__(self.volume, "warnings", (*self.volume.warnings, *_summed(warnings)))
+        self._warnings = (*self._warnings, *_summed(warnings))
+        if self._volume is not None:
+            object.__setattr__(self._volume, "decoder", ", ".join(sorted(self.decoders)))
+            object.__setattr__(self._volume, "warnings", self._warnings)
 
     @property
     def volume(self) -> Volume:
@@ -119,7 +157,7 @@ class _Opening:
             series=series,
             window=self._window,
             inverted=header.text(Tag.PHOTOMETRIC_INTERPRETATION) == "MONOCHROME1",
-            padding=self._padding,
+            padding=self.padding,
             body_part_examined=series.body_part_examined,
             patient_name=decoded_text(header, Tag.PATIENT_NAME),
             patient_id=decoded_text(header, Tag.PATIENT_ID),
