@@ -13,6 +13,7 @@ from medviewer.app.flags import (
     can_redo,
     can_undo,
     has_active_segment,
+    has_frames,
     has_volume,
     is_dirty,
     may_have_hounsfield,
@@ -57,6 +58,12 @@ class Ui(Protocol):
 
     def show_settings(self) -> None:
         """Show the settings."""
+
+    def play(self) -> None:
+        """Play a film or the points of a time axis, or pause."""
+
+    def step_frames(self, by: int) -> None:
+        """Go by frames, pictures or time points."""
 
     def reset_views(self) -> None:
         """Fit all views."""
@@ -227,6 +234,9 @@ ACTIONS: tuple[Action, ...] = (
     _action("eraser", "Eraser", "E", "Tools", has_volume, lambda a, u: a.router.activate("eraser")),
     _action("analyze", "Analyze…", "F5", "Analyze", has_volume, lambda a, u: u.show_analyze()),
     _action("reset_views", "Reset views", "R", "View", has_volume, lambda a, u: u.reset_views()),
+    _action("play", "Play or pause", "P", "View", has_frames, lambda a, u: u.play()),
+    _action("frame_back", "Frame or time point back", ",", "View", has_frames, lambda a, u: u.step_frames(-1)),
+    _action("frame_on", "Frame or time point on", ".", "View", has_frames, lambda a, u: u.step_frames(1)),
     _action("toggle_outline", "Label outline", "O", "View", has_volume, _toggle_outline),
     _action("toggle_crosshair", "Crosshair", "X", "View", has_volume, _toggle_crosshair),
     _action("window_file", "As stored in the file", "F1", "View/Window", has_volume, _file_window),

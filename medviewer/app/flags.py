@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medviewer.app.context import AppContext
+from medviewer.app.volumes import count_of
 
 
 def always(_app: AppContext) -> bool:
@@ -13,6 +14,11 @@ def always(_app: AppContext) -> bool:
 def has_volume(app: AppContext) -> bool:
     """Whether a volume is looked at."""
     return app.workspace.active is not None
+
+
+def has_frames(app: AppContext) -> bool:
+    """Whether there is more than one frame, picture or time point to go through."""
+    return app.workspace.active is not None and count_of(app.workspace.active) > 1
 
 
 def may_have_hounsfield(app: AppContext) -> bool:

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
 
+def count_of(volume: Volume) -> int:
+    """Return how many frames, pictures or points of a time axis there are to go through."""
+    if volume.stacking != "place":
+        return volume.geometry.size[2]
+    return len(volume.time.labels) if volume.time is not None else 1
+
+
 class Volumes:
     """Shows open volumes at another point or in another unit; masks and findings stay as they are."""
 

@@ -32,6 +32,7 @@ PICTURES: Mapping[str, str] = {
     "navigate": "tools/navigate",
     "brush": "tools/brush",
     "eraser": "tools/eraser",
+    "play": "run",
     "reset_views": "reset",
     "reset_layout": "layout",
     "settings": "settings",

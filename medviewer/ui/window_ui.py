@@ -152,6 +152,16 @@ class WindowUi:
         if self._window.views is not None:
             self._window.views.reset_views()
 
+    def play(self) -> None:
+        """Play or pause what is looked at."""
+        if self._window.views is not None:
+            self._window.views.play_bar.toggle()
+
+    def step_frames(self, by: int) -> None:
+        """Go by frames, pictures or time points."""
+        if self._window.views is not None:
+            self._window.views.play_bar.step(by)
+
     def reset_layout(self) -> None:
         """Put all panels back to where they were at the first start."""
         self._window.docks.arrange()

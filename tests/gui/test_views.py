@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -55,9 +56,14 @@ def workspace() -> Workspace:
     return show(replace(LETTER))
 
 
+def show_point(workspace: Workspace) -> Callable[[str, int], None]:
+    """Show a point of the time axis, as the program does."""
+    return lambda volume_id, n: workspace.replace_volume(workspace.volume(volume_id).at_time(n))
+
+
 @pytest.fixture
 def views(qtbot: QtBot, workspace: Workspace, hand: Hand) -> FourViews:
-    made = FourViews(workspace, hand.pointer, lambda: hand.spec)
+    made = FourViews(workspace, hand.pointer, lambda: hand.spec, show_point(workspace))
     made.resize(800, 640)
     qtbot.addWidget(made, before_close_func=lambda _: made.close_views())
     with qtbot.waitExposed(made):
@@ -466,7 +472,7 @@ def test_twelve_times_made_and_closed(qtbot: QtBot, kind: str, workspace: Worksp
     signals = [workspace.active_changed, workspace.view.crosshair_changed, workspace.view.maximised_changed]
     before = [len(signal) for signal in signals]
     for _ in range(12):
-        made = FourViews(workspace, hand.pointer, lambda: hand.spec)
+        made = FourViews(workspace, hand.pointer, lambda: hand.spec, show_point(workspace))
         made.resize(500, 400)
         made.show()
         built(qtbot, made)
@@ -478,7 +484,7 @@ def test_twelve_times_made_and_closed(qtbot: QtBot, kind: str, workspace: Worksp
 
 
 def test_closed_before_it_was_made(qtbot: QtBot, workspace: Workspace, hand: Hand) -> None:
-    made = FourViews(workspace, hand.pointer, lambda: hand.spec)
+    made = FourViews(workspace, hand.pointer, lambda: hand.spec, show_point(workspace))
     made.show()
     QApplication.processEvents()
     made.close_views()

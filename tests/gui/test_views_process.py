@@ -21,7 +21,7 @@ from tests.render_phantoms import f_volume, grid_around_zero, show, signed_direc
 
 app = QApplication(sys.argv)
 workspace = show(f_volume(grid_around_zero(signed_direction((0, 1, 2), (1, 1, 1)))))
-views = FourViews(workspace, lambda event: False, CursorSpec)
+views = FourViews(workspace, lambda event: False, CursorSpec, lambda volume_id, index: None)
 views.resize(400, 400)
 views.show()
 assert "vtkmodules.vtkRenderingOpenGL2" not in sys.modules  # the slices need none of it

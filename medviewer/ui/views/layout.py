@@ -12,6 +12,7 @@ from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.editing.tool import CursorSpec, PointerEvent
 from medviewer.render.plane import only_plane
+from medviewer.ui.views.play_bar import PlayBar
 from medviewer.ui.views.pointer_map import NavigationMode
 from medviewer.ui.views.slice_panel import SlicePanel
 from medviewer.ui.views.volume_panel import VolumePanel
@@ -34,6 +35,8 @@ class FourViews(QWidget):
         Offers an event of the left button on a slice to the active tool; True when it was used.
     cursor : callable
         What the active tool's pointer looks like.
+    show_time : callable
+        Shows a point of the time axis of a volume: its id, the index.
 
     Signals
     -------
@@ -48,6 +51,7 @@ class FourViews(QWidget):
         workspace: Workspace,
         pointer: Callable[[PointerEvent], bool],
         cursor: Callable[[], CursorSpec],
+        show_time: Callable[[str, int], None],
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -70,7 +74,10 @@ class FourViews(QWidget):
             splitter.setSizes([10_000, 10_000])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._column)
+        layout.setSpacing(0)
+        layout.addWidget(self._column, 1)
+        self.play_bar = PlayBar(workspace, show_time)
+        layout.addWidget(self.play_bar)
         # Both rows share their columns.
         self._rows[0].splitterMoved.connect(lambda *_: self._rows[1].setSizes(self._rows[0].sizes()))
         self._rows[1].splitterMoved.connect(lambda *_: self._rows[0].setSizes(self._rows[1].sizes()))
@@ -117,6 +124,7 @@ class FourViews(QWidget):
         """Stop following the document and let go of the graphics; before the window dies."""
         self._workspace.view.maximised_changed.disconnect(self._arrange)
         self._workspace.active_changed.disconnect(self._active_changed)
+        self.play_bar.close_bar()
         for panel in self._panels.values():
             panel.close_view()
 
