@@ -7,6 +7,7 @@ the declared shape is taken. What no decoder can read is a `DecodeError` that na
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -46,18 +47,25 @@ CHAINS: Final[dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """Single-sample frames of one format to decode: the file of each, and which of its frames (from 0)."""
+    """Frames of one format to decode: the file of each, and which of its frames (from 0).
+
+    `samples` is 1, or 3 for colours, which come back as RGB.
+    """
 
     paths: tuple[Path, ...]
     frames: tuple[int, ...]
     rows: int
     columns: int
     dtype: str
+    samples: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedSlices:
-    """Stored values, shape (n, rows, columns), the decoder that gave each, and what is to be said about them."""
+    """Stored values, the decoder that gave each, and what is to be said about them.
+
+    Shape (n, rows, columns), or (n, rows, columns, 3) of RGB.
+    """
 
     pixels: npt.NDArray[Any]
     decoders: tuple[str, ...]
@@ -76,7 +84,8 @@ def decode_slices(ctx: JobContext, request: object) -> DecodedSlices:
     # Its log has a traceback for every decoder that fails; here the next one is tried, and the last error is told.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     dtype = np.dtype(request.dtype)
-    pixels = np.empty((len(request.paths), request.rows, request.columns), dtype)
+    shape = (request.rows, request.columns, 3) if request.samples == 3 else (request.rows, request.columns)
+    pixels = np.empty((len(request.paths), *shape), dtype)
     decoders: list[str] = []
     warnings: list[SeriesWarning] = []
     opened: _OpenFile | None = None
@@ -84,7 +93,7 @@ def decode_slices(ctx: JobContext, request: object) -> DecodedSlices:
         ctx.check_cancelled()
         if opened is None or opened.path != path:
             opened = _open(path)
-        frame, decoder = _decode_frame(opened, index)
+        frame, decoder = _decode_frame(opened, index, color=request.samples == 3)
         if frame.shape != pixels.shape[1:] or frame.dtype.newbyteorder("=") != dtype:
             raise DecodeError(
                 f"{path.name} decodes to {frame.shape} {frame.dtype}, declared {pixels.shape[1:]} {dtype}."
@@ -108,7 +117,7 @@ def _sign_warning(file: _OpenFile, index: int) -> SeriesWarning | None:
     from pydicom.encaps import get_frame
 
     dataset = file.dataset
-    if file.inflated is not None or not str(dataset.file_meta.TransferSyntaxUID).startswith(_JPEG_2000):
+    if file.inflated or not str(dataset.file_meta.TransferSyntaxUID).startswith(_JPEG_2000):
         return None
     frame = get_frame(dataset.PixelData, index, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
     start = frame.find(_START_OF_CODESTREAM)
@@ -123,11 +132,11 @@ def _sign_warning(file: _OpenFile, index: int) -> SeriesWarning | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _OpenFile:
-    """A file whose frames are being decoded; a deflated one has them all at once."""
+    """A file whose frames are being decoded; a deflated one has been inflated."""
 
     path: Path
     dataset: Dataset
-    inflated: npt.NDArray[Any] | None
+    inflated: bool
 
 
 def _open(path: Path) -> _OpenFile:
@@ -136,11 +145,7 @@ def _open(path: Path) -> _OpenFile:
     try:
         with path.open("rb") as file:
             source = inflated_dicom(file, path.name)
-            dataset = dcmread(source)
-            if source is not file:
-                pixels = dataset.pixel_array
-                single = int(dataset.get("NumberOfFrames") or 1) == 1
-                return _OpenFile(path, dataset, pixels[None] if single else pixels)
+            return _OpenFile(path, dcmread(source), source is not file)
     except OSError as error:
         raise DecodeError(f"{path.name} cannot be read: {error.strerror}.", code="E_FILE") from error
     except InputError:
@@ -148,15 +153,32 @@ def _open(path: Path) -> _OpenFile:
     # A broken file breaks pydicom in many ways; here, in the worker, each of them means the same.
     except Exception as error:
         raise DecodeError(f"{path.name} is broken ({type(error).__name__}: {error}).") from error
-    return _OpenFile(path, dataset, None)
 
 
-def _decode_frame(file: _OpenFile, index: int) -> tuple[npt.NDArray[Any], str]:
+def _inflated_frame(file: _OpenFile, index: int, *, color: bool) -> npt.NDArray[Any]:
+    """Return one frame of a file that was deflated as a whole."""
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    try:
+        frame, found = get_decoder(ExplicitVRLittleEndian).as_array(file.dataset, index=index, raw=not color)
+    except Exception as error:
+        raise DecodeError(f"{file.path.name} is broken ({type(error).__name__}: {error}).") from error
+    return _only_rgb(frame, found, file.path.name) if color else frame
+
+
+def _only_rgb(frame: npt.NDArray[Any], found: Mapping[str, Any], name: str) -> npt.NDArray[Any]:
+    """Return a colour frame that is RGB; colours are never guessed."""
+    space = str(found.get("photometric_interpretation"))
+    if space != "RGB":
+        raise DecodeError(f"{name} decodes to {space}, which is not turned into RGB.", code="E_PHOTOMETRIC")
+    return frame
+
+
+def _decode_frame(file: _OpenFile, index: int, *, color: bool) -> tuple[npt.NDArray[Any], str]:
     """Return one frame of a file and the name of its decoder."""
-    if file.inflated is not None:
-        if index >= len(file.inflated):
-            raise DecodeError(f"{file.path.name} has only {len(file.inflated)} frames.", code="E_PIXEL_LENGTH")
-        return file.inflated[index], "zlib"
+    if file.inflated:
+        return _inflated_frame(file, index, color=color), "zlib"
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
@@ -175,7 +197,9 @@ def _decode_frame(file: _OpenFile, index: int) -> tuple[npt.NDArray[Any], str]:
         try:
             if plugin == "gdcm file":
                 return _read_with_gdcm(path, index), plugin
-            frame, _ = decoder.as_array(dataset, index=index, raw=True, decoding_plugin=plugin)
+            frame, found = decoder.as_array(dataset, index=index, raw=not color, decoding_plugin=plugin)
+            if color:
+                frame = _only_rgb(frame, found, name)
         except (KeyboardInterrupt, SystemExit, JobCancelled):
             raise
         # Rust decoders panic with a BaseException; the next decoder is tried all the same.

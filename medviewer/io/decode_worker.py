@@ -73,13 +73,13 @@ class DecodeSource:
     def _decode(self, ctx: JobContext, stack: Stack, slices: range) -> DecodedSlices:
         form = stack.formats[slices.start]
         if any(
-            (other.bits_allocated, other.signed) != (form.bits_allocated, form.signed)
+            (other.stored_dtype, other.samples) != (form.stored_dtype, form.samples)
             for other in stack.formats[slices.start : slices.stop]
         ):
             raise DecodeError("The slices differ in how their pixels are stored.", code="E_BITS")
         paths = tuple(self._headers[k].path for k in slices)
         frames = tuple(self._headers[k].frame or 0 for k in slices)
-        request = DecodeRequest(paths, frames, form.rows, form.columns, form.stored_dtype)
+        request = DecodeRequest(paths, frames, form.rows, form.columns, form.stored_dtype, form.samples)
         limit = _SECONDS_A_FILE * len(paths)
         result = self._worker.call("medviewer.io.decode_task:decode_slices", request, _Quiet(ctx), time_limit=limit)
         assert isinstance(result, DecodedSlices)

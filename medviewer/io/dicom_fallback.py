@@ -80,11 +80,12 @@ def _parse(source: BinaryIO, path: Path, status: os.stat_result, *, deflated: bo
     syntax = DEFLATED_LITTLE_ENDIAN if deflated else _true_syntax(told, bool(is_implicit), big_endian)
     values[Tag.TRANSFER_SYNTAX_UID] = syntax.encode("ascii", "replace")
     pixel = _pixel_element(source, implicit=bool(is_implicit), big_endian=big_endian)
-    offset, length, pixel_tag = pixel or (None, None, None)
+    offset, length, pixel_tag, in_words = pixel or (None, None, None, False)
     declared = None if length == UNDEFINED else length
     notes = (NO_META,) if not dataset.preamble else () if told else (GUESSED_SYNTAX,)
     return Header(
-        path, status.st_size, status.st_mtime_ns, syntax, values, big_endian, offset, declared, pixel_tag, notes=notes
+        path, status.st_size, status.st_mtime_ns, syntax, values, big_endian, offset, declared, pixel_tag,
+        in_words=in_words, notes=notes,
     )  # fmt: skip
 
 
@@ -116,8 +117,8 @@ def _raw_value(dataset: Dataset, tag: int) -> bytes | None:
     return "\\".join(str(part) for part in parts).encode("latin-1", "replace")
 
 
-def _pixel_element(source: BinaryIO, *, implicit: bool, big_endian: bool) -> tuple[int, int, int] | None:
-    """Return (offset, length, tag) of the pixel data element at which pydicom stopped."""
+def _pixel_element(source: BinaryIO, *, implicit: bool, big_endian: bool) -> tuple[int, int, int, bool] | None:
+    """Return (offset, length, tag, in words) of the pixel data element at which pydicom stopped."""
     start = source.tell()
     head = source.read(12)
     if len(head) < 8:
@@ -128,7 +129,7 @@ def _pixel_element(source: BinaryIO, *, implicit: bool, big_endian: bool) -> tup
     if tag not in PIXEL_TAGS:
         return None
     if implicit:
-        return start + 8, struct.unpack_from(order + "I", head, 4)[0], tag
+        return start + 8, struct.unpack_from(order + "I", head, 4)[0], tag, False
     if head[4:6] not in _LONG_VR or len(head) < 12:
         raise ValueError("pixel data with an unexpected VR")
-    return start + 12, struct.unpack_from(order + "I", head, 8)[0], tag
+    return start + 12, struct.unpack_from(order + "I", head, 8)[0], tag, big_endian and head[4:6] == b"OW"

@@ -1,4 +1,4 @@
-"""The frames of an enhanced multi-frame file, each as a header of its own: then they are slices like any others.
+"""The frames of a multi-frame file, each as a header of its own: then they are slices, or pictures, like any others.
 
 What a frame has of its own (place, orientation, spacing, rescale, echo, time point, ...) is taken from the functional
 groups, those of the frame before the shared ones.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -65,14 +65,17 @@ _PLACES: Final = frozenset({0x00209056, 0x00209057, 0x00200032, 0x00209113})
 
 
 def frame_headers(header: Header) -> list[Header]:
-    """Return the frames of an enhanced file whose frames say where they lie; any other file as it is.
+    """Return the frames of a multi-frame file; a single-frame file as it is.
+
+    Frames that do not each say where they lie are marked as those of a film.
 
     Raises
     ------
     InputError
         When the functional groups are broken, or the frames are not all there.
     """
-    if header.frames is None or Tag.PER_FRAME_FUNCTIONAL_GROUPS not in header.values or not header.has_pixels:
+    grouped = Tag.PER_FRAME_FUNCTIONAL_GROUPS in header.values
+    if header.frames is None or not header.has_pixels or not (grouped or header.frames > 1):
         return [header]
     known = _recent.get(header)
     if known is None:
@@ -117,26 +120,63 @@ _recent = _RecentFrames(16)
 
 def _frames(header: Header) -> list[Header]:
     name = header.path.name
-    dataset = _groups(header)
     count = header.frames or 0
+    if Tag.PER_FRAME_FUNCTIONAL_GROUPS not in header.values:
+        return _film(header, [{}] * _possible(header, count))
+    dataset = _groups(header)
     per_frame: Sequence[Dataset] = dataset.get(_GROUPS[1]) or ()
     shared = _group_values((dataset.get(_GROUPS[0]) or [None])[0], header)
     try:
         own = [shared | _group_values(item, header) for item in per_frame]
     except (AttributeError, TypeError, ValueError, struct.error) as error:
         raise InputError(f"{name} has broken functional groups ({type(error).__name__}).", code="E_DICOM") from error
-    if not any(Tag.IMAGE_POSITION_PATIENT in values for values in own):
-        return [header]
+    placed = any(Tag.IMAGE_POSITION_PATIENT in values for values in own)
+    if not placed and len(own) != count:
+        return _film(header, [shared] * _possible(header, count))
     if len(own) != count:
         raise InputError(f"{name} declares {count} frames and describes {len(own)}.", code="E_DIMENSIONS")
     positions = {(values.get(Tag.IMAGE_POSITION_PATIENT), values.get(Tag.IMAGE_ORIENTATION_PATIENT)) for values in own}
-    if count > 1 and len(positions) == 1:
+    if not placed or (count > 1 and len(positions) == 1):
         # All at one place: a series in time.
-        return [header]
+        return _film(header, own)
     for values, item in zip(own, per_frame, strict=True):
         _add_dimensions(values, item, dataset)
+    return _placed_in_file(header, _with_values(header, own))
+
+
+def _with_values(header: Header, own: Sequence[dict[int, bytes]], *, film: bool = False) -> list[Header]:
     base = {tag: value for tag, value in header.values.items() if tag not in _OF_THE_WHOLE}
-    return _placed_in_file(header, [replace(header, values=base | v, frame=n) for n, v in enumerate(own)])
+    return [replace(header, values=base | v if v else base, frame=n, film=film) for n, v in enumerate(own)]
+
+
+def _film(header: Header, own: Sequence[dict[int, bytes]]) -> list[Header]:
+    return _placed_in_file(header, _with_values(header, own, film=True))
+
+
+#: A compressed frame takes at least this many bytes: an item of its own (PS3.5 A.4).
+_LEAST_BYTES: Final = 8
+
+
+def _possible(header: Header, count: int) -> int:
+    """Return a number of frames that the file can hold, before anything of that length is made."""
+    form = pixel_format(replace(header, values=_without(header.values, Tag.NUMBER_OF_FRAMES)))
+    if header.is_native:
+        check_native_length(header, form, frames=count)
+    elif header.pixel_length is None:
+        if count * _LEAST_BYTES > header.file_size:
+            raise DecodeError(
+                f"{header.path.name} declares {count} frames and is too short for them.", code="E_DIMENSIONS"
+            )
+    elif (count * form.nbits + 7) // 8 > header.pixel_length:
+        raise DecodeError(
+            f"{header.path.name} holds {header.pixel_length} bytes of pixels, too few for {count} frames.",
+            code="E_PIXEL_LENGTH",
+        )
+    return count
+
+
+def _without(values: Mapping[int, bytes], left_out: int) -> dict[int, bytes]:
+    return {tag: value for tag, value in values.items() if tag != left_out}
 
 
 _OF_THE_WHOLE: Final = frozenset({Tag.NUMBER_OF_FRAMES, Tag.PER_FRAME_FUNCTIONAL_GROUPS, Tag.SHARED_FUNCTIONAL_GROUPS})

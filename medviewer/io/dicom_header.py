@@ -67,6 +67,10 @@ class Header:
     frame : int or None
         For one frame of a multi-frame file (`medviewer.io.dicom_frames`): which, counted from 0. Its `values` are those
         of the frame, and uncompressed pixels are its own.
+    film : bool
+        For one frame of a multi-frame file whose frames do not each have a place of their own.
+    in_words : bool
+        Big-endian pixels of VR OW: samples of 8 bits lie in words, their bytes exchanged (PS3.5 section 8.2).
     notes : tuple of SeriesWarning
         What was missing or contradictory about the encoding: ``W_NO_META``, ``W_GUESSED_SYNTAX``.
     """
@@ -81,6 +85,8 @@ class Header:
     pixel_length: int | None = None
     pixel_tag: int | None = None
     frame: int | None = None
+    film: bool = False
+    in_words: bool = False
     notes: tuple[SeriesWarning, ...] = ()
 
     @property

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from medviewer.core.dicom_ref import Interpolation, SeriesWarning
+from medviewer.core.dicom_ref import Interpolation, SeriesWarning, Stacking
 from medviewer.core.geometry import Geometry, Points
 from medviewer.io.dicom_geometry import (
     SAME_PLACE_MM,
@@ -107,7 +107,7 @@ def _value_text(header: Header, tag: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part of a series as it is listed: a volume when it has a geometry.
+    """A part of a series as it is listed: a volume, or pictures, when it has a geometry.
 
     Attributes
     ----------
@@ -119,9 +119,13 @@ class Part:
     label : str
         What tells the part from the others of its series.
     refusal : str
-        Code of the refusal when it is no volume.
+        Code of the refusal when it is not opened.
     interpolation : "linear", "nearest" or empty
         For slices that are opened on a regular grid through them (`medviewer.io.dicom_resample`).
+    stacking : "place", "time" or "number"
+        What the headers count; a volume only for "place".
+    in_mm : bool
+        Whether the geometry is in millimetres.
     """
 
     headers: tuple[Header, ...]
@@ -130,3 +134,5 @@ class Part:
     label: str = ""
     refusal: str = ""
     interpolation: Interpolation | Literal[""] = ""
+    stacking: Stacking = "place"
+    in_mm: bool = True

@@ -1,7 +1,7 @@
-"""One DICOM series -> the parts that are listed: regular stacks, and what cannot be a volume with its reason.
+"""One DICOM series -> the parts that are listed: regular stacks, pictures, and what is not opened with its reason.
 
 A series is split by size, spacing, orientation, frame of reference and pixel format; then `medviewer.io.dicom_stacks`
-splits each group into evenly spaced stacks.
+splits each group into evenly spaced stacks. What has no place becomes pictures (`medviewer.io.dicom_pictures`).
 
 References
 ----------
@@ -24,6 +24,7 @@ from medviewer.io.dicom_duplicates import without_repeated_uids
 from medviewer.io.dicom_frames import frame_headers
 from medviewer.io.dicom_geometry import FrameKey, SliceFrame, frame_key, slice_frame, slice_position
 from medviewer.io.dicom_header import Header
+from medviewer.io.dicom_pictures import picture_parts
 from medviewer.io.dicom_slices import Part, Slices
 from medviewer.io.dicom_stacks import stacks
 from medviewer.io.dicom_tags import DEFLATED_LITTLE_ENDIAN, NATIVE_SYNTAXES, Tag
@@ -36,10 +37,11 @@ _GEOMETRY_WARNINGS: Final = {
     "E_BAD_IOP": "W_NO_POSITION",
     "E_NO_SPACING": "W_NO_SPACING",
 }
+_FILM: Final = SeriesWarning("W_MULTIFRAME", "Its frames do not each say where they lie.")
 
 
 def split_series(headers: Sequence[Header]) -> list[Part]:
-    """Return the parts of one series of images, the largest volume first.
+    """Return the parts of one series of images: volumes before pictures, the largest first.
 
     Parameters
     ----------
@@ -60,16 +62,11 @@ def split_series(headers: Sequence[Header]) -> list[Part]:
         else:
             apart.setdefault(found.warning.code, []).append(found)
     placed, unplaced = _with_places(usable)
-    for unfit in unplaced:
-        apart.setdefault(unfit.warning.code, []).append(unfit)
     for slices in placed:
-        parts += [
-            _with_localizer(part)
-            for part in stacks(slices)
-            if not (part.interpolation and _is_localizer(part.headers[0]))
-        ]
+        parts += [_with_localizer(part) for part in stacks(slices) if not part.interpolation or _may_be_resampled(part)]
+    parts += picture_parts(unplaced)
     parts += [_not_a_volume(unfits) for unfits in apart.values()]
-    parts.sort(key=lambda part: (part.geometry is None, bool(part.interpolation), -len(part.headers)))
+    parts.sort(key=_rank)
     if broken:
         parts = _with_broken(parts, broken)
     notes += _about_encoding(headers)
@@ -88,7 +85,7 @@ def _about_encoding(headers: Sequence[Header]) -> list[SeriesWarning]:
 
 @dataclass(frozen=True, slots=True)
 class _Unfit:
-    """A file that is no slice of a volume, why, and with which code it is refused."""
+    """A file that is not opened, why, and with which code it is refused."""
 
     header: Header
     warning: SeriesWarning
@@ -96,7 +93,7 @@ class _Unfit:
 
 
 def _frames(header: Header) -> list[Header] | _Unfit:
-    """Return the slices in a file, or why they cannot be slices of a volume."""
+    """Return the slices in a file, or why they are not opened."""
     try:
         frames = frame_headers(header)
         obstacle = _obstacle(frames[0])
@@ -113,20 +110,14 @@ def _frames(header: Header) -> list[Header] | _Unfit:
 
 
 def _obstacle(header: Header) -> SeriesWarning | None:
-    """Return why an image cannot be a slice of a volume, whatever its place; None when it can."""
+    """Return why an image is not opened, whatever its place; None when it is."""
     if not header.has_pixels:
         return SeriesWarning("W_NO_PIXELS", "The object has no pixel data.")
     if header.frames is None:
         frames = header.text(Tag.NUMBER_OF_FRAMES)[:12]
         raise DecodeError(f"{header.path.name} declares {frames!r} frames.", code="E_DIMENSIONS")
-    if header.frames > 1:
-        text = f"{header.frames} frames that do not each say where they lie in the patient: a film, not a volume."
-        return SeriesWarning("W_MULTIFRAME", text)
     if "MOSAIC" in header.text(Tag.IMAGE_TYPE).upper().split("\\"):
         return SeriesWarning("W_MOSAIC", "A mosaic: many slices tiled into one picture, which is not taken apart.")
-    photometric = header.text(Tag.PHOTOMETRIC_INTERPRETATION)
-    if (header.integer(Tag.SAMPLES_PER_PIXEL) or 1) > 1 or photometric == "PALETTE COLOR":
-        return SeriesWarning("W_COLOUR", "A colour picture, not a volume.")
     if header.transfer_syntax_uid not in _READABLE:
         return SeriesWarning("W_CODEC", f"Compressed as {_syntax_name(header)}, which cannot be read.")
     return None
@@ -141,13 +132,16 @@ def _syntax_name(header: Header) -> str:
 _GroupKey = tuple[int, str, int | None, str, bool, bool]
 
 
-def _with_places(headers: Sequence[Header]) -> tuple[list[Slices], list[_Unfit]]:
-    """Group images into parallel slices of one format; return those without a place apart."""
+def _with_places(headers: Sequence[Header]) -> tuple[list[Slices], list[tuple[Header, SeriesWarning]]]:
+    """Group images into parallel slices of one format; return those without a place apart, and why."""
     frames: dict[FrameKey, SliceFrame] = {}
     distinct: list[SliceFrame] = []
     groups: dict[_GroupKey, list[tuple[Header, SliceFrame, tuple[float, ...]]]] = {}
-    unplaced: list[_Unfit] = []
+    unplaced: list[tuple[Header, SeriesWarning]] = []
     for header in headers:
+        if header.film:
+            unplaced.append((header, _FILM))
+            continue
         try:
             position = slice_position(header)
             key = frame_key(header)
@@ -158,7 +152,7 @@ def _with_places(headers: Sequence[Header]) -> tuple[list[Slices], list[_Unfit]]
                     distinct.append(frame)
         except GeometryError as error:
             code = _GEOMETRY_WARNINGS.get(error.code, "W_NO_POSITION")
-            unplaced.append(_Unfit(header, SeriesWarning(code, error.text), error.code))
+            unplaced.append((header, SeriesWarning(code, error.text)))
             continue
         which = next(n for n, other in enumerate(distinct) if frame is other or frame.is_parallel(other))
         groups.setdefault(_group_key(which, header), []).append((header, frame, position))
@@ -179,6 +173,16 @@ def _group_key(frame_number: int, header: Header) -> _GroupKey:
         _is_localizer(header),
         header.is_native,
     )
+
+
+def _rank(part: Part) -> tuple[bool, bool, bool, int]:
+    """Return the place of a part in the list: volumes first, then pictures, then what is not opened."""
+    return part.geometry is None, part.stacking != "place", bool(part.interpolation), -len(part.headers)
+
+
+def _may_be_resampled(part: Part) -> bool:
+    """Whether slices may be mixed: not those for planning only, and no colours."""
+    return not _is_localizer(part.headers[0]) and not pixel_format(part.headers[0]).is_color
 
 
 def _is_localizer(header: Header) -> bool:

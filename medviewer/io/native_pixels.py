@@ -1,4 +1,4 @@
-"""Slices into one array: the one path from stored pixels to real values.
+"""Slices into one array: the one path from stored pixels to real values, and to colours.
 
 The array is allocated once, zeroed by the system, filled slice by slice (the middle one first) and never moved, so that
 a view may show it while it fills. int16 holds the values where they fit, otherwise int32 or float32.
@@ -19,7 +19,8 @@ import psutil
 
 from medviewer.core.errors import DecodeError, OutOfMemory
 from medviewer.core.region import Region
-from medviewer.core.volume import VoxelArray
+from medviewer.core.volume import ColorArray, VoxelArray
+from medviewer.io.colors import luminance, stored_to_rgb, to_8_bits
 from medviewer.io.dicom_header import Header
 from medviewer.io.pixel_format import PixelFormat
 from medviewer.jobs.job import JobContext
@@ -29,8 +30,8 @@ _INT32: Final = np.iinfo(np.int32)
 _BATCH: Final = 32
 
 
-def empty_voxels(shape: tuple[int, int, int], dtype: npt.DTypeLike) -> VoxelArray:
-    """Return zeros of a shape (k, j, i); raises `OutOfMemory` before the machine runs out of memory."""
+def empty_voxels(shape: tuple[int, ...], dtype: npt.DTypeLike) -> VoxelArray:
+    """Return zeros of a shape (k, j, i, …); raises `OutOfMemory` before the machine runs out of memory."""
     needed = math.prod(shape) * np.dtype(dtype).itemsize
     free = psutil.virtual_memory().available
     if needed > free:
@@ -52,7 +53,7 @@ class DoesNotFitError(Exception):
 
 
 class Stack:
-    """The array of a volume while it is filled.
+    """The array of a volume while it is filled; with colours, `colors` beside its luminance.
 
     Parameters
     ----------
@@ -64,47 +65,69 @@ class Stack:
 
     def __init__(self, formats: Sequence[PixelFormat], dtype: npt.DTypeLike) -> None:
         self.formats = formats
-        self.array = empty_voxels((len(formats), formats[0].rows, formats[0].columns), dtype)
+        shape = (len(formats), formats[0].rows, formats[0].columns)
+        self.colors: ColorArray | None = None
+        if formats[0].is_color:
+            self.colors = empty_voxels((*shape, 3), np.uint8)
+        self.array = empty_voxels(shape, dtype)
         self._scratch = threading.local()
 
-    def read(self, k: int, path: Path, offset: int, first_bit: int = 0) -> None:
+    def read(self, k: int, path: Path, offset: int, before: int = 0) -> None:
         """Read slice `k` from the uncompressed pixels at `offset`; lengths have been checked before.
 
-        Single bits begin at `first_bit` of the first byte, the lowest bit first (PS3.5 8.1.1).
+        `before` bits of the frames before it lie in its first byte, the lowest first (PS3.5 8.1.1), or in its first
+        word.
         """
         form = self.formats[k]
         stored = self._target(k, form)
-        packed = form.bits_allocated == 1
-        target = np.empty((first_bit + form.nbits + 7) // 8, np.uint8) if packed else stored
+        packed = form.bits_allocated == 1 or form.in_words
+        start = offset - before // 8
+        nbytes = (before + form.nbits + 7) // 8
+        target = np.empty(nbytes + nbytes % 2 * form.in_words, np.uint8) if packed else stored
         with path.open("rb", buffering=0) as file:
-            file.seek(offset)
+            file.seek(start)
             got = file.readinto(target.data.cast("B"))
-        if got != target.nbytes:
-            raise DecodeError(
-                f"{path.name} ended while it was read ({got} of {target.nbytes} bytes).", code="E_TRUNCATED"
-            )  # fmt: skip
-        if packed:
-            bits = np.unpackbits(target, bitorder="little")[first_bit : first_bit + form.nbits]
+        if got < nbytes:
+            raise DecodeError(f"{path.name} ended while it was read ({got} of {nbytes} bytes).", code="E_TRUNCATED")
+        if form.in_words:
+            target.view(np.uint16).byteswap(inplace=True)
+            stored[...] = target[before // 8 : before // 8 + form.count].view(stored.dtype).reshape(stored.shape)
+        elif packed:
+            bits = np.unpackbits(target, bitorder="little")[before : before + form.nbits]
             stored[...] = bits.reshape(stored.shape)
         if form.big_endian and form.bits_allocated > 8:
             stored.byteswap(inplace=True)
-        self._settle(k, stored, form)
+        if self.colors is not None:
+            self._paint(k, stored_to_rgb(stored, form))
+        else:
+            self._settle(k, stored, form)
 
     def place(self, k: int, stored: npt.NDArray[Any]) -> None:
-        """Take over decoded pixels (rows, columns) of slice `k`, in native byte order."""
+        """Take over decoded pixels of slice `k` in native byte order: (rows, columns), or RGB (rows, columns, 3)."""
         form = self.formats[k]
         expected = _stored_type(form)
-        if stored.shape != (form.rows, form.columns) or stored.dtype != expected:
+        if stored.shape != decoded_shape(form) or stored.dtype != expected:
             raise DecodeError(f"Decoded pixels are {stored.shape} {stored.dtype}, declared {form}.")
+        if self.colors is not None:
+            self._paint(k, to_8_bits(stored, form) if form.samples == 3 else stored_to_rgb(stored.ravel(), form))
+            return
         target = self._target(k, form)
         target[...] = stored
         self._settle(k, target, form)
+
+    def _paint(self, k: int, colors: ColorArray) -> None:
+        """Put a coloured slice and its luminance in place."""
+        assert self.colors is not None
+        self.colors[k] = colors
+        self.array[k] = luminance(colors)
 
     def _target(self, k: int, form: PixelFormat) -> npt.NDArray[Any]:
         """Return where stored pixels go: the slice itself when it has their width and stays integer, else a scratch."""
         plane = self.array[k]
         stored_type = _stored_type(form)
-        if plane.dtype.kind == "i" and plane.dtype.itemsize == stored_type.itemsize:
+        if self.colors is not None:
+            return np.empty(form.count, stored_type)
+        if plane.dtype.kind == "i" and stored_type.kind in "iu" and plane.dtype.itemsize == stored_type.itemsize:
             view: npt.NDArray[Any] = plane.view(stored_type)
             return view
         scratch: VoxelArray | None = getattr(self._scratch, "array", None)
@@ -143,6 +166,11 @@ def _wrapped(value: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     return np.array(value, dtype)
 
 
+def decoded_shape(form: PixelFormat) -> tuple[int, ...]:
+    """Return the shape of a decoded frame."""
+    return (form.rows, form.columns, 3) if form.samples == 3 else (form.rows, form.columns)
+
+
 def _stored_type(form: PixelFormat) -> np.dtype[Any]:
     return np.dtype(form.stored_dtype)
 
@@ -168,6 +196,8 @@ def _fits(stored: npt.NDArray[Any], form: PixelFormat, dtype: np.dtype[Any], int
 
 def candidate_types(formats: Sequence[PixelFormat]) -> tuple[type[np.generic], ...]:
     """Return the types to try in turn: the smallest that usually holds the values, then one that always does."""
+    if all(form.is_color for form in formats):
+        return (np.int16,)
     if not all(form.only_shifts for form in formats):
         return (np.float32,)
     low = min(form.stored_range[0] + int(form.intercept) for form in formats)
@@ -219,9 +249,10 @@ class NativeSource:
             header = self._headers[k]
             assert header.pixel_offset is not None
             try:
-                # Frames of single bits need not begin at a byte.
-                first_bit = (header.frame or 0) * stack.formats[k].nbits % 8
-                stack.read(k, header.path, header.pixel_offset, first_bit)
+                # Frames of single bits need not begin at a byte, those in words not at a word.
+                form = stack.formats[k]
+                before = (header.frame or 0) * form.nbits % (16 if form.in_words else 8)
+                stack.read(k, header.path, header.pixel_offset, before)
             except OSError as error:
                 raise DecodeError(
                     f"{header.path.name} cannot be read: {error.strerror or type(error).__name__}.", code="E_FILE"
@@ -232,10 +263,10 @@ def load_stack(
     ctx: JobContext,
     formats: Sequence[PixelFormat],
     source: SliceSource,
-    on_first: Callable[[VoxelArray], None],
+    on_first: Callable[[VoxelArray, ColorArray | None], None],
     on_filled: Callable[[Region], None],
 ) -> VoxelArray:
-    """Fill an array with all slices, the middle one first.
+    """Fill an array, and its colours, with all slices, the middle one first.
 
     Parameters
     ----------
@@ -246,7 +277,8 @@ def load_stack(
     source : SliceSource
         Where the slices come from.
     on_first : callable
-        Gets the array once the middle slice is in it; called again with another one if the first type was too small.
+        Gets the array once the middle slice is in it, and the colours (k, j, i, 3) or None; called again with another
+        array if the first type was too small.
     on_filled : callable
         Gets each region (k, j, i) that has been filled.
 
@@ -257,6 +289,8 @@ def load_stack(
     """
     if any((form.rows, form.columns) != (formats[0].rows, formats[0].columns) for form in formats):
         raise DecodeError("The slices differ in size.", code="E_DIMENSIONS")
+    if len({form.is_color for form in formats}) > 1:
+        raise DecodeError("Some of the slices are grey and some have colours.", code="E_PHOTOMETRIC")
     types = candidate_types(formats)
     for dtype in types:
         stack = Stack(formats, dtype)
@@ -264,7 +298,7 @@ def load_stack(
             for n, slices in enumerate(_batches(len(formats))):
                 source.fill(ctx, stack, slices)
                 if n == 0:
-                    on_first(stack.array)
+                    on_first(stack.array, stack.colors)
                 on_filled(Region((slices.start, 0, 0), (slices.stop, formats[0].rows, formats[0].columns)))
                 ctx.progress(min(1.0, slices.stop / len(formats)) if n else None, "Reading slices")
         except DoesNotFitError:

@@ -17,17 +17,28 @@ from medviewer.core.errors import DecodeError
 from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_tags import Tag
 from medviewer.io.modality_lut import ModalityLut, modality_lut
+from medviewer.io.palette import Palette, palette
+
+_GREY: Final = ("MONOCHROME1", "MONOCHROME2")
+_PALETTE: Final = "PALETTE COLOR"
+#: Colours of three samples, and those of them that only a codec makes.
+_COLORS: Final = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
+_ONLY_COMPRESSED: Final = ("YBR_RCT", "YBR_ICT")
+_POSSIBLE_BITS: Final[dict[str, tuple[int, ...]]] = {
+    "MONOCHROME1": (1, 8, 16, 32), "MONOCHROME2": (1, 8, 16, 32), _PALETTE: (8, 16), "RGB": (8, 16, 32),
+}  # fmt: skip
+_FLOAT_BITS: Final = {0x7FE00008: 32, 0x7FE00009: 64}
 
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """Stored pixels of one single-frame, single-sample slice, and how they become real values.
+    """Stored pixels of one frame, and how they become real values or colours.
 
     Attributes
     ----------
     rows, columns : int
     bits_allocated : int
-        1, 8, 16 or 32.
+        1, 8, 16 or 32; 64 for floating point in double precision. Of one sample.
     bits_stored : int
         The lowest bits that count.
     signed, big_endian : bool
@@ -35,6 +46,15 @@ class PixelFormat:
         Real value = stored value x slope + intercept.
     lut : ModalityLut or None
         Gives the real values instead.
+    photometric : str
+        PhotometricInterpretation.
+    planar : bool
+        All of one colour before the next.
+    is_float : bool
+    in_words : bool
+        Samples of 8 bits in big-endian words: the bytes of a word are exchanged.
+    palette : Palette or None
+        For PALETTE COLOR.
     """
 
     rows: int
@@ -46,6 +66,27 @@ class PixelFormat:
     slope: float
     intercept: float
     lut: ModalityLut | None = None
+    photometric: str = "MONOCHROME2"
+    planar: bool = False
+    is_float: bool = False
+    in_words: bool = False
+    palette: Palette | None = None
+
+    @property
+    def is_color(self) -> bool:
+        """Whether pixels are colours, of three samples or by a palette."""
+        return self.photometric not in _GREY
+
+    @property
+    def samples(self) -> int:
+        """SamplesPerPixel."""
+        return 3 if self.photometric in _COLORS else 1
+
+    @property
+    def count(self) -> int:
+        """Stored numbers of a frame; of YBR_FULL_422 two pixels share their chrominance."""
+        pixels = self.rows * self.columns
+        return 2 * pixels if self.photometric == "YBR_FULL_422" else self.samples * pixels
 
     def scaled(self, factor: float) -> PixelFormat:
         """Return the format whose real values are `factor` times as large: another unit."""
@@ -55,7 +96,7 @@ class PixelFormat:
     @property
     def nbits(self) -> int:
         """Bits of the uncompressed pixels; frames of single bits follow each other without a gap."""
-        return self.rows * self.columns * self.bits_allocated
+        return self.count * self.bits_allocated
 
     @property
     def nbytes(self) -> int:
@@ -65,7 +106,8 @@ class PixelFormat:
     @property
     def stored_dtype(self) -> str:
         """NumPy type of stored values in native byte order; single bits are unpacked to bytes."""
-        return f"{'i' if self.signed else 'u'}{max(8, self.bits_allocated) // 8}"
+        kind = "f" if self.is_float else "i" if self.signed else "u"
+        return f"{kind}{max(8, self.bits_allocated) // 8}"
 
     @property
     def stored_range(self) -> tuple[int, int]:
@@ -79,6 +121,7 @@ class PixelFormat:
         """Whether real values are whole numbers: slope 1 and a whole intercept."""
         return (
             self.lut is None
+            and not self.is_float
             and self.slope == 1.0
             and float(self.intercept).is_integer()
             and abs(self.intercept) < 2**31
@@ -88,7 +131,7 @@ class PixelFormat:
 _FORMAT_TAGS: Final = (
     Tag.ROWS, Tag.COLUMNS, Tag.NUMBER_OF_FRAMES, Tag.SAMPLES_PER_PIXEL, Tag.PHOTOMETRIC_INTERPRETATION,
     Tag.BITS_ALLOCATED, Tag.BITS_STORED, Tag.HIGH_BIT, Tag.PIXEL_REPRESENTATION, Tag.RESCALE_SLOPE,
-    Tag.RESCALE_INTERCEPT,
+    Tag.RESCALE_INTERCEPT, Tag.PLANAR_CONFIGURATION,
 )  # fmt: skip
 
 
@@ -98,55 +141,95 @@ def pixel_format(header: Header) -> PixelFormat:
     Raises
     ------
     DecodeError
-        ``E_DIMENSIONS``, ``E_PHOTOMETRIC``, ``E_BITS``, ``E_RESCALE`` or ``E_PIXEL_FORMAT``, naming the file.
+        ``E_DIMENSIONS``, ``E_PHOTOMETRIC``, ``E_BITS``, ``E_RESCALE``, ``E_PALETTE`` or ``E_PIXEL_FORMAT``, naming the
+        file.
     """
     # The slices of a series hardly differ here, so that most answers are known.
-    if Tag.MODALITY_LUT_SEQUENCE in header.values:
-        return replace(_format(header), lut=modality_lut(header))
-    key = tuple(header.values.get(tag) for tag in _FORMAT_TAGS)
-    form = _known_formats.get((key, header.big_endian, header.pixel_tag))
+    key = (
+        *(header.values.get(tag) for tag in _FORMAT_TAGS), header.big_endian, header.pixel_tag, header.is_native,
+        header.in_words,
+    )  # fmt: skip
+    form = _known_formats.get(key)
     if form is None:
         form = _format(header)
         if len(_known_formats) > 1000:
             _known_formats.clear()
-        _known_formats[key, header.big_endian, header.pixel_tag] = form
+        _known_formats[key] = form
+    if form.photometric == _PALETTE:
+        return replace(form, palette=palette(header))
+    if Tag.MODALITY_LUT_SEQUENCE in header.values and not form.is_color:
+        return replace(form, lut=modality_lut(header))
     return form
 
 
-_known_formats: dict[tuple[tuple[bytes | None, ...], bool, int | None], PixelFormat] = {}
+_known_formats: dict[tuple[object, ...], PixelFormat] = {}
 
 
 def _format(header: Header) -> PixelFormat:
     name = header.path.name
-    if header.pixel_tag is not None and header.pixel_tag & 0xFFFF != 0x0010:
-        raise DecodeError(f"{name} stores floating-point pixels.", code="E_PIXEL_FORMAT")
     rows, columns = header.integer(Tag.ROWS), header.integer(Tag.COLUMNS)
     if not rows or not columns:
         raise DecodeError(f"{name} has no valid Rows and Columns.", code="E_DIMENSIONS")
     if header.frames != 1:
         raise DecodeError(f"{name} has more than one frame.", code="E_PIXEL_FORMAT")
-    if (header.integer(Tag.SAMPLES_PER_PIXEL) or 1) != 1:
-        raise DecodeError(f"{name} is a colour image.", code="E_PIXEL_FORMAT")
+    photometric = _photometric(header)
+    if photometric == "YBR_FULL_422" and header.is_native and rows * columns % 2:
+        raise DecodeError(f"{name} shares colours between pairs of pixels and has an odd number.", code="E_DIMENSIONS")
+    float_bits = _FLOAT_BITS.get(header.pixel_tag or 0)
+    if float_bits is not None:
+        if photometric not in _GREY or not header.is_native:
+            raise DecodeError(f"{name} has floating-point pixels that are not plain grey.", code="E_PIXEL_FORMAT")
+        slope, intercept = _rescale(header)
+        return PixelFormat(
+            rows, columns, float_bits, float_bits, signed=True, big_endian=header.big_endian, slope=slope,
+            intercept=intercept, photometric=photometric, is_float=True,
+        )  # fmt: skip
+    allocated, stored = _bits(header, photometric)
+    # Colours have no real values beside them.
+    slope, intercept = _rescale(header) if photometric in _GREY else (1.0, 0.0)
+    signed = allocated > 1 and header.integer(Tag.PIXEL_REPRESENTATION) == 1
+    return PixelFormat(
+        rows, columns, allocated, stored, signed, header.big_endian, slope, intercept, photometric=photometric,
+        planar=header.integer(Tag.PLANAR_CONFIGURATION) == 1, in_words=header.in_words and allocated == 8,
+    )  # fmt: skip
+
+
+def _photometric(header: Header) -> str:
+    """Return PhotometricInterpretation where it and SamplesPerPixel fit each other; colours are never guessed."""
     photometric = header.text(Tag.PHOTOMETRIC_INTERPRETATION)
-    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+    samples = header.integer(Tag.SAMPLES_PER_PIXEL) or 1
+    wanted = {1: (*_GREY, _PALETTE), 3: _COLORS}.get(samples, ())
+    native_only = header.is_native and photometric in _ONLY_COMPRESSED
+    if photometric not in wanted or native_only:
         raise DecodeError(
-            f"{name} has PhotometricInterpretation {photometric[:16]!r}, not MONOCHROME.", code="E_PHOTOMETRIC"
+            f"{header.path.name} has PhotometricInterpretation {photometric[:16]!r} with {samples} samples per pixel: "
+            "how its pixels are to be shown is not known.",
+            code="E_PHOTOMETRIC",
         )
+    return photometric
+
+
+def _bits(header: Header, photometric: str) -> tuple[int, int]:
+    """Return BitsAllocated and BitsStored where they can be used together."""
     allocated, stored = header.integer(Tag.BITS_ALLOCATED), header.integer(Tag.BITS_STORED)
     high = header.integer(Tag.HIGH_BIT)
+    possible = _POSSIBLE_BITS.get(photometric, (8,))
+    signed_color = photometric in _COLORS and header.integer(Tag.PIXEL_REPRESENTATION) == 1
     if (
-        allocated not in (1, 8, 16, 32)
+        allocated is None
+        or allocated not in possible
         or stored is None
         or not 1 <= stored <= allocated
         or high not in (None, stored - 1)
+        or signed_color
     ):
+        sign = ", PixelRepresentation 1" if signed_color else ""
         raise DecodeError(
-            f"{name} declares BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}: not usable together.",
+            f"{header.path.name} declares BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}{sign} for "
+            f"{photometric}: not usable together.",
             code="E_BITS",
         )
-    slope, intercept = _rescale(header)
-    signed = allocated > 1 and header.integer(Tag.PIXEL_REPRESENTATION) == 1
-    return PixelFormat(rows, columns, allocated, stored, signed, header.big_endian, slope, intercept)
+    return allocated, stored
 
 
 def _rescale(header: Header) -> tuple[float, float]:
@@ -205,6 +288,6 @@ def check_native_length(header: Header, form: PixelFormat, *, frames: int = 1) -
 def padding_value(header: Header, form: PixelFormat) -> float | None:
     """Return PixelPaddingValue in real units, read with the signedness of the pixels."""
     stored = header.integer(Tag.PIXEL_PADDING_VALUE, signed=form.signed)
-    if stored is None:
+    if stored is None or form.is_color or form.is_float:
         return None
     return float(form.lut(np.array(stored))) if form.lut else stored * form.slope + form.intercept

@@ -57,6 +57,8 @@ _KIND_NAMES: Final = {
     "waveform": "a waveform",
     "spectroscopy": "spectroscopy",
 }
+#: `SeriesRef.kind` of DICOM images that are no volume.
+PICTURES: Final = "dicom_pictures"
 _SCANNING: Final = SeriesWarning("W_SCANNING", "Still being scanned.")
 
 
@@ -206,7 +208,8 @@ def _ref(key: str, uid: str, study_uid: str, part: Part, *, made_up: bool) -> Se
         frames=tuple(h.frame or 0 for h in part.headers) if any(h.frame is not None for h in part.headers) else (),
         transfer_syntax_uid=first.transfer_syntax_uid,
         sop_class_uid=first.sop_class_uid,
-        kind=object_kind(first.sop_class_uid),
+        kind=object_kind(first.sop_class_uid) if part.stacking == "place" else PICTURES,
+        stacking=part.stacking,
         volume=part.geometry is not None,
         refusal="" if part.geometry is not None else part.refusal,
         warnings=warnings,
@@ -218,7 +221,7 @@ def _extent(
     part: Part, geometry: Geometry | None
 ) -> tuple[tuple[int, int, int] | None, tuple[float, float, float] | None]:
     if geometry is not None:
-        return geometry.size, geometry.spacing
+        return geometry.size, geometry.spacing if part.in_mm else None
     first = part.headers[0]
     columns, rows = first.integer(Tag.COLUMNS), first.integer(Tag.ROWS)
     if not columns or not rows:

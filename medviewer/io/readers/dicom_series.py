@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
 from medviewer.core.errors import DecodeError
+from medviewer.core.geometry import Geometry
 from medviewer.core.region import Region
-from medviewer.core.volume import Volume, VoxelArray
+from medviewer.core.volume import ColorArray, Volume, VoxelArray
 from medviewer.io.decode_worker import DecodeSource, decode_worker
 from medviewer.io.dicom_frames import frame_headers, slice_headers
 from medviewer.io.dicom_geometry import stack_geometry
 from medviewer.io.dicom_header import Header, read_header
-from medviewer.io.dicom_resample import grid_through, resample_between
+from medviewer.io.dicom_resample import RegularGrid, grid_through, resample_between
 from medviewer.io.dicom_tags import Tag
 from medviewer.io.dicom_text import decoded_text
+from medviewer.io.dicom_window import display_window
 from medviewer.io.native_pixels import NativeSource, load_stack
 from medviewer.io.pet_suv import PetScale, pet_scale
 from medviewer.io.pixel_format import PixelFormat, check_native_length, padding_value, pixel_format
@@ -32,16 +35,47 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     if not request.series.files:
         return SKIP
     headers = slice_headers(request.series)
+    if request.series.interpolation:
+        grid = grid_through(headers)
+        return read_headers(ctx, request, headers, grid.geometry, grid=grid)
+    return read_headers(ctx, request, headers, stack_geometry(headers))
+
+
+def read_headers(
+    ctx: JobContext,
+    request: OpenRequest,
+    headers: Sequence[Header],
+    geometry: Geometry,
+    *,
+    warnings: Sequence[SeriesWarning] = (),
+    grid: RegularGrid | None = None,
+    **fields: Any,
+) -> Volume:
+    """Read slices onto a grid.
+
+    Parameters
+    ----------
+    headers : sequence of Header
+        One for each k, or for each true slice of `grid`.
+    geometry : Geometry
+    warnings : sequence of SeriesWarning
+        What has been found so far, besides those of the series.
+    grid : RegularGrid or None
+        For unevenly spaced slices: where they are on a regular grid through them.
+    **fields
+        Of the `Volume`, for what is not a stack of slices in the patient.
+    """
     formats = [pixel_format(header) for header in headers]
-    warnings = [w for w in map(check_length, headers, formats) if w is not None]
-    warnings += _length_of_files(request.series) + _flat_slices(formats)
+    about_files = [w for w in map(check_length, headers, formats) if w is not None]
+    found = [*warnings, *_summed(about_files), *_length_of_files(request.series)]
+    found += _flat_slices(formats) + _color_depth(formats[0])
     pet = pet_scale(headers) if request.series.modality == "PT" else None
     if pet is not None:
         # One path: the first picture is in the unit of the volume already.
         formats = [form.scaled(pet.factor) for form in formats]
-    opening = _Opening(request, headers, formats, warnings, pet)
-    if request.series.interpolation:
-        _read_onto_grid(ctx, request, opening, headers, formats)
+    opening = _Opening(request, headers, formats, geometry, found, pet, fields)
+    if grid is not None:
+        _read_onto_grid(ctx, request, opening, headers, formats, grid)
     else:
         _read_slices(ctx, request, opening, headers, formats, opening.first, request.on_filled)
     ctx.progress(1.0, "Series read")
@@ -54,7 +88,7 @@ def _read_slices(
     opening: _Opening,
     headers: Sequence[Header],
     formats: Sequence[PixelFormat],
-    on_first: Callable[[VoxelArray], None],
+    on_first: Callable[[VoxelArray, ColorArray | None], None],
     on_filled: Callable[[Region], None],
 ) -> VoxelArray:
     """Return the voxels of the slices, shape (n, j, i); see `load_stack` for the callbacks."""
@@ -76,13 +110,13 @@ def _read_onto_grid(
     opening: _Opening,
     headers: Sequence[Header],
     formats: Sequence[PixelFormat],
+    grid: RegularGrid,
 ) -> None:
     """Read unevenly spaced slices, then compute what lies between them; nothing is shown before that."""
     interpolation = request.series.interpolation
     assert interpolation
-    assert opening.grid is not None
-    array = _read_slices(ctx, request, opening, headers, formats, lambda _: None, lambda _: None)
-    opening.first(resample_between(ctx, array, opening.grid, interpolation, opening.padding))
+    array = _read_slices(ctx, request, opening, headers, formats, lambda *_: None, lambda _: None)
+    opening.first(resample_between(ctx, array, grid, interpolation, opening.padding), None)
     request.on_filled(opening.volume.geometry.region)
 
 
@@ -115,18 +149,19 @@ class _Opening:
         request: OpenRequest,
         headers: Sequence[Header],
         formats: Sequence[PixelFormat],
+        geometry: Geometry,
         warnings: Sequence[SeriesWarning],
         pet: PetScale | None,
+        fields: Mapping[str, Any],
     ) -> None:
         self._request = request
         self._header = headers[0]
-        #: Where the slices are on a regular grid through them; None for evenly spaced slices, which are the grid.
-        self.grid = grid_through(headers) if request.series.interpolation else None
-        self._geometry = stack_geometry(headers) if self.grid is None else self.grid.geometry
+        self._geometry = geometry
+        self._fields = fields
         self.padding = padding_value(headers[0], formats[0])
-        self._warnings = (*request.series.warnings, *_summed(warnings), *(pet.warnings if pet else ()))
+        self._window, about_display = display_window(headers[0], formats[0], pet.factor if pet else 1.0)
+        self._warnings = (*request.series.warnings, *warnings, *about_display, *(pet.warnings if pet else ()))
         self._unit = pet.unit if pet else _unit(headers[0], formats[0], request.series.modality)
-        self._window = _window(headers[0], pet.factor if pet else 1.0)
         self._suv = pet.suv if pet else None
         self._volume: Volume | None = None
         #: Names of the decoders used so far; filled by the source.
@@ -145,7 +180,7 @@ class _Opening:
         assert self._volume is not None
         return self._volume
 
-    def first(self, array: VoxelArray) -> None:
+    def first(self, array: VoxelArray, colors: ColorArray | None) -> None:
         """Make the volume and show it."""
         header, series = self._header, self._request.series
         self._volume = Volume(
@@ -165,6 +200,8 @@ class _Opening:
             warnings=self._warnings,
             decoder=", ".join(sorted(self.decoders)),
             suv=self._suv,
+            colors=colors,
+            **self._fields,
         )
         self._request.on_first(self._volume)
 
@@ -177,13 +214,6 @@ def _unit(header: Header, form: PixelFormat, modality: str) -> str:
     return "" if rescale_type == "US" else rescale_type
 
 
-def _window(header: Header, factor: float) -> tuple[float, float] | None:
-    center, width = header.number(Tag.WINDOW_CENTER), header.number(Tag.WINDOW_WIDTH)
-    if center is None or width is None or width < 1:
-        return None
-    return center * factor, width * factor
-
-
 def _flat_slices(formats: Sequence[PixelFormat]) -> list[SeriesWarning]:
     """Say which slices have one value only, because their RescaleSlope is 0."""
     flat = [form for form in formats if form.slope == 0.0 and form.lut is None]
@@ -192,6 +222,13 @@ def _flat_slices(formats: Sequence[PixelFormat]) -> list[SeriesWarning]:
     value = ", ".join(f"{value:g}" for value in sorted({form.intercept for form in flat}))
     text = f"RescaleSlope is 0 in {len(flat)} of {len(formats)} slices: every value there is {value}."
     return [SeriesWarning("W_SLOPE_ZERO", text)]
+
+
+def _color_depth(form: PixelFormat) -> list[SeriesWarning]:
+    if not form.is_color or form.palette is not None or form.bits_stored <= 8:
+        return []
+    text = f"Colours of {form.bits_stored} bits are kept with their highest 8."
+    return [SeriesWarning("W_COLOUR_DEPTH", text)]
 
 
 def _summed(warnings: Sequence[SeriesWarning]) -> list[SeriesWarning]:

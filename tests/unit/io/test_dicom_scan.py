@@ -218,15 +218,26 @@ def test_a_localizer_is_apart(tmp_path, make_series):
         ({"ImagePositionPatient": None}, "W_NO_POSITION"),
         ({"ImageOrientationPatient": None}, "W_NO_POSITION"),
         ({"PixelSpacing": None}, "W_NO_SPACING"),
-        ({"NumberOfFrames": 3}, "W_MULTIFRAME"),
-        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "W_COLOUR"),
+    ],
+)
+def test_slices_without_a_place_are_pictures_and_say_why(tmp_path, make_series, element, code):
+    make_series(3, **element)
+    (series,) = only_study(tmp_path).series
+    assert (series.volume, series.kind, series.stacking) == (True, "dicom_pictures", "number")
+    assert codes(series) == {code}
+    assert len(series.files) == 3
+
+
+@pytest.mark.parametrize(
+    ("element", "code"),
+    [
         ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]}, "W_MOSAIC"),
         ({"BitsStored": 20, "HighBit": 19}, "W_UNREADABLE"),
         ({"Rows": 0}, "W_UNREADABLE"),
         ({"PhotometricInterpretation": "NONSENSE"}, "W_UNREADABLE"),
     ],
 )
-def test_what_cannot_be_a_volume_says_why(tmp_path, make_series, element, code):
+def test_what_is_not_opened_says_why(tmp_path, make_series, element, code):
     make_series(3, **element)
     (series,) = only_study(tmp_path).series
     assert not series.volume

@@ -162,19 +162,20 @@ def test_deflated_frames_equal_their_source(tmp_path, decode_worker):
 def test_frames_without_places_are_a_film(tmp_path):
     path = write_enhanced(tmp_path / "a.dcm", frames(3), [None] * 3)
     (series,) = series_of(path)
-    assert not series.volume
-    assert [w.code for w in series.warnings] == ["W_MULTIFRAME"]
-    with pytest.raises(InputError) as refusal:
-        open_series(CTX, series)
-    assert refusal.value.code == "E_MULTIFRAME"
-    assert refusal.value.hint
+    assert (series.kind, series.frames) == ("dicom_pictures", (0, 1, 2))
+    volume = open_series(CTX, series)
+    np.testing.assert_array_equal(volume.array, frames(3))
+    assert (volume.stacking, volume.in_patient, volume.in_mm) == ("number", False, True)
+    assert volume.geometry.spacing == (0.75, 0.5, 1.0)
 
 
 def test_frames_all_at_one_place_are_a_film(tmp_path):
-    path = write_enhanced(tmp_path / "a.dcm", frames(3), [(0, 0, 0)] * 3)
+    path = write_enhanced(tmp_path / "a.dcm", frames(3), [(1, 2, 3)] * 3)
     (series,) = series_of(path)
-    assert not series.volume
-    assert series.refusal == "E_MULTIFRAME"
+    volume = open_series(CTX, series)
+    np.testing.assert_array_equal(volume.array, frames(3))
+    assert (volume.stacking, volume.in_patient, volume.in_mm) == ("time", True, True)
+    assert volume.geometry.origin == (1.0, 2.0, 3.0)
 
 
 def test_fewer_pixels_than_frames_are_refused(tmp_path):
@@ -250,6 +251,12 @@ def test_real_files_agree_with_pydicom(shared_data, archive, file, sizes):
             np.testing.assert_allclose(volume.array[k], wanted, rtol=1e-6, atol=1e-6)
 
 
-def test_real_films_are_listed_with_their_reason(shared_data):
-    for series in real_series(shared_data, "multiframe_xa_us_mr_fodicom"):
-        assert series.volume or series.refusal == "E_MULTIFRAME"
+def test_real_films_open(shared_data, decode_worker):
+    films = [s for s in real_series(shared_data, "multiframe_xa_us_mr_fodicom") if s.stacking == "time"]
+    volumes = {s.files[0].name: open_series(CTX, s, decode_worker) for s in films}
+    sizes = {name: (v.geometry.size, len(v.frame_times_ms), v.colors is not None) for name, v in volumes.items()}
+    assert sizes == {
+        "DIRW0007": ((576, 456, 65), 65, True),
+        "HasFragmentSequence.dcm": ((512, 512, 96), 96, False),
+        "MOVEKNEE.dcm": ((256, 256, 19), 0, False),
+    }

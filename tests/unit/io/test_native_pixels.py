@@ -102,7 +102,7 @@ def test_integers_are_exact_whatever_the_type(bits, signed, intercept, values):
             for k in slices:
                 stack.place(k, stored)
 
-    array = load_stack(CTX, [form] * 3, Source(), lambda a: None, lambda r: None)
+    array = load_stack(CTX, [form] * 3, Source(), lambda a, c: None, lambda r: None)
     wanted = stored.astype(np.int64) + intercept
     assert (array == wanted).all()
     assert array.dtype == (np.int16 if wanted.min() >= -32768 and wanted.max() <= 32767 else np.int32)

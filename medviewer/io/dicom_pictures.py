@@ -1,0 +1,194 @@
+"""Images that are no slices of a volume: loose pictures one behind the other, and the frames of films.
+
+They have no depth. Lengths are known where the file says how large a pixel is; otherwise everything counts in pixels.
+
+References
+----------
+DICOM PS3.3 10.7.1 (Pixel Spacing and its calibration), C.7.6.3.1.7 (Pixel Aspect Ratio), C.7.6.5 (Cine), C.8.5.5
+(Ultrasound Region Calibration), C.8.6.2 (SC Multi-frame).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final
+
+import numpy as np
+
+from medviewer.core.dicom_ref import SeriesWarning, Stacking
+from medviewer.core.errors import GeometryError
+from medviewer.core.geometry import Geometry, vec3
+from medviewer.io.dicom_geometry import slice_frame, slice_position
+from medviewer.io.dicom_header import Header
+from medviewer.io.dicom_slices import Part
+from medviewer.io.dicom_tags import Tag
+
+_STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
+#: Classes whose images lie in the patient: one without a place has lost it.
+_OF_SLICES: Final = tuple(_STORAGE + n for n in ("2", "2.1", "2.2", "4", "4.1", "4.3", "4.4", "128", "128.1", "130"))
+_SLIDES: Final = _STORAGE + "77.1.6"
+_TOMOSYNTHESIS: Final = _STORAGE + "13.1.3"
+_TIMES: Final = (Tag.FRAME_TIME, Tag.FRAME_TIME_VECTOR, Tag.CINE_RATE, Tag.RECOMMENDED_DISPLAY_FRAME_RATE)
+#: Where the size of a pixel is looked for, the best first.
+_SPACINGS: Final = (Tag.PIXEL_SPACING, Tag.IMAGER_PIXEL_SPACING, Tag.NOMINAL_SCANNED_PIXEL_SPACING)
+_FORMAT: Final = (
+    Tag.ROWS, Tag.COLUMNS, Tag.SAMPLES_PER_PIXEL, Tag.PHOTOMETRIC_INTERPRETATION, Tag.BITS_ALLOCATED, Tag.BITS_STORED,
+    Tag.PIXEL_REPRESENTATION, *_SPACINGS, Tag.PIXEL_ASPECT_RATIO,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PictureGrid:
+    """How the pixels of pictures lie to each other.
+
+    Attributes
+    ----------
+    geometry : Geometry
+        (i, j, k); k only counts. Millimetres, or pixels when `in_mm` is False; LPS only when `in_patient`.
+    """
+
+    geometry: Geometry
+    in_mm: bool
+    in_patient: bool
+    warnings: tuple[SeriesWarning, ...] = ()
+
+
+def picture_parts(pictures: Sequence[tuple[Header, SeriesWarning]]) -> list[Part]:
+    """Return pictures sorted into parts of one format each; every multi-frame file is a part of its own.
+
+    Parameters
+    ----------
+    pictures : sequence of (Header, SeriesWarning)
+        Frames of one series, and why each is no slice of a volume.
+    """
+    groups: dict[tuple[object, ...], list[tuple[Header, SeriesWarning]]] = {}
+    for header, reason in pictures:
+        key = (
+            header.path if header.film else None, header.is_native, header.pixel_tag, header.big_endian,
+            *(header.values.get(tag) for tag in _FORMAT),
+        )  # fmt: skip
+        groups.setdefault(key, []).append((header, reason))
+    parts = []
+    for number, members in enumerate(groups.values(), 1):
+        ordered = sorted(members, key=lambda member: _order(member[0]))
+        headers = tuple(header for header, _ in ordered)
+        grid = picture_grid(headers)
+        lost = _lost_places(ordered)
+        about_grid = [warning for warning in grid.warnings if warning.code not in {w.code for w in lost}]
+        warnings = (*lost, *_tiles(headers), *about_grid)
+        label = _label(headers, number) if len(groups) > 1 else ""
+        parts.append(Part(headers, grid.geometry, warnings, label, stacking=stacking(headers), in_mm=grid.in_mm))
+    return parts
+
+
+def _order(header: Header) -> tuple[float, int, str]:
+    return header.number(Tag.INSTANCE_NUMBER) or 0.0, header.frame or 0, header.path.name
+
+
+def _label(headers: Sequence[Header], number: int) -> str:
+    first = headers[0]
+    which = f"{first.number(Tag.INSTANCE_NUMBER) or number:g}"
+    if first.film:
+        return f"film {which}"
+    return f"picture {which}" if len(headers) == 1 else f"{len(headers)} pictures from {which}"
+
+
+def _lost_places(pictures: Sequence[tuple[Header, SeriesWarning]]) -> list[SeriesWarning]:
+    """Say why images that ought to lie in the patient do not."""
+    first, reason = pictures[0]
+    placed = Tag.IMAGE_POSITION_PATIENT in first.values or Tag.IMAGE_ORIENTATION_PATIENT in first.values
+    if first.film or not (placed or first.sop_class_uid in _OF_SLICES):
+        return []
+    text = f"{reason.text} Shown as pictures in the order of InstanceNumber, not as a volume."
+    return [SeriesWarning(reason.code, text)]
+
+
+def _tiles(headers: Sequence[Header]) -> list[SeriesWarning]:
+    if headers[0].sop_class_uid != _SLIDES or len(headers) < 2:
+        return []
+    text = f"{len(headers)} tiles of a slide, shown one behind the other; they are not put together."
+    return [SeriesWarning("W_TILES", text)]
+
+
+def stacking(headers: Sequence[Header]) -> Stacking:
+    """Return what the pictures of one part count: the time for films, else their number."""
+    first = headers[0]
+    if not first.film or len(headers) < 2 or first.sop_class_uid == _SLIDES:
+        return "number"
+    of_slices = first.sop_class_uid in (*_OF_SLICES, _TOMOSYNTHESIS)
+    timed = any(tag in first.values for tag in _TIMES)
+    return "number" if of_slices and not timed and Tag.IMAGE_POSITION_PATIENT not in first.values else "time"
+
+
+def frame_times_ms(headers: Sequence[Header]) -> tuple[float, ...]:
+    """Return when each frame of a film was taken, ms from the first; empty when the file does not say."""
+    first, count = headers[0], len(headers)
+    if stacking(headers) != "time":
+        return ()
+    steps = first.numbers(Tag.FRAME_TIME_VECTOR)
+    if steps is not None and len(steps) == count and min(steps) >= 0:
+        return tuple(accumulate((0.0, *steps[1:])))
+    step = first.number(Tag.FRAME_TIME)
+    if step is None or step <= 0:
+        rates = (first.number(tag) for tag in (Tag.CINE_RATE, Tag.RECOMMENDED_DISPLAY_FRAME_RATE))
+        rate = next((rate for rate in rates if rate is not None and rate > 0), None)
+        step = 1000.0 / rate if rate else None
+    return tuple(n * step for n in range(count)) if step else ()
+
+
+def picture_grid(headers: Sequence[Header]) -> PictureGrid:
+    """Return the grid of pictures of one format, as far as their elements say it."""
+    first, count = headers[0], len(headers)
+    if first.film:
+        placed = _placed_grid(headers)
+        if placed is not None:
+            return placed
+    columns, rows = first.integer(Tag.COLUMNS) or 0, first.integer(Tag.ROWS) or 0
+    for tag in _SPACINGS:
+        spacing = first.numbers(tag)
+        if spacing is not None and len(spacing) == 2 and min(spacing) > 0:
+            grid = flat_grid((columns, rows, count), (spacing[1], spacing[0]))
+            return PictureGrid(grid, True, False, tuple(_magnified(first, tag)))
+    text = "No file says how large a pixel is: lengths are counted in pixels, not in mm."
+    aspect = pixel_aspect(first)
+    return PictureGrid(
+        flat_grid((columns, rows, count), (1.0, aspect)), False, False, (SeriesWarning("W_NO_SPACING", text),)
+    )  # fmt: skip
+
+
+def flat_grid(size: tuple[int, int, int], spacing: tuple[float, float]) -> Geometry:
+    """Return a grid of pictures that lie nowhere: `spacing` along (i, j), and k counts."""
+    return Geometry(size, (*spacing, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+
+
+def pixel_aspect(header: Header) -> float:
+    """Return the height of a pixel over its width (PixelAspectRatio); 1 where nothing usable is said."""
+    ratio = header.numbers(Tag.PIXEL_ASPECT_RATIO)
+    if ratio is None or len(ratio) != 2 or min(ratio) <= 0 or not 0.01 <= ratio[0] / ratio[1] <= 100:
+        return 1.0
+    return ratio[0] / ratio[1]
+
+
+def _placed_grid(headers: Sequence[Header]) -> PictureGrid | None:
+    """Return the grid in the patient of a film whose frames all lie at one known place."""
+    first = headers[0]
+    tags = (Tag.IMAGE_POSITION_PATIENT, Tag.IMAGE_ORIENTATION_PATIENT, Tag.PIXEL_SPACING)
+    if any(header.values.get(tag) != first.values.get(tag) for header in headers for tag in tags):
+        return None
+    try:
+        frame, position = slice_frame(first), slice_position(first)
+    except GeometryError:
+        return None
+    direction = tuple(np.column_stack([frame.row, frame.column, frame.normal]).ravel())
+    geometry = Geometry((*frame.size, len(headers)), (*frame.spacing, 1.0), vec3(position), direction)
+    return PictureGrid(geometry, True, True)
+
+
+def _magnified(header: Header, tag: int) -> Iterable[SeriesWarning]:
+    """Warn where the spacing is that of a detector, not of what lies in the patient."""
+    at_detector = header.numbers(Tag.IMAGER_PIXEL_SPACING)
+    if at_detector is not None and header.numbers(tag) == at_detector:
+        text = "The spacing is that at the detector: what lies in the patient is smaller than measured."
+        yield SeriesWarning("W_DETECTOR_SPACING", text)
