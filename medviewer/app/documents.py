@@ -56,7 +56,7 @@ def reopen(ctx: JobContext, ref: VolumeRef, decode: WorkerProcess | None) -> Vol
             hint="Put the original images back.",
             code="E_GEOMETRY",
         )
-    return volume
+    return ref.as_shown(volume)
 
 
 def reopen_all(ctx: JobContext, refs: Sequence[VolumeRef], decode: WorkerProcess | None) -> dict[str, Volume]:

@@ -71,6 +71,28 @@ def choose_series(studies: Sequence[Study], uid: str | None = None) -> SeriesRef
     return best
 
 
+def open_at(ctx: JobContext, series: SeriesRef, time: int, decode: WorkerProcess) -> Volume:
+    """Open a series at a point of its time axis, counted from 0; one without an axis has point 0 only.
+
+    Raises
+    ------
+    InputError
+        ``E_TIME`` when there is no such point; what `medviewer.io.reader.open_series` raises.
+    """
+    from medviewer.io.reader import open_series
+
+    points = len(series.time_labels) or 1
+    if not 0 <= time < points:
+        has = f"{points} points, numbered from 0" if points > 1 else "no time axis"
+        raise InputError(
+            f"“{series.title}” has no point {time}: it has {has}.",
+            hint="`medviewer info PATH` lists the points.",
+            code="E_TIME",
+        )
+    volume = open_series(ctx, series, decode)
+    return volume.at_time(time) if volume.time is not None else volume
+
+
 def analyze_volume(
     ctx: JobContext,
     volume: Volume,

@@ -237,7 +237,9 @@ class OpenStudy:
         if job.state is JobState.SUCCESS and isinstance(job.result, Volume):
             volume = job.result
             if workspace.has_volume(volume.id):
-                workspace.replace_volume(volume)
+                looked_at = workspace.volume(volume.id).time
+                # Another point may have been chosen while the slices came in.
+                workspace.replace_volume(volume.at_time(looked_at.index) if looked_at is not None else volume)
             else:
                 add_and_show(self._app, volume)
             if volume.window is None and workspace.active is not None and workspace.active.id == volume.id:

@@ -61,6 +61,8 @@ def _report(analysis: Analysis, files: dict[int, str]) -> dict[str, Any]:
             "spacing": list(geometry.spacing),
             "origin": list(geometry.origin),
             "direction": list(geometry.direction),
+            "unit": volume.unit,
+            "time_point": volume.time.text if volume.time is not None else "",
             "decoder": volume.decoder,
             "warnings": [{"code": w.code, "text": w.text} for w in volume.warnings],
         },

@@ -81,8 +81,15 @@ def scan(path: str | Path, *, progress: Progress | None = None) -> list[Study]:
     return scan_paths(CallbackContext(progress), [Path(path)])
 
 
-def load(path_or_series: str | Path | SeriesRef, *, progress: Progress | None = None) -> Volume:
+def load(path_or_series: str | Path | SeriesRef, *, time: int = 0, progress: Progress | None = None) -> Volume:
     """Open a series (or the biggest one under a path) as a volume.
+
+    Parameters
+    ----------
+    path_or_series : path or SeriesRef
+    time : int
+        Which point of a time axis `.array` is, counted from 0; `.time` has them all.
+    progress : callable, optional
 
     Returns
     -------
@@ -94,11 +101,10 @@ def load(path_or_series: str | Path | SeriesRef, *, progress: Progress | None = 
     MedViewerError
         With `.code`, `.text` and `.hint`.
     """
-    from medviewer.app.headless import choose_series
-    from medviewer.io.reader import open_series
+    from medviewer.app.headless import choose_series, open_at
 
     series = path_or_series if isinstance(path_or_series, SeriesRef) else choose_series(scan(path_or_series))
-    return open_series(CallbackContext(progress), series, engine().decode)
+    return open_at(CallbackContext(progress), series, time, engine().decode)
 
 
 def analyze(

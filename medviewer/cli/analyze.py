@@ -8,20 +8,25 @@ from typing import Any
 
 from medviewer.app.bootstrap import discover_plugins
 from medviewer.app.context import WARM_MODULES
-from medviewer.app.headless import analyze_volume, choose_series
+from medviewer.app.headless import analyze_volume, choose_series, open_at
 from medviewer.app.report import write_report
 from medviewer.cli.console import Output, ProgressBar
 from medviewer.core.errors import InputError
 from medviewer.io.archive import close_all
 from medviewer.io.decode_worker import new_decode_worker
 from medviewer.io.dicom_scan import scan_paths
-from medviewer.io.reader import open_series
 from medviewer.jobs.shared_array import sweep_blocks
 from medviewer.jobs.worker import WorkerProcess
 
 
 def analyze_path(
-    output: Output, path: Path, folder: Path, series: str | None, task_ids: Sequence[str] | None, device: str
+    output: Output,
+    path: Path,
+    folder: Path,
+    series: str | None,
+    task_ids: Sequence[str] | None,
+    device: str,
+    time: int = 0,
 ) -> dict[str, Any]:
     """Scan, open, analyze, write; return what report.json holds.
 
@@ -42,7 +47,7 @@ def analyze_path(
             model.start()
             ref = choose_series(scan_paths(ctx, [path]), series)
             ctx.step(f"Opening {ref.title}")
-            volume = open_series(ctx, ref, decode)
+            volume = open_at(ctx, ref, time, decode)
             analysis = analyze_volume(ctx, volume, registry, model, task_ids, ctx.step)
             analysis.peak_rss |= {"model": model.peak_rss, "decode": decode.peak_rss}
             ctx.step("Writing results")

@@ -147,6 +147,7 @@ def analyze(
     output_folder: _Out,
     series: Annotated[str | None, typer.Option(help="SeriesInstanceUID; default: the biggest volume.")] = None,
     task: Annotated[list[str] | None, typer.Option(help="Task id, repeatable; default: all that fit.")] = None,
+    time: Annotated[int, typer.Option(min=0, help="Point of a time axis, from 0, as `info` lists them.")] = 0,
     device: Annotated[str, typer.Option(callback=_device, help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: _Json = False,
 ) -> None:
@@ -155,7 +156,7 @@ def analyze(
 
     output = Output(as_json=as_json)
     with output.refusals():
-        report = analyze_path(output, path, output_folder, series, task or None, device)
+        report = analyze_path(output, path, output_folder, series, task or None, device, time)
         output.result(report)
         if any(one["state"] != "success" for one in report["tasks"]):
             raise CommandEnded(TASK_FAILED)

@@ -20,7 +20,7 @@ def grid_of(series: SeriesRef) -> Geometry | None:
     if not series.volume or series.kind != "dicom" or not series.files:
         return None
     try:
-        headers = slice_headers(series)
+        headers = slice_headers(series.at_time(0))
         return grid_through(headers).geometry if series.interpolation else stack_geometry(headers)
     except InputError:
         return None
@@ -59,6 +59,8 @@ def _series_facts(series: SeriesRef) -> dict[str, Any]:
         "origin": _list(grid.origin) if grid else None,
         "direction": _list(grid.direction) if grid else None,
         "files": len(set(series.files)),
+        "time_name": series.time_name,
+        "time_labels": list(series.time_labels),
         "transfer_syntax_uid": series.transfer_syntax_uid,
         "warnings": _warnings(series.warnings),
     }
@@ -83,6 +85,9 @@ def show_studies(output: Output, studies: Sequence[Study], skipped: Mapping[str,
         for series in study.series:
             output.show(f"  {_line(series)}")
             output.show(f"      {series.key}")
+            if series.time_labels:
+                points = "; ".join(f"{n}: {label}" for n, label in enumerate(series.time_labels))
+                output.show(f"      {len(series.time_labels)} points by {series.time_name}: {points}")
             for warning in series.warnings:
                 output.show(f"      {warning.code}: {warning.text}")
     if not studies:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +51,8 @@ class SeriesRef:
     interpolation : "linear", "nearest" or empty
         Of an unevenly spaced series that is opened on a regular grid: how the planes between its slices are computed.
         `files` are the true slices; `medviewer.io.dicom_resample` says which planes of the grid they are.
+    time_name : str
+        What tells the points apart, for example ``echo time``.
     """
 
     key: str
@@ -74,11 +76,20 @@ class SeriesRef:
     stacking: Stacking = "place"
     time_labels: tuple[str, ...] = ()
     interpolation: Interpolation | Literal[""] = ""
+    time_name: str = ""
 
     @property
     def title(self) -> str:
         """Short name for lists."""
         return self.description or self.modality or self.series_instance_uid[-12:]
+
+    def at_time(self, index: int) -> SeriesRef:
+        """Return the images of one point of a time axis as a series; what is in one file stays as it is."""
+        if len(self.files) < len(self.time_labels) or not self.time_labels:
+            return self
+        count = len(self.files) // len(self.time_labels)
+        chosen = slice(index * count, (index + 1) * count)
+        return replace(self, files=self.files[chosen], frames=self.frames[chosen], time_labels=(), time_name="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,8 @@ class Provenance:
         JSON-ready values of the task's parameters.
     input_uids : tuple of str
         SeriesInstanceUID of every input.
+    time_points : tuple of str
+        Of the inputs with a time axis: which point was used.
     software : mapping
         Package name to version.
     device : str
@@ -37,6 +39,7 @@ class Provenance:
     weights_sha256: str = ""
     parameters: Mapping[str, object] = field(default_factory=dict)
     input_uids: tuple[str, ...] = ()
+    time_points: tuple[str, ...] = ()
     software: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     started: str = ""
@@ -46,12 +49,14 @@ class Provenance:
         """Return JSON-ready values."""
         data = asdict(self)
         data["input_uids"] = list(self.input_uids)
+        data["time_points"] = list(self.time_points)
         return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Provenance:
         """Build from `to_json`; unknown keys of newer versions are ignored."""
         uids = data.get("input_uids", ())
+        points = data.get("time_points", ())
         parameters = data.get("parameters", {})
         software = data.get("software", {})
         seconds = data.get("seconds", 0.0)
@@ -61,6 +66,7 @@ class Provenance:
             weights_sha256=str(data.get("weights_sha256", "")),
             parameters=dict(parameters) if isinstance(parameters, Mapping) else {},
             input_uids=tuple(str(u) for u in uids) if isinstance(uids, list | tuple) else (),
+            time_points=tuple(str(p) for p in points) if isinstance(points, list | tuple) else (),
             software={str(k): str(v) for k, v in software.items()} if isinstance(software, Mapping) else {},
             device=str(data.get("device", "")),
             started=str(data.get("started", "")),

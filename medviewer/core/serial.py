@@ -138,6 +138,7 @@ def series_to_json(series: SeriesRef) -> dict[str, Any]:
         "stacking": series.stacking,
         "time_labels": list(series.time_labels),
         "interpolation": series.interpolation,
+        "time_name": series.time_name,
     }
 
 
@@ -158,4 +159,5 @@ def series_from_json(data: Mapping[str, Any]) -> SeriesRef:
         stacking=data.get("stacking", "place"),
         time_labels=tuple(str(label) for label in data.get("time_labels", ())),
         interpolation=data.get("interpolation", ""),
+        time_name=str(data.get("time_name", "")),
     )

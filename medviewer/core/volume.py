@@ -38,6 +38,11 @@ class TimeAxis:
     arrays: tuple[VoxelArray, ...] = field(repr=False)
     index: int = 0
 
+    @property
+    def text(self) -> str:
+        """Which point is shown, in words."""
+        return f"{self.labels[self.index]} ({self.index + 1} of {len(self.labels)})"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Volume:
@@ -129,6 +134,10 @@ class Volume:
         if self.time is None:
             raise ValueError("the volume has no time axis")
         return replace(self, array=self.time.arrays[index], time=replace(self.time, index=index))
+
+    def at_one_time(self) -> Volume:
+        """Return the volume without the arrays of the points that are not shown; `time` still says which one is."""
+        return self if self.time is None else replace(self, time=replace(self.time, arrays=()))
 
     def value_at(self, kji: tuple[int, int, int]) -> float:
         """Return one voxel in real units."""

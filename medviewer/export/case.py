@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medviewer.core.annotation import Box3D
+from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
 from medviewer.core.errors import ExportError
 from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import Provenance
@@ -58,6 +59,14 @@ class Case:
     runs: tuple[Provenance, ...] = ()
 
     @property
+    def series(self) -> SeriesRef | None:
+        """The images of the volume: of the point that is exported, where it has a time axis."""
+        volume = self.volume
+        if volume.series is None or volume.time is None:
+            return volume.series
+        return volume.series.at_time(volume.time.index)
+
+    @property
     def geometry(self) -> Geometry:
         """Grid of the volume and of every mask, LPS mm."""
         return self.volume.geometry
@@ -78,6 +87,7 @@ class Case:
             "unit": volume.unit,
             "unit_ucum": UCUM.get(volume.unit, ""),
             "suv_factors": dict(volume.suv.factors) if volume.suv is not None else {},
+            "time_point": volume.time.text if volume.time is not None else "",
             "decoder": volume.decoder,
             "warnings": [{"code": w.code, "text": w.text} for w in volume.warnings],
             "segments": [
@@ -126,6 +136,9 @@ def make_case(
         raise ExportError("The segmentation lies on another grid than the image.", hint="Export it with its own image.")
     segments = tuple(s for s in segmentation.segments if values is None or s.value in values)
     needed = sorted({s.group for s in segments})
+    if volume.time is not None:
+        note = SeriesWarning("W_TIME_POINT", f"Exported at one point of its time axis: {volume.time.text}.")
+        volume = replace(volume.at_one_time(), warnings=(*volume.warnings, note))
     groups = GroupCopies({group: segmentation.group(group).copy_labels() for group in needed})
     return Case(id=case_id, volume=volume, segments=segments, groups=groups, boxes=boxes, runs=runs)
 

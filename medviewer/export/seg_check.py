@@ -57,8 +57,8 @@ def _sources(case: Case) -> list[Dataset]:
     """Return what the original files say about themselves."""
     import pydicom
 
-    assert case.volume.series is not None
-    return [pydicom.dcmread(path, specific_tags=_WHERE) for path in case.volume.series.files]
+    assert case.series is not None
+    return [pydicom.dcmread(path, specific_tags=_WHERE) for path in case.series.files]
 
 
 def _frames(seg: Dataset, sources: Sequence[Dataset], count: int) -> tuple[list[Mask], float]:

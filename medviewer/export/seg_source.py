@@ -55,7 +55,7 @@ def source_datasets(case: Case, slices: Sequence[int]) -> list[Dataset]:
         ``E_NO_SOURCE`` when the image has no DICOM series of single slices, its files are gone, have no identifiers, or
         do not lie where the volume says.
     """
-    series = case.volume.series
+    series = case.series
     if series is None or series.kind != "dicom":
         raise ExportError(f"{case.id} has no DICOM series to refer to.", hint=_NIFTI_HINT, code="E_NO_SOURCE")
     if series.frames or len(series.files) != len(slices):

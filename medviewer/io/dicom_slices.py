@@ -105,6 +105,10 @@ def _value_text(header: Header, tag: int) -> str:
     return "\\".join(f"{number:.4g}" for number in numbers)
 
 
+#: What tells a stack from others at its place: tag, name, value of each step.
+Apart = tuple[tuple[int, str, str], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """A part of a series as it is listed: a volume, or pictures, when it has a geometry.
@@ -126,6 +130,12 @@ class Part:
         What the headers count; a volume only for "place".
     in_mm : bool
         Whether the geometry is in millimetres.
+    apart : tuple of (tag, name, value)
+        What tells it from other stacks at its place.
+    time_labels : tuple of str
+        One for each point of a time axis; `headers` are then those of the first point, of the second, and so on.
+    time_name : str
+        What tells the points apart.
     """
 
     headers: tuple[Header, ...]
@@ -136,3 +146,6 @@ class Part:
     interpolation: Interpolation | Literal[""] = ""
     stacking: Stacking = "place"
     in_mm: bool = True
+    apart: Apart = ()
+    time_labels: tuple[str, ...] = ()
+    time_name: str = ""

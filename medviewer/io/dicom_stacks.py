@@ -17,8 +17,9 @@ from medviewer.core.geometry import Geometry, Points
 from medviewer.io.dicom_duplicates import without_copies
 from medviewer.io.dicom_geometry import tilt_degrees
 from medviewer.io.dicom_resample import regular_grid
-from medviewer.io.dicom_slices import Part, Slices
+from medviewer.io.dicom_slices import Apart, Part, Slices
 from medviewer.io.dicom_tags import Tag
+from medviewer.io.dicom_time import joined_in_time, label_of
 
 #: More evenly spaced runs than this are not offered one by one; the series is listed whole, not as a volume.
 MOST_RUNS: Final = 6
@@ -52,36 +53,37 @@ _TILT_NAMED_DEGREES: Final = 0.01
 def stacks(slices: Slices) -> list[Part]:
     """Return the evenly spaced stacks of parallel slices."""
     parts: list[Part] = []
-    for part_slices, warnings, label in _one_per_place(slices):
+    for part_slices, warnings, apart in _one_per_place(slices):
         for part in _even(part_slices):
-            joined = ", ".join(text for text in (label, part.label) if text)
-            parts.append(replace(part, warnings=(*part.warnings, *warnings), label=joined))
-    return parts
+            label = ", ".join(text for text in (label_of(apart), part.label) if text)
+            # What is not evenly spaced is no point of a time axis.
+            known = () if part.label else apart
+            parts.append(replace(part, warnings=(*part.warnings, *warnings), label=label, apart=known))
+    return joined_in_time(parts)
 
 
-_Labelled = tuple[Slices, list[SeriesWarning], str]
+_Labelled = tuple[Slices, list[SeriesWarning], Apart]
 
 
 def _one_per_place(slices: Slices) -> list[_Labelled]:
     """Split slices so that no two lie at one place."""
     most = slices.most_at_one_place
     if most == 1:
-        return [(slices, [], "")]
+        return [(slices, [], ())]
 
     def tells_apart(part: Slices) -> bool:
         return part.most_at_one_place < most
 
     found = _apart(slices, 2 * most, tells_apart)
     if found is not None:
-        name, groups = found
+        tag, name, groups = found
         parts: list[_Labelled] = []
         for value, group in groups.items():
-            here = f"{name} {_short(value)}"
-            parts += [(s, w, f"{here}, {label}" if label else here) for s, w, label in _one_per_place(group)]
+            parts += [(s, w, ((tag, name, value), *apart)) for s, w, apart in _one_per_place(group)]
         return parts
     fewer, warnings = without_copies(slices)
     if warnings:
-        return [(s, [*w, *warnings], label) for s, w, label in _one_per_place(fewer)]
+        return [(s, [*w, *warnings], apart) for s, w, apart in _one_per_place(fewer)]
     return _by_occurrence(slices)
 
 
@@ -94,15 +96,20 @@ def _by_occurrence(slices: Slices) -> list[_Labelled]:
         seen[place] = turn + 1
         turns.setdefault(turn, []).append(n)
     text = "Several images lie at one place and nothing but InstanceNumber tells them apart; check that they belong."
-    return [(slices.take(n), [SeriesWarning("W_AMBIGUOUS", text)], f"image {turn + 1}") for turn, n in turns.items()]
+    warning = SeriesWarning("W_AMBIGUOUS", text)
+    return [
+        (slices.take(n), [warning], ((Tag.INSTANCE_NUMBER, "image", str(turn + 1)),)) for turn, n in turns.items()
+    ]  # fmt: skip
 
 
-def _apart(slices: Slices, most_parts: int, good: Callable[[Slices], bool]) -> tuple[str, dict[str, Slices]] | None:
+def _apart(
+    slices: Slices, most_parts: int, good: Callable[[Slices], bool]
+) -> tuple[int, str, dict[str, Slices]] | None:
     """Return the first tag that divides the slices into a few parts that are all good."""
     for tag, name in DISCRIMINATORS:
         groups = slices.apart_by(tag)
         if 1 < len(groups) <= most_parts and all(good(group) for group in groups.values()):
-            return name, groups
+            return tag, name, groups
     return None
 
 
@@ -121,11 +128,11 @@ def _exact(slices: Slices) -> list[Part]:
 
     found = _apart(slices, max(1, len(slices) // 2), is_stack)
     if found is not None:
-        name, groups = found
+        tag, name, groups = found
         warning = _gap_warning(slices)
         warning = replace(warning, text=f"{warning.text} Opened as {len(groups)} evenly spaced parts by {name}.")
         return [
-            _part(group, warning, label=f"{name} {_short(value)}") for value, group in groups.items()
+            _part(group, warning, label=label_of(((tag, name, value),))) for value, group in groups.items()
         ]  # fmt: skip
     return _runs(slices)
 
@@ -240,8 +247,3 @@ def _about_tilt(geometry: Geometry) -> list[SeriesWarning]:
         return []
     text = f"Tilted gantry: the slices are sheared by {tilt:.1f} degrees; every place shown is the true one."
     return [SeriesWarning("W_TILT", text)]
-
-
-def _short(value: str) -> str:
-    """Return the value of a tag for a label."""
-    return value.replace("\\", "/")[:24] or "none"

@@ -265,8 +265,9 @@ def load_stack(
     source: SliceSource,
     on_first: Callable[[VoxelArray, ColorArray | None], None],
     on_filled: Callable[[Region], None],
+    shown: int = 0,
 ) -> VoxelArray:
-    """Fill an array, and its colours, with all slices, the middle one first.
+    """Fill an array, and its colours, with all slices, the middle one of those that are shown first.
 
     Parameters
     ----------
@@ -281,6 +282,8 @@ def load_stack(
         array if the first type was too small.
     on_filled : callable
         Gets each region (k, j, i) that has been filled.
+    shown : int
+        How many slices are shown at first: those of the first point of a time axis; 0 means all.
 
     Returns
     -------
@@ -295,7 +298,7 @@ def load_stack(
     for dtype in types:
         stack = Stack(formats, dtype)
         try:
-            for n, slices in enumerate(_batches(len(formats))):
+            for n, slices in enumerate(_batches(len(formats), (shown or len(formats)) // 2)):
                 source.fill(ctx, stack, slices)
                 if n == 0:
                     on_first(stack.array, stack.colors)
@@ -309,9 +312,8 @@ def load_stack(
     raise AssertionError("there is always one type")
 
 
-def _batches(count: int) -> Iterator[range]:
+def _batches(count: int, middle: int) -> Iterator[range]:
     """Yield the middle slice, then the others in order and in small batches."""
-    middle = count // 2
     yield range(middle, middle + 1)
     for start, stop in ((0, middle), (middle + 1, count)):
         for first in range(start, stop, _BATCH):

@@ -23,6 +23,7 @@ from medviewer.core.errors import DecodeError, InputError
 from medviewer.core.suv import BQML, PET_UNITS, SUV_BSA, SUV_BW, SUV_LBM, Suv
 from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_tags import Tag
+from medviewer.io.dicom_time import moment, moment_of
 from medviewer.io.inflate import inflated_dicom
 
 if TYPE_CHECKING:
@@ -239,20 +240,20 @@ class _PetSeries:
 
     def _scan_time(self, half_life: float) -> datetime:
         """Return when the scan began, which decay was corrected to."""
-        acquired = [moment for moment in map(_acquired, self._headers) if moment is not None]
-        series = _moment(_text(self._dataset, "SeriesDate"), _text(self._dataset, "SeriesTime"))
+        acquired = [moment for moment in map(moment_of, self._headers) if moment is not None]
+        series = moment(_text(self._dataset, "SeriesDate"), _text(self._dataset, "SeriesTime"))
         if series is not None and (not acquired or series <= min(acquired)):
             return series
         if not acquired:
             raise _Missing("the time of the scan is missing")
         # The series was written later than it was scanned.
         ge = _private_text(self._dataset, *_GE, 0x0D)
-        scanned = _moment(ge[:8], ge[8:]) if ge else None
+        scanned = moment(ge[:8], ge[8:]) if ge else None
         if scanned is not None:
             return scanned
         reference_ms = _number(self._dataset, "FrameReferenceTime")
         duration_ms = _number(self._dataset, "ActualFrameDuration")
-        own = _acquired(self._headers[0])
+        own = moment_of(self._headers[0])
         if reference_ms and duration_ms and own is not None and reference_ms > 0 and duration_ms > 0:
             decay = math.log(2.0) / half_life
             during = decay * duration_ms / 1000.0
@@ -331,24 +332,7 @@ def _private_number(dataset: Dataset, group: int, creator: str, element: int) ->
     return _finite(_private_text(dataset, group, creator, element))
 
 
-def _acquired(header: Header) -> datetime | None:
-    return _moment(header.text(Tag.ACQUISITION_DATE), header.text(Tag.ACQUISITION_TIME))
-
-
 def _datetime(item: Dataset, keyword: str, day: datetime | None = None) -> datetime | None:
     """Return a DT, or a TM on a given day."""
     text = _text(item, keyword)
-    return _moment(f"{day:%Y%m%d}", text) if day is not None else _moment(text[:8], text[8:].partition("+")[0])
-
-
-def _moment(date: str, time: str) -> datetime | None:
-    """Return the moment of a DA and a TM; None when either is missing or broken."""
-    time = time.partition("-")[0].replace(":", "")
-    whole, _, fraction = time.partition(".")
-    if len(whole) < 2:
-        return None
-    try:
-        moment = datetime.strptime(f"{date.replace('.', '')}{whole:0<6}", "%Y%m%d%H%M%S")
-        return moment + timedelta(seconds=float(f"0.{fraction}")) if fraction else moment
-    except ValueError:
-        return None
+    return moment(f"{day:%Y%m%d}", text) if day is not None else moment(text[:8], text[8:])

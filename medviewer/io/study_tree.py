@@ -214,6 +214,8 @@ def _ref(key: str, uid: str, study_uid: str, part: Part, *, made_up: bool) -> Se
         refusal="" if part.geometry is not None else part.refusal,
         warnings=warnings,
         interpolation=part.interpolation,
+        time_labels=part.time_labels,
+        time_name=part.time_name,
     )
 
 

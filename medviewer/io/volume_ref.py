@@ -13,6 +13,7 @@ from medviewer.core.dicom_ref import SeriesRef
 from medviewer.core.geometry import Geometry
 from medviewer.core.serial import geometry_from_json, geometry_to_json, series_from_json, series_to_json
 from medviewer.core.volume import Volume, VoxelArray
+from medviewer.imaging.units import volume_in_unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,6 +28,8 @@ class VolumeRef:
         LPS mm.
     series : SeriesRef or None
         Where its voxels come from. None for a volume that was computed; then `voxels` holds them.
+    time_index : int
+        The point of a time axis that was shown.
     sources : tuple of Path
         What the user opened (a folder, a file, a zip); scanned again when `series.files` are gone.
     voxels : array (k, j, i) or None
@@ -41,6 +44,7 @@ class VolumeRef:
     series: SeriesRef | None = None
     sources: tuple[Path, ...] = ()
     voxels: VoxelArray | None = None
+    time_index: int = 0
 
     @classmethod
     def of(cls, volume: Volume, sources: tuple[Path, ...] = ()) -> VolumeRef:
@@ -54,12 +58,20 @@ class VolumeRef:
             series=volume.series,
             sources=tuple(Path(path).absolute() for path in sources),
             voxels=volume.array if volume.series is None else None,
+            time_index=volume.time.index if volume.time is not None else 0,
         )
 
     def fits(self, volume: Volume) -> bool:
         """Whether an opened volume is the one that was remembered: same grid to 0.001 mm and same series."""
         uid = self.series.series_instance_uid if self.series else ""
         return self.geometry.is_close(volume.geometry) and volume.series_instance_uid == uid
+
+    def as_shown(self, volume: Volume) -> Volume:
+        """Return an opened volume at the point and in the unit in which it was shown, where it has them."""
+        if volume.time is not None and self.time_index < len(volume.time.arrays):
+            volume = volume.at_time(self.time_index)
+        known = volume.suv is not None and self.unit in volume.suv.factors
+        return volume_in_unit(volume, self.unit) if known else volume
 
     def computed(self) -> Volume:
         """Return the volume of a reference that holds its voxels.
@@ -81,6 +93,7 @@ class VolumeRef:
             "name": self.name,
             "modality": self.modality,
             "unit": self.unit,
+            "time_index": self.time_index,
             "geometry": geometry,
             "geometry_sha256": _checksum(geometry),
             "series": series_to_json(self.series) if self.series else None,
@@ -97,6 +110,7 @@ class VolumeRef:
             name=str(data["name"]),
             modality=str(data["modality"]),
             unit=str(data["unit"]),
+            time_index=int(data.get("time_index", 0)),
             geometry=geometry_from_json(data["geometry"]),
             series=series_from_json(data["series"]) if data["series"] else None,
             sources=tuple(Path(path) for path in data["sources"]),

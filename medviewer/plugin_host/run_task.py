@@ -99,11 +99,15 @@ class RunPayload:
         cls, source: TaskSource, inputs: Mapping[str, Input], parameters: Mapping[str, object] | None = None
     ) -> RunPayload:
         """Take copies of what may change during the run."""
-        plain: dict[str, PlainInput] = {
-            name: SegmentationSnapshot.of(value) if isinstance(value, Segmentation) else value
-            for name, value in inputs.items()
-        }
+        plain = {name: _plain(value) for name, value in inputs.items()}
         return cls(source=source, inputs=plain, parameters=dict(parameters or {}))
+
+
+def _plain(value: Input) -> PlainInput:
+    """Return an input as it crosses to the worker: a volume at the point that is shown, a copy of a segmentation."""
+    if isinstance(value, Volume):
+        return value.at_one_time()
+    return SegmentationSnapshot.of(value) if isinstance(value, Segmentation) else value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,6 +159,7 @@ def run(ctx: JobContext, payload: object) -> RunOutput:
         weights_sha256=str(getattr(task, "weights_sha256", "")),
         parameters=params_to_dict(parameters),
         input_uids=tuple(v.series_instance_uid for v in inputs.values() if isinstance(v, Volume)),
+        time_points=tuple(v.time.text for v in inputs.values() if isinstance(v, Volume) and v.time is not None),
         software=_software(),
         device=device,
         started=started.isoformat(timespec="seconds"),

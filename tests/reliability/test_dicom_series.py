@@ -28,8 +28,9 @@ CTX = NullContext()
 
 def place_error_mm(found: Outcome) -> float:
     """Return how far a slice corner of an opened volume lies from where its file says."""
-    frames, positions = frames_and_positions(slice_headers(found.series))
-    return corner_error_mm(found.volume.geometry, frames, positions, planes_of(found.series))
+    series = found.series.at_time(0)
+    frames, positions = frames_and_positions(slice_headers(series))
+    return corner_error_mm(found.volume.geometry, frames, positions, planes_of(series))
 
 
 def write(tmp_path, positions, *, name="series", each=lambda n: {}, **elements):
@@ -97,11 +98,37 @@ def test_G04_one_uid_different_pixels(good, all_outcomes, tmp_path):
 @pytest.mark.parametrize(
     "keyword", ["TemporalPositionIdentifier", "EchoNumbers", "AcquisitionNumber", "FlipAngle", "InversionTime"]
 )
-def test_G05_one_place_several_contents(all_outcomes, tmp_path, keyword):
+def test_G05_one_place_several_contents(outcome, tmp_path, keyword):
     write(tmp_path, line(*[2 * (n % 5) for n in range(10)]), each=lambda n: {keyword: n // 5 + 1})
+    found = outcome(tmp_path)
+    assert found.state == "LOADED"
+    assert found.volume.geometry.size[2] == 5
+    assert place_error_mm(found) < 0.1
+    points = [pixels(n) - 1024 for n in range(10)]
+    np.testing.assert_array_equal(found.volume.time.arrays, [points[:5], points[5:]])
+
+
+@pytest.mark.parametrize("elements", [
+    {"ImageType": ["ORIGINAL", "PRIMARY", "M"]}, {"ConvolutionKernel": "sharp"}, {"RescaleType": "OD"},
+])  # fmt: skip
+def test_G05_other_kinds_of_picture_stay_apart(all_outcomes, tmp_path, elements):
+    each = lambda n: {"AcquisitionNumber": n // 5 + 1, **(elements if n < 5 else {})}  # noqa: E731
+    write(tmp_path, line(*[2 * (n % 5) for n in range(10)]), each=each)
     parts = all_outcomes(tmp_path)
     assert [part.volume.geometry.size[2] for part in parts] == [5, 5]
-    assert all("W_SPLIT" in part.codes and place_error_mm(part) < 0.1 for part in parts)
+    assert all("W_SPLIT" in part.codes and part.volume.time is None for part in parts)
+    assert all(place_error_mm(part) < 0.1 for part in parts)
+
+
+@pytest.mark.parametrize("positions", [
+    [*line(0, 2, 4, 6, 8), *line(0, 2, 4, 6)], [*line(0, 2, 4, 6, 8), *line(0, 4, 8, 12, 16)],
+    [*line(0, 2, 4, 6, 8), *line(1, 3, 5, 7, 9)],
+])  # fmt: skip
+def test_G05_points_on_other_grids_stay_apart(all_outcomes, tmp_path, positions):
+    write(tmp_path, positions, each=lambda n: {"TemporalPositionIdentifier": n // 5 + 1})
+    parts = all_outcomes(tmp_path)
+    assert all(part.volume.time is None and place_error_mm(part) < 0.1 for part in parts)
+    assert sum(part.volume.geometry.size[2] for part in parts) == len(positions)
 
 
 def test_G05_nothing_tells_apart(all_outcomes, tmp_path):
@@ -241,17 +268,19 @@ def test_G17_mosaic(good, outcome, tmp_path):
     assert "mosaic" in found.text.lower()
 
 
-def test_G18_enhanced_multiframe(all_outcomes, tmp_path):
+def test_G18_enhanced_multiframe_in_time(outcome, tmp_path):
     order = [3, 0, 2, 1]
     pictures = np.stack([pixels(n, np.uint16) for n in range(8)])
     write_enhanced(
         tmp_path / "a.dcm", pictures, line(*(order + order)),
         groups=lambda n: {"FrameContentSequence": {"TemporalPositionIndex": n // 4 + 1}},
     )  # fmt: skip
-    for t, part in enumerate(all_outcomes(tmp_path)):
-        assert part.codes == {"W_SPLIT"}
-        assert place_error_mm(part) < 1e-6
-        np.testing.assert_array_equal(part.volume.array, pictures[[4 * t + order.index(k) for k in range(4)]])
+    found = outcome(tmp_path)
+    assert found.state == "LOADED"
+    assert place_error_mm(found) < 1e-6
+    assert found.series.time_labels == ("time point 1", "time point 2")
+    for t, array in enumerate(found.volume.time.arrays):
+        np.testing.assert_array_equal(array, pictures[[4 * t + order.index(k) for k in range(4)]])
 
 
 def test_G19_pixels_that_are_not_square(good, outcome, tmp_path):

@@ -7,11 +7,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
 from medviewer.core.errors import DecodeError
 from medviewer.core.geometry import Geometry
 from medviewer.core.region import Region
-from medviewer.core.volume import ColorArray, Volume, VoxelArray
+from medviewer.core.volume import ColorArray, TimeAxis, Volume, VoxelArray
 from medviewer.io.decode_worker import DecodeSource, decode_worker
 from medviewer.io.dicom_frames import frame_headers, slice_headers
 from medviewer.io.dicom_geometry import stack_geometry
@@ -38,7 +40,7 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     if request.series.interpolation:
         grid = grid_through(headers)
         return read_headers(ctx, request, headers, grid.geometry, grid=grid)
-    return read_headers(ctx, request, headers, stack_geometry(headers))
+    return read_headers(ctx, request, headers, stack_geometry(headers[: _slices_of_a_point(request.series, headers)]))
 
 
 def read_headers(
@@ -56,7 +58,7 @@ def read_headers(
     Parameters
     ----------
     headers : sequence of Header
-        One for each k, or for each true slice of `grid`.
+        One for each k (point after point where the series has a time axis), or for each true slice of `grid`.
     geometry : Geometry
     warnings : sequence of SeriesWarning
         What has been found so far, besides those of the series.
@@ -77,7 +79,7 @@ def read_headers(
     if grid is not None:
         _read_onto_grid(ctx, request, opening, headers, formats, grid)
     else:
-        _read_slices(ctx, request, opening, headers, formats, opening.first, request.on_filled)
+        _read_slices(ctx, request, opening, headers, formats, opening.first, opening.filled)
     ctx.progress(1.0, "Series read")
     return opening.volume
 
@@ -92,13 +94,14 @@ def _read_slices(
     on_filled: Callable[[Region], None],
 ) -> VoxelArray:
     """Return the voxels of the slices, shape (n, j, i); see `load_stack` for the callbacks."""
+    shown = _slices_of_a_point(request.series, headers)
     if all(header.is_native for header in headers):
         with ThreadPoolExecutor(1, thread_name_prefix="read") as helper:
-            return load_stack(ctx, formats, NativeSource(headers, helper), on_first, on_filled)
+            return load_stack(ctx, formats, NativeSource(headers, helper), on_first, on_filled, shown)
     with decode_worker(request.decode) as worker:
         source = DecodeSource(worker, headers)
         opening.decoders = source.decoders
-        array = load_stack(ctx, formats, source, on_first, on_filled)
+        array = load_stack(ctx, formats, source, on_first, on_filled, shown)
     log.info("%d slices decoded by %s.", len(headers), ", ".join(sorted(source.decoders)))
     opening.decoded(source.warnings)
     return array
@@ -180,11 +183,18 @@ class _Opening:
         assert self._volume is not None
         return self._volume
 
+    def filled(self, region: Region) -> None:
+        """Tell of slices that have been read, as far as they are shown."""
+        stop = min(region.upper[0], self._geometry.size[2])
+        if region.lower[0] < stop:
+            self._request.on_filled(Region(region.lower, (stop, *region.upper[1:])))
+
     def first(self, array: VoxelArray, colors: ColorArray | None) -> None:
         """Make the volume and show it."""
         header, series = self._header, self._request.series
         self._volume = Volume(
-            array=array,
+            array=array[: self._geometry.size[2]],
+            time=_time_axis(array, series),
             geometry=self._geometry,
             name=series.title,
             modality=series.modality,
@@ -204,6 +214,24 @@ class _Opening:
             **self._fields,
         )
         self._request.on_first(self._volume)
+
+
+def _slices_of_a_point(series: SeriesRef, headers: Sequence[Header]) -> int:
+    count, points = len(headers), len(series.time_labels) or 1
+    if count % points:
+        text = f"Series “{series.title}” has {count} slices at {points} points, which do not go together."
+        raise DecodeError(text, hint="Open its folder again.", code="E_CHANGED")
+    return count // points
+
+
+def _time_axis(array: VoxelArray, series: SeriesRef) -> TimeAxis | None:
+    """Return the points of an array that holds one after the other along k; None for a series without a time axis."""
+    if not series.time_labels:
+        return None
+    arrays = np.split(array, len(series.time_labels))
+    for points in arrays:
+        points.flags.writeable = False
+    return TimeAxis(series.time_name, series.time_labels, tuple(arrays))
 
 
 def _unit(header: Header, form: PixelFormat, modality: str) -> str:

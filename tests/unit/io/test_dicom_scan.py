@@ -89,12 +89,24 @@ def test_different_grids_or_formats_are_split(tmp_path, make_series, other):
         ("TemporalPositionIdentifier", [1, 2, 3]),
         ("AcquisitionNumber", [1, 2]),
         ("DiffusionBValue", [0.0, 1000.0]),
-        ("ImageType", [["ORIGINAL", "PRIMARY", "M"], ["ORIGINAL", "PRIMARY", "P"]]),
     ],
 )
-def test_images_at_one_place_are_told_apart(tmp_path, make_series, tag, values):
+def test_images_at_one_place_are_points_of_an_axis(tmp_path, make_series, tag, values):
     places = [(0, 0, 3.0 * n) for n in range(4) for _ in values]
     make_series(places, each=lambda n: {tag: values[n % len(values)]})
+    (series,) = only_study(tmp_path).series
+    assert series.size[2] == 4
+    assert len(series.time_labels) == len(set(series.time_labels)) == len(values)
+    assert all(label.isprintable() for label in series.time_labels)
+    for n in range(len(values)):
+        check_geometry(series.at_time(n))
+    assert not series.warnings
+
+
+def test_other_kinds_of_picture_at_one_place_are_told_apart(tmp_path, make_series):
+    values = [["ORIGINAL", "PRIMARY", "M"], ["ORIGINAL", "PRIMARY", "P"]]
+    places = [(0, 0, 3.0 * n) for n in range(4) for _ in values]
+    make_series(places, each=lambda n: {"ImageType": values[n % len(values)]})
     series = only_study(tmp_path).series
     assert [s.size[2] for s in series] == [4] * len(values)
     assert len({s.key for s in series}) == len(values)
@@ -111,8 +123,10 @@ def test_two_parameters_together_tell_apart(tmp_path, make_series):
         [(0, 0, 3.0 * n) for n in range(4) for _ in combos],
         each=lambda n: {"EchoNumbers": combos[n % 4][0], "TemporalPositionIdentifier": combos[n % 4][1]},
     )
-    series = only_study(tmp_path).series
-    assert [s.size[2] for s in series] == [4, 4, 4, 4]
+    (series,) = only_study(tmp_path).series
+    assert series.size[2] == 4
+    assert len(set(series.time_labels)) == 4
+    assert series.time_name == "time point and echo"
 
 
 def test_what_nothing_tells_apart_is_ambiguous_not_stacked(tmp_path, make_series):
