@@ -34,9 +34,14 @@ _PLACE_CODES: Final = frozenset({"W_TILT", "W_UNEVEN_SPACING", "W_MISSING_SLICE"
 
 
 def _place_error(series: SeriesRef) -> float:
+    """Return the largest error over all points of a time axis, against the grid of the first."""
+    if series.time_labels:
+        grid = stack_geometry(slice_headers(series.at_time(0)))
+        points = [slice_headers(series.at_time(n)) for n in range(len(series.time_labels))]
+        return max(corner_error_mm(grid, *frames_and_positions(headers)) for headers in points)
     headers = slice_headers(series)
     frames, positions = frames_and_positions(headers)
     if series.interpolation:
-        grid = grid_through(headers)
-        return corner_error_mm(grid.geometry, frames, positions, grid.planes)
+        through = grid_through(headers)
+        return corner_error_mm(through.geometry, frames, positions, through.planes)
     return corner_error_mm(stack_geometry(headers), frames, positions)
