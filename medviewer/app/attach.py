@@ -116,11 +116,12 @@ class Attach:
         from medviewer.io.label_file import LabelFile
         from medviewer.io.load_segments import READ, SegmentRequest
 
-        file = self._call(ctx, READ, SegmentRequest(path, target), path)
+        file = self.call_worker(ctx, READ, SegmentRequest(path, target), path)
         assert isinstance(file, LabelFile)
         return file
 
-    def _call(self, ctx: JobContext, function: str, payload: object, path: Path) -> object:
+    def call_worker(self, ctx: JobContext, function: str, payload: object, path: Path) -> object:
+        """Call a function of the decode worker for a file; a crash there is a refusal that names the file."""
         try:
             return self._app.decode_worker.call(function, payload, ctx, time_limit=_SECONDS)
         except WorkerDied as error:
@@ -183,7 +184,7 @@ class Attach:
             from medviewer.io.derived import DerivedRef
             from medviewer.io.load_segments import REFERENCE
 
-            ref = self._call(ctx, REFERENCE, path, path)
+            ref = self.call_worker(ctx, REFERENCE, path, path)
             assert isinstance(ref, DerivedRef)
             return ref
 

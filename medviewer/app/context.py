@@ -14,6 +14,7 @@ from medviewer.app.export_cases import ExportCases
 from medviewer.app.findings import Findings
 from medviewer.app.journaling import Journaling
 from medviewer.app.messages import MessageLog
+from medviewer.app.objects import DerivedObjects
 from medviewer.app.open_study import OpenStudy
 from medviewer.app.paths import journal_dir, library_file, studies_dir
 from medviewer.app.registration import Register
@@ -75,6 +76,7 @@ class AppContext:
         self.volumes = Volumes(self)
         self.segments = Segments(self)
         self.attach = Attach(self)
+        self.objects = DerivedObjects(self)
         self.router = ToolRouter(self)
         self.analyze = Analyze(self)
         self.findings = Findings(self)

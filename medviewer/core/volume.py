@@ -82,6 +82,8 @@ class Volume:
     time : TimeAxis or None
     suv : Suv or None
         For PET: the units that it can be shown in, with `medviewer.imaging.units.volume_in_unit`.
+    shutter : bool, shape (j, i), or None
+        What a display shutter leaves of every slice; the rest is drawn black, and only that.
     """
 
     #: Fields with `repr=False` would put voxels or the patient into logs and messages.
@@ -107,6 +109,7 @@ class Volume:
     frame_times_ms: tuple[float, ...] = ()
     time: TimeAxis | None = None
     suv: Suv | None = None
+    shutter: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
     id: str = field(default_factory=lambda: uuid4().hex)
 
     def __post_init__(self) -> None:

@@ -16,19 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.core.dicom_ref import SeriesRef
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
 from medviewer.core.segmentation import Color, LabelArray
 from medviewer.core.terminology import ANATOMICAL_STRUCTURE, TISSUE, CodedConcept
 from medviewer.imaging.cielab import lab_to_rgb
 from medviewer.io.derived import MISFIT, Target, fractional
-from medviewer.io.dicom_header import read_header
-from medviewer.io.dicom_tags import Tag
+from medviewer.io.image_index import image_slices
 from medviewer.io.label_file import LabelFile, NamedSegment
 from medviewer.io.label_fit import fit_layers, misfit
 from medviewer.io.seg_pixels import SegPixels
-from medviewer.io.seg_planes import ImageKey, Place, SegPlane, find_places, own_grid, read_planes
+from medviewer.io.seg_planes import Place, SegPlane, find_places, own_grid, read_planes
 from medviewer.jobs.job import JobContext
 
 if TYPE_CHECKING:
@@ -77,7 +75,7 @@ def _grid_and_places(
 ) -> tuple[Geometry, list[Place]]:
     """Return the grid that the frames are put on, the image's or, to be resampled, their own; and their places."""
     by_image = any(plane.position is None for plane in planes)
-    places = find_places(planes, target.geometry, _slices_of(target.series) if by_image else None)
+    places = find_places(planes, target.geometry, image_slices(target.series) if by_image and target.series else None)
     if places is not None:
         return target.geometry, places
     if by_image:
@@ -97,16 +95,6 @@ def _grid_and_places(
     if places is None or MISFIT not in target.accepted:
         raise misfit(source, target.geometry, name)
     return source, places
-
-
-def _slices_of(series: SeriesRef | None) -> dict[ImageKey, int]:
-    """Return which slice each image of a series is."""
-    found: dict[ImageKey, int] = {}
-    if series is not None:
-        frames = series.frames or (0,) * len(series.files)
-        for k, (path, frame) in enumerate(zip(series.files, frames, strict=True)):
-            found.setdefault((read_header(path).text(Tag.SOP_INSTANCE_UID), frame + 1), k)
-    return found
 
 
 class _Builder:

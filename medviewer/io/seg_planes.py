@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from medviewer.core.errors import GeometryError, InputError
 from medviewer.core.geometry import Geometry, vec3
+from medviewer.io.image_index import ImageKey
 from medviewer.io.label_fit import tolerance_mm
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ _MOST_VOXELS: Final = 2**31
 _IN_PLANE: Final = (np.array([[1, 0], [0, 1], [0, 0]]), np.array([[0, 1], [1, 0], [0, 0]]))
 
 Points = npt.NDArray[np.float64]
-#: SOPInstanceUID and frame (from 1) of an image.
-ImageKey = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

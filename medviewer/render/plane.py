@@ -261,6 +261,16 @@ class PlaneFrame:
             index = across + shear * rows[:, np.newaxis]
             grey[(index < -0.5) | (index >= size[self.grid.across] - 0.5)] = 0
 
+    def blank_shut(self, grey: npt.NDArray[np.uint8], shown: npt.NDArray[np.bool_]) -> None:
+        """Make the pixels (height, width) or (height, width, 3) black whose voxel (j, i) is not shown."""
+        columns, rows = np.arange(self.width), np.arange(self.height)[:, np.newaxis]
+        nearest = []
+        for axis, count in ((1, shown.shape[0]), (0, shown.shape[1])):
+            across, down, _, start = self.pixel_to_index[axis]
+            index = np.floor(across * columns + down * rows + start + 0.5).astype(np.int64)
+            nearest.append(np.clip(index, 0, count - 1))
+        grey[~shown[nearest[0], nearest[1]]] = 0
+
     def zoomed(self, factor: float, x: float, y: float) -> PlaneFrame:
         """Return the frame enlarged by a factor around a display coordinate."""
         anchor = self.display_to_index(x, y)[[self.grid.across, self.grid.down]]

@@ -264,13 +264,18 @@ class SliceScene:
             self._grey = None
             # The window is brightness and contrast, the same for all three channels: hues stay.
             rgb = values if level == TRUE_COLOR else window(values, level)
-            frame.blank_outside(rgb)
+            self._blank(frame, rgb)
             return from_rgb(rgb)
         self._grey = grey = window(values, level)
         if self.volume is not None and self.volume.inverted:
             np.subtract(255, grey, out=grey)  # MONOCHROME1: here and nowhere else
-        frame.blank_outside(grey)
+        self._blank(frame, grey)
         return from_grey(grey)
+
+    def _blank(self, frame: PlaneFrame, pixels: Gray) -> None:
+        frame.blank_outside(pixels)
+        if self.volume is not None and self.volume.shutter is not None:
+            frame.blank_shut(pixels, self.volume.shutter)
 
 
 def _shown(volume: Volume) -> npt.NDArray[Any]:

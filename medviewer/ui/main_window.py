@@ -93,6 +93,8 @@ class MainWindow(QMainWindow):
         self._links.connect(workspace.boxes_changed, self._boxes_changed)
         self._links.connect(workspace.registrations_changed, self._registrations_changed)
         self._links.connect(app.messages.added, self.centre.show_message)
+        self._links.connect(app.objects.report_read, self.ui.show_report)
+        self._links.connect(app.objects.document_read, self.ui.offer_document)
         for signal in (
             workspace.active_changed, workspace.volume_updated, workspace.boxes_changed, workspace.dirty_changed,
             app.studies.changed, app.history.changed, app.router.changed,

@@ -7,13 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog
 
+from medviewer.core.errors import InputError, MedViewerError
 from medviewer.export.names import safe_name
-from medviewer.ui.dialogs.questions import ask_fraction, ask_yes_no
+from medviewer.io.atomic import atomic_write
+from medviewer.ui.dialogs.questions import DocumentAnswer, ask_about_document, ask_fraction, ask_yes_no
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
+    from medviewer.io.encapsulated import EncapsulatedDocument
+    from medviewer.io.report import Report
     from medviewer.ui.dialogs.library import LibraryDialog
     from medviewer.ui.dialogs.pacs_dialog import PacsDialog
     from medviewer.ui.main_window import MainWindow
@@ -91,6 +97,37 @@ class WindowUi:
         left = self._app.documents.recoverable()
         if left:
             RecoveryDialog(self._app, left, self._window).open()
+
+    def show_report(self, report: Report) -> None:
+        """Show what a report says."""
+        from medviewer.ui.dialogs.report_dialog import ReportDialog
+
+        ReportDialog(self._app, report, self._window).show()
+
+    def offer_document(self, document: EncapsulatedDocument) -> None:
+        """Offer to save a document that a DICOM file holds, and to show a PDF with the system's viewer."""
+        size = f"{len(document.data) / 1024:,.0f} KB"
+        answer = ask_about_document(
+            self._window, f"“{document.title}” is a {document.what} of {size}.", viewable=document.viewable
+        )
+        if answer is DocumentAnswer.CANCEL:
+            return
+        proposed = Path(self._last_folder()) / f"{safe_name(document.title)}{document.suffix}"
+        kinds = f"{document.what} (*{document.suffix})"
+        name, _ = QFileDialog.getSaveFileName(self._window, "Save document", str(proposed), kinds)
+        if not name:
+            return
+        # The ending decides which program opens it.
+        path = Path(name) if name.lower().endswith(document.suffix) else Path(f"{name}{document.suffix}")
+        try:
+            with atomic_write(path, InputError) as file:
+                file.write(document.data)
+        except MedViewerError as error:
+            self._app.messages.error(error, f"Cannot save {path.name}")
+            return
+        self._app.messages.add("info", f"Saved {path.name}.")
+        if answer is DocumentAnswer.SAVE_AND_OPEN:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))
 
     def show_export(self) -> None:
         """Show the export dialog."""

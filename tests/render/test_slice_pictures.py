@@ -279,3 +279,20 @@ def test_golden_fusion(letter: Volume, matches_baseline: Callable[..., None]) ->
     moved = f_volume(grid_around_zero((c, -s, 0.0, s, c, 0.0, 0.0, 0.0, 1.0), mm=3.0))
     workspace.overlay = Overlay(moved, 0.6)
     matches_baseline(slice_picture(workspace, "coronal"), "fusion_coronal", mean=0.5, share=0.002)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_what_a_shutter_hides_is_black_and_the_rest_as_it_was(letter: Volume, plane: Plane) -> None:
+    bright = replace(letter, inverted=True)
+    shown = np.zeros(letter.array.shape[1:], dtype=bool)
+    shown[: shown.shape[0] // 2, 2:-2] = True
+    before = slice_picture(show(bright), plane, SIZE)
+    after = slice_picture(show(replace(bright, shutter=shown)), plane, SIZE)
+    kept = (after == before).all(axis=2)
+    hidden = (after == 0).all(axis=2)
+    assert (kept | hidden).all()
+    assert (hidden & ~kept).any()
+    if plane == "axial":
+        share = shown.mean()
+        whole = ~(before == 0).all(axis=2)
+        assert (whole & kept).sum() / whole.sum() == pytest.approx(share, abs=0.03)

@@ -62,6 +62,32 @@ def ask_fraction(parent: QWidget | None, text: str) -> float | None:
     return box.doubleValue() if box.exec() else None
 
 
+class DocumentAnswer(Enum):
+    """What to do with a document that was found."""
+
+    SAVE = "save"
+    SAVE_AND_OPEN = "save and open"
+    CANCEL = "cancel"
+
+
+def ask_about_document(parent: QWidget | None, text: str, *, viewable: bool) -> DocumentAnswer:
+    """Ask what to do with a document; only one that is `viewable` may be given to the system's viewer."""
+    more = "It is not opened here. Saved, it can be looked at with another program."
+    box = message_box(parent, "documentBox", text, more)
+    cancel = add_button(box, "Cancel", QMessageBox.ButtonRole.RejectRole, "documentCancel")
+    box.setEscapeButton(cancel)
+    save = add_button(box, "Save…", QMessageBox.ButtonRole.AcceptRole, "documentSave")
+    box.setDefaultButton(save)
+    view = None
+    if viewable:
+        view = add_button(box, "Save and open…", QMessageBox.ButtonRole.AcceptRole, "documentOpen")
+    box.exec()
+    clicked = box.clickedButton()
+    if view is not None and clicked is view:
+        return DocumentAnswer.SAVE_AND_OPEN
+    return DocumentAnswer.SAVE if clicked is save else DocumentAnswer.CANCEL
+
+
 def ask_before_closing(parent: QWidget | None, jobs: list[str], unsaved: bool) -> CloseAnswer:
     """Ask what to do with running jobs and unsaved work; without either there is nothing to ask."""
     if not jobs and not unsaved:

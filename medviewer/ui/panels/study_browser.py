@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.app.attach import holds_segments
+from medviewer.app.objects import OBJECT_KINDS
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.ui.bind import Merged
 from medviewer.ui.icons import icon
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
 SERIES = Qt.ItemDataRole.UserRole
+#: Kind of what is neither image nor segments -> its icon, and what a double click does.
+_OBJECTS = {
+    "sr": ("report", "Report. Double click to read it."),
+    "key_images": ("report", "Key images. Double click to list them."),
+    "presentation": ("window", "Presentation state. Double click to show its image that way."),
+    "registration": ("registration", "Registration. Double click to load it for its images."),
+    "document": ("files", "Document. Double click to save it."),
+}
 
 
 class StudyBrowser(Panel):
@@ -117,6 +126,8 @@ class StudyBrowser(Panel):
             return
         if holds_segments(series):
             self.attempt(lambda: self.app.attach.open(series))
+        elif series.kind in OBJECT_KINDS:
+            self.attempt(lambda: self.app.objects.open(series))
         else:
             self.attempt(lambda: self.app.studies.open_series(series))
 
@@ -131,12 +142,14 @@ class StudyBrowser(Panel):
         """Return what can be done with a series."""
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        show = menu.addAction("Open as image")
-        show.setEnabled(series.volume)
-        show.triggered.connect(lambda: self.attempt(lambda: self.app.studies.open_series(series)))
+        known = series.kind in OBJECT_KINDS
+        show = menu.addAction("Open" if known else "Open as image")
+        show.setEnabled(series.volume or known)
+        opener = self.app.objects.open if known else self.app.studies.open_series
+        show.triggered.connect(lambda: self.attempt(lambda: opener(series)))
         load = menu.addAction("Load as segments of the image shown")
         active = self.app.workspace.active
-        single = len(series.files) == 1 and (holds_segments(series) or series.kind != "dicom")
+        single = len(series.files) == 1 and (holds_segments(series) or series.kind != "dicom") and not known
         load.setEnabled(active is not None and single)
         if active is not None:
             load.triggered.connect(lambda: self.attempt(lambda: self.app.attach.start(active.id, series.files[0])))
@@ -163,21 +176,24 @@ def _series_item(series: SeriesRef, is_open: bool, is_active: bool) -> QTreeWidg
     item.setData(0, SERIES, series)
     item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     picture, tint = ("check", "accent") if is_open else ("volume", "soft")
-    segments = holds_segments(series)
+    segments, words = holds_segments(series), _OBJECTS.get(series.kind)
     if segments and not is_open:
         picture, tint = "mask", "soft"
+    elif words is not None:
+        picture, tint = words[0], "soft"
     elif series.warnings or not series.volume:
         picture, tint = "warning", "warning"
     item.setIcon(0, icon(picture, tint))
     if is_active:
         item.setForeground(0, color("accent"))
-    elif not series.volume and not segments:
+    elif not series.volume and not segments and words is None:
         for column in range(2):
             item.setForeground(column, color("soft"))
     facts = [series.title, series.modality, number]
     if series.size:
         facts += size_texts(series.size, series.spacing, series.stacking)
-    facts += [f"⚠ {warning.text}" for warning in series.warnings if not (segments and warning.code == "W_NOT_IMAGE")]
+    opens = segments or words is not None
+    facts += [f"⚠ {warning.text}" for warning in series.warnings if not (opens and warning.code == "W_NOT_IMAGE")]
     facts.append(_what_a_double_click_does(series))
     for column in range(2):
         item.setToolTip(column, plain_tip("\n".join(fact for fact in facts if fact)))
@@ -187,4 +203,6 @@ def _series_item(series: SeriesRef, is_open: bool, is_active: bool) -> QTreeWidg
 def _what_a_double_click_does(series: SeriesRef) -> str:
     if holds_segments(series):
         return "Segments. Double click to load them onto their image."
+    if series.kind in _OBJECTS:
+        return _OBJECTS[series.kind][1]
     return "Double click to open." if series.volume else "Cannot be opened as a volume."
