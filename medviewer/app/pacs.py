@@ -11,6 +11,7 @@ from psygnal import Signal
 
 from medviewer.app.paths import data_dir
 from medviewer.core.errors import InputError
+from medviewer.core.shown_text import person_name
 from medviewer.io.network.quarantine import Quarantine
 from medviewer.io.network.query import Found, QueryFields, SeriesRow, StudyRow
 from medviewer.io.network.servers import Server, ServerStore
@@ -280,5 +281,5 @@ def _by_study(rows: Sequence[StudyRow | SeriesRow]) -> dict[str, tuple[str, tupl
 
 
 def _title(row: StudyRow) -> str:
-    parts = (row.patient_name.split("=")[0].replace("^", " ").strip(), row.study_date, row.description)
+    parts = (person_name(row.patient_name), row.study_date, row.description)
     return "  ".join(part for part in parts if part) or "Study"

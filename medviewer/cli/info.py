@@ -9,6 +9,7 @@ from medviewer.cli.console import Output
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Study
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
+from medviewer.core.shown_text import person_name
 
 
 def grid_of(series: SeriesRef) -> Geometry | None:
@@ -77,7 +78,8 @@ def _warnings(warnings: Sequence[SeriesWarning]) -> list[dict[str, str]]:
 def show_studies(output: Output, studies: Sequence[Study], skipped: Mapping[str, int]) -> None:
     """Write studies and series, with their warnings."""
     for study in studies:
-        person = ", ".join(part for part in (study.patient_name, study.patient_id, study.patient_sex) if part)
+        name = person_name(study.patient_name)
+        person = ", ".join(part for part in (name, study.patient_id, study.patient_sex) if part)
         about = ", ".join(part for part in (study.study_date, study.description) if part)
         output.show(f"{person or 'Unnamed patient'} · {about or 'study without description'}")
         for warning in study.warnings:

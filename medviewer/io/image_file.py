@@ -13,6 +13,7 @@ import numpy.typing as npt
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Study
 from medviewer.core.errors import GeometryError, InputError, hint_for
 from medviewer.core.geometry import Geometry, Ijk, vec3
+from medviewer.core.shown_text import shown
 from medviewer.core.volume import Volume, VoxelArray
 from medviewer.io.decode_worker import decode_worker
 from medviewer.io.raw_voxels import Voxels
@@ -71,7 +72,7 @@ def image_study(
         series_instance_uid=uid,
         study_instance_uid=made_up_uid(f"{kind} study", str(path.resolve())),
         modality=LABELS_MODALITY if labels else "",
-        description=name,
+        description=shown(name),
         size=geometry.size if geometry else None,
         spacing=geometry.spacing if geometry else None,
         files=(path,),
@@ -80,7 +81,7 @@ def image_study(
         refusal=refusal,
         warnings=tuple(warnings),
     )
-    return Study(study_instance_uid=series.study_instance_uid, description=path.name, series=(series,))
+    return Study(study_instance_uid=series.study_instance_uid, description=shown(path.name), series=(series,))
 
 
 #: What the header of a broken or unusual image is listed with, instead of being left out.

@@ -14,7 +14,7 @@ from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_slices import Part
 from medviewer.io.dicom_split import split_series
 from medviewer.io.dicom_tags import Tag
-from medviewer.io.dicom_text import decoded_text, has_bad_text
+from medviewer.io.dicom_text import decoded_text, has_bad_text, plain_text
 
 _MEDIA_DIRECTORY: Final = "1.2.840.10008.1.3.10"
 _STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
@@ -134,14 +134,19 @@ def _study(uid: str, header: Header, series: Sequence[SeriesRef]) -> Study:
     texts = (Tag.PATIENT_NAME, Tag.PATIENT_ID, Tag.STUDY_DESCRIPTION)
     warnings: tuple[SeriesWarning, ...] = ()
     if any(has_bad_text(header, tag) for tag in texts):
-        warnings = (SeriesWarning("W_CHARSET", "A name or description does not follow its declared character set."),)
+        warnings = (
+            SeriesWarning(
+                "W_CHARSET",
+                "A name or description does not follow its declared character set; some of it may be wrong.",
+            ),
+        )
     return Study(
         study_instance_uid=uid,
         patient_name=decoded_text(header, Tag.PATIENT_NAME),
         patient_id=decoded_text(header, Tag.PATIENT_ID),
-        patient_birth_date=header.text(Tag.PATIENT_BIRTH_DATE),
-        patient_sex=header.text(Tag.PATIENT_SEX),
-        study_date=header.text(Tag.STUDY_DATE),
+        patient_birth_date=plain_text(header, Tag.PATIENT_BIRTH_DATE),
+        patient_sex=plain_text(header, Tag.PATIENT_SEX),
+        study_date=plain_text(header, Tag.STUDY_DATE),
         description=decoded_text(header, Tag.STUDY_DESCRIPTION),
         accession_number=decoded_text(header, Tag.ACCESSION_NUMBER),
         series=tuple(series),
@@ -159,7 +164,7 @@ def _preview(key: str, headers: Sequence[Header]) -> SeriesRef:
         key=key,
         series_instance_uid=key,
         study_instance_uid=first.text(Tag.STUDY_INSTANCE_UID),
-        modality=first.text(Tag.MODALITY),
+        modality=plain_text(first, Tag.MODALITY),
         description=decoded_text(first, Tag.SERIES_DESCRIPTION),
         series_number=_series_number(first),
         size=size,
@@ -202,10 +207,10 @@ def _ref(key: str, uid: str, study_uid: str, part: Part, *, made_up: bool) -> Se
         series_instance_uid=uid,
         study_instance_uid=study_uid,
         frame_of_reference_uid=first.text(Tag.FRAME_OF_REFERENCE_UID),
-        modality=first.text(Tag.MODALITY),
+        modality=plain_text(first, Tag.MODALITY),
         description=f"{description} [{part.label}]".strip() if part.label else description,
         series_number=_series_number(first),
-        body_part_examined=first.text(Tag.BODY_PART_EXAMINED),
+        body_part_examined=plain_text(first, Tag.BODY_PART_EXAMINED),
         size=size,
         spacing=spacing,
         files=_paths(part.headers),

@@ -14,6 +14,7 @@ import numpy as np
 from medviewer.core.annotation import Box3D
 from medviewer.core.geometry import Points, Vec3
 from medviewer.core.segmentation import Color
+from medviewer.core.shown_text import person_name, shown
 from medviewer.core.view_state import TRUE_COLOR, Plane, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.render.plane import PlaneFrame, opposite_letters, orientation_letters
@@ -192,6 +193,8 @@ def slice_position(frame: PlaneFrame) -> str:
     return f"{letters if position >= 0 else opposite_letters(letters)} {abs(position):.1f} mm"
 
 
+#: Longest line in a corner, in characters.
+_MOST = 60
 #: What the images of a stack are called, one by one.
 _NAMES = {"place": "", "time": "frame ", "number": "picture "}
 
@@ -209,11 +212,11 @@ def slice_texts(frame: PlaneFrame, volume: Volume) -> tuple[str, ...]:
 
 def corner_texts(frame: PlaneFrame, volume: Volume, window: WindowLevel, zoom: float) -> Iterator[Words]:
     """Yield who and what is shown, where, and how."""
-    name = volume.patient_name.replace("^", " ").strip()
-    patient = tuple(text for text in (name, volume.patient_id, _date(volume.study_date)) if text)
+    who = (person_name(volume.patient_name), volume.patient_id, _date(volume.study_date))
+    patient = tuple(shown(text, _MOST) for text in who if text)
     if patient:
         yield Words(patient, "top left")
-    series = tuple(text for text in (volume.name, volume.modality) if text)
+    series = tuple(shown(text, _MOST) for text in (volume.name, volume.modality) if text)
     if series:
         yield Words(series, "top right")
     which = slice_texts(frame, volume)

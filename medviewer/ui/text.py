@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
+from medviewer.core import shown_text
 from medviewer.core.dicom_ref import Stacking
 from medviewer.core.geometry import Vec3
 from medviewer.core.volume import Volume
@@ -82,9 +83,7 @@ def voxel_text(kji: tuple[int, int, int], volume: Volume | None = None) -> str:
 
 def person_name(name: str) -> str:
     """Return a DICOM person name (``Doe^Jane``) for people; one that is empty is said to be missing."""
-    family, _, rest = name.partition("=")[0].partition("^")
-    given = " ".join(part for part in rest.split("^") if part)
-    return ", ".join(part for part in (family.strip(), given.strip()) if part) or "No name"
+    return shown_text.person_name(name) or "No name"
 
 
 def dicom_date(date: str) -> str:

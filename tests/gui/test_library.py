@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 from medviewer.app.context import AppContext
 from medviewer.app.paths import library_file
 from medviewer.core.dicom_ref import SeriesRef, Study
+from medviewer.core.shown_text import shown
 from medviewer.core.volume import Volume
 from medviewer.io.catalogue import Catalogue
 from medviewer.phantoms import spheres_volume, write_series
@@ -22,7 +23,6 @@ from medviewer.ui.dialogs import library as library_module
 from medviewer.ui.dialogs import settings_dialog
 from medviewer.ui.dialogs.library import LibraryDialog
 from medviewer.ui.dialogs.library_filters import date_bound
-from medviewer.ui.dialogs.library_model import one_line
 from medviewer.ui.main_window import MainWindow
 
 WAIT_MS = 30_000
@@ -230,4 +230,4 @@ def test_dates_may_be_years_months_and_days(text: str, first: str, last: str) ->
 
 
 def test_text_of_files_stays_on_its_line() -> None:
-    assert one_line("a\nb\tc\u202e d") == "a b c d"
+    assert shown("a\nb\tc\u202e d") == "a b c\\u202e d"

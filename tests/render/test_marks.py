@@ -91,7 +91,7 @@ def test_words(letter: Volume, workspace: Workspace) -> None:
     scene = SliceScene(workspace, "coronal", lambda: None)
     scene.resize(300, 300)
     words = {m.place: m.text for m in marks(scene) if isinstance(m, Words) and m.place != "point"}
-    assert words["top left"] == ("DOE JANE", "42", "2025-01-31")
+    assert words["top left"] == ("DOE, JANE", "42", "2025-01-31")
     assert words["top right"] == ("Chest 1 mm", "CT")
     assert words["bottom left"] == ("25 / 49", "P 0.0 mm")
     assert words["bottom right"] == ("C 50  W 1900", "100%")

@@ -9,8 +9,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QWidget
 
+from medviewer.core.shown_text import shown
 from medviewer.io.catalogue_rows import STATUSES, Filters
-from medviewer.ui.dialogs.library_model import one_line
 from medviewer.ui.text import label
 
 _DATE = re.compile(r"(\d{4})[-./]?(\d{2})?[-./]?(\d{2})?")
@@ -106,7 +106,7 @@ class LibraryFilters(QWidget):
             while combo.count() > 1:
                 combo.removeItem(1)
             for value in values:
-                combo.addItem(one_line(value), value)
+                combo.addItem(shown(value), value)
             combo.setCurrentIndex(max(0, combo.findData(chosen)))
             combo.blockSignals(False)
             if combo.currentData() != chosen:

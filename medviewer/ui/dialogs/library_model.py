@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
+from medviewer.core.shown_text import shown
 from medviewer.ui.icons import icon
 from medviewer.ui.text import dicom_date, person_name, plain_tip
 from medviewer.ui.theme import color
@@ -91,10 +92,10 @@ class StudyModel(QAbstractTableModel):
 
 def _texts(row: StudyRow) -> tuple[str, ...]:
     return (
-        one_line(person_name(row.patient_name)),
-        one_line(row.patient_id),
+        shown(person_name(row.patient_name)),
+        shown(row.patient_id),
         dicom_date(row.study_date),
-        one_line(row.description),
+        shown(row.description),
         ", ".join(row.modalities),
         str(row.series_count),
         "Moved or offline" if row.missing else _STATUS[row.status],
@@ -112,8 +113,3 @@ def _tip(row: StudyRow) -> str:
         "The images are not where they were. “Find…” looks for them in another folder." if row.missing else "",
     ]
     return "\n".join(fact for fact in facts if fact.strip())
-
-
-def one_line(text: str) -> str:
-    """Return text of a file on one line, with what cannot be printed as a blank."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

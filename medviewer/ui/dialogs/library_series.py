@@ -9,7 +9,7 @@ from PySide6.QtCore import QRect, QSize, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 from PySide6.QtWidgets import QListView, QListWidget, QListWidgetItem, QWidget
 
-from medviewer.ui.dialogs.library_model import one_line
+from medviewer.core.shown_text import shown
 from medviewer.ui.icons import draw
 from medviewer.ui.text import counted, plain_tip, size_texts
 from medviewer.ui.theme import COLORS
@@ -87,10 +87,8 @@ def _on_black(picture: QPixmap) -> QPixmap:
 
 def _title(row: SeriesRow) -> str:
     series = row.series
-    name = one_line(series.description) or (
-        f"Series {series.series_number}" if series.series_number is not None else ""
-    )
-    return f"{one_line(series.modality)}  {counted(row.images, 'image')}\n{name}".strip()
+    name = shown(series.description) or (f"Series {series.series_number}" if series.series_number is not None else "")
+    return f"{shown(series.modality)}  {counted(row.images, 'image')}\n{name}".strip()
 
 
 def _tip(row: SeriesRow) -> str:
