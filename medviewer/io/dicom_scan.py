@@ -15,7 +15,7 @@ from typing import Final
 
 from medviewer.core.dicom_ref import SeriesWarning, Study
 from medviewer.core.errors import InputError
-from medviewer.io import incomplete
+from medviewer.io import dicomdir, incomplete
 from medviewer.io.archive import extract, is_archive
 from medviewer.io.dicom_header import read_header
 from medviewer.io.reader import lister_of
@@ -98,6 +98,7 @@ class _Scan:
         self._broken: list[InputError] = []
         self._last_growth = time.monotonic()
         self._unpacked = False
+        self._media: dict[Path, dicomdir.MediaDirectory] = {}
 
     def files_of(self, path: Path) -> list[Path]:
         """Return every file below a path, in order of name; an archive is unpacked first."""
@@ -105,16 +106,25 @@ class _Scan:
             raise InputError(
                 f"{path} does not exist.", hint="Check the name, and that the disk is there.", code="E_NO_FILE"
             )  # fmt: skip
+        if dicomdir.is_dicomdir(path) and path.is_file():
+            # The directory of a medium stands for the medium.
+            path = path.parent
         if path.is_dir():
-            return [Path(name) for name in sorted(self._walk(path))]
+            return self._files_below(path)
         # A packed file of another format, such as .nii.gz, is that format's own.
         if lister_of(path) is None and is_archive(path):
             self._unpacked = True
             archive = extract(SubContext(self._ctx, 0.0, 0.5), path)
-            return [Path(name) for name in sorted(self._walk(archive.folder))]
+            return self._files_below(archive.folder)
         header = path.with_suffix(".hdr")
         # A pair of files is opened by its header, whichever of the two was named.
         return [header] if path.suffix.lower() == ".img" and header.is_file() else [path]
+
+    def _files_below(self, folder: Path) -> list[Path]:
+        files, media = dicomdir.in_order_of_media([Path(name) for name in sorted(self._walk(folder))])
+        self._media.update(media)
+        self._skipped["names in a DICOMDIR that lead elsewhere"] += sum(found.outside for found in media.values())
+        return files
 
     def _walk(self, root: Path) -> Iterator[str]:
         """Yield files below a folder; links that leave it, and folders seen before, are skipped."""
@@ -199,9 +209,23 @@ class _Scan:
             more = f" and {len(self._broken) - 1} more files" if len(self._broken) > 1 else ""
             warning = SeriesWarning("W_UNREADABLE", f"Left out: {self._broken[0].text}{more}")
             studies = [replace(study, warnings=(*study.warnings, warning)) for study in studies]
+        studies = [self._compared_with_media(study) for study in studies]
         if self._on_series is not None:
             for study in studies:
                 self._on_series(study)
-        result = ScanResult(tuple(studies), dict(self._skipped))
+        result = ScanResult(tuple(studies), dict(+self._skipped))
         self._ctx.progress(1.0, result.skipped_text and f"Left out: {result.skipped_text}")
         return result
+
+    def _compared_with_media(self, study: Study) -> Study:
+        """Say of a study which came from a medium that its DICOMDIR names files that are not there."""
+        files = [series.files[0] for series in study.series if series.files]
+        missing = sum(
+            found.missing
+            for path, found in self._media.items()
+            if any(file.is_relative_to(path.parent) for file in files)
+        )
+        if not missing:
+            return study
+        text = f"The DICOMDIR names {missing} files that are not there: series may be incomplete."
+        return replace(study, warnings=(*study.warnings, SeriesWarning("W_DICOMDIR", text)))

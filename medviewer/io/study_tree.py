@@ -104,7 +104,9 @@ class StudyTree:
         """Return the studies with every series split into its parts."""
         found = []
         for uid, series in self._studies.items():
-            refs = [ref for key, members in series.items() for ref in _series(key, uid, members)]
+            # By name, so that the parts of a series are numbered alike whatever was read first.
+            by_name = {key: sorted(members, key=lambda header: str(header.path)) for key, members in series.items()}
+            refs = [ref for key, members in by_name.items() for ref in _series(key, uid, members)]
             refs.sort(key=lambda ref: (ref.series_number is None, ref.series_number or 0))
             found.append(_study(uid, next(iter(series.values()))[0], refs))
         return found

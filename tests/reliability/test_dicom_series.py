@@ -384,26 +384,6 @@ def test_G26_other_objects_beside_a_series(good, all_outcomes, tmp_path):
     assert all(part.codes == {"E_NOT_IMAGE"} for part in found if part.state == "REFUSED")
 
 
-def test_G27_dicomdir_never_leads_outside(good, outcome, tmp_path):
-    good(5, folder="study/series")
-    outside = good(1, folder="secret", SeriesInstanceUID="1.99")[0]
-    directory = pydicom.Dataset()
-    directory.file_meta = pydicom.dataset.FileMetaDataset()
-    directory.file_meta.MediaStorageSOPClassUID = pydicom.uid.MediaStorageDirectoryStorage
-    directory.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    directory.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    record = pydicom.Dataset()
-    record.DirectoryRecordType = "IMAGE"
-    record.ReferencedFileID = ["..", "secret", outside.name]
-    directory.DirectoryRecordSequence = [record]
-    directory.save_as(tmp_path / "study" / "DICOMDIR", enforce_file_format=True)
-    found = outcome(tmp_path / "study")
-    assert found.state == "LOADED"
-    assert len(found.series.files) == 5
-    shutil.copy(tmp_path / "study" / "DICOMDIR", tmp_path / "study" / "renamed.dcm")
-    assert outcome(tmp_path / "study").digest == found.digest
-
-
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
 def test_G28_links_and_depth(good, outcome, tmp_path):
     deep = "/".join(f"d{n}" for n in range(40))
