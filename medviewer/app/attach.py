@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ _OFFERS: Final = {
     "E_OTHER_SERIES": "Load it all the same, by its position in the patient?",
 }
 _SECONDS: Final = 600.0
+_SAY_NOTHING: Final = frozenset({"image", "img", "original", "photo", "training", "train", "test"})
 
 
 def holds_segments(series: SeriesRef) -> bool:
@@ -72,7 +74,11 @@ class Attach:
         active = self._app.workspace.active
         volumes = sorted(self._app.workspace.volumes, key=lambda volume: volume is not active)
         if ref.geometry is not None:
-            return tuple(v for v in volumes if fits(ref.geometry, v.geometry) and not _is_labels(v))
+            return tuple(
+                v
+                for v in volumes
+                if fits(ref.geometry, v.geometry) and not _is_labels(v) and (v.in_patient or _is_named_for(ref.name, v))
+            )
         same = [v for v in volumes if v.series_instance_uid and v.series_instance_uid in ref.series_uids]
         frame = ref.frame_of_reference_uid
         near = [v for v in volumes if v.series is not None and frame and v.series.frame_of_reference_uid == frame]
@@ -239,7 +245,7 @@ class Attach:
             (series, study)
             for study in self._app.studies.studies
             for series in study.series
-            if series.volume and series.size and series.spacing and not holds_segments(series)
+            if series.volume and series.size and not holds_segments(series)
         ]
         if ref.geometry is None:
             found = [(series, study) for series, study in images if series.series_instance_uid in ref.series_uids]
@@ -248,6 +254,10 @@ class Attach:
         wanted = sorted(zip(ref.geometry.size, ref.geometry.spacing, strict=True))
         alike = [series for series, _ in images if _is_alike(series, wanted)]
         alike.sort(key=lambda series: series.files[0].parent != path.parent)
+        named = [series for series in alike if named_for(path.name, series.files[0].name)]
+        if named or any(series.spacing is None for series in alike):
+            # Where pixels lie nowhere, only the name says which of many pictures of one size is meant.
+            return named[0] if named else None
         return alike[0] if len(alike) == 1 or (alike and alike[0].files[0].parent == path.parent) else None
 
     def offer(self, studies: Sequence[Study]) -> bool:
@@ -276,8 +286,19 @@ def _same_patient(ref: DerivedRef, study: Study) -> bool:
     return not ref.patient_id or not study.patient_id or ref.patient_id == study.patient_id.strip()
 
 
+def named_for(labels: str, image: str) -> bool:
+    """Whether the name of a file of labels begins with the words of an image's, but for words that name no case."""
+    ours, theirs = (re.findall(r"[^\W_]+", name.partition(".")[0].lower()) for name in (labels, image))
+    telling = [word for word in theirs if word not in _SAY_NOTHING]
+    return bool(telling) and ours[: len(telling)] == telling
+
+
+def _is_named_for(labels: str, volume: Volume) -> bool:
+    return volume.series is not None and any(named_for(labels, path.name) for path in volume.series.files[:1])
+
+
 def _is_alike(series: SeriesRef, wanted: Sequence[tuple[int, float]]) -> bool:
-    own = sorted(zip(series.size or (), series.spacing or (), strict=True))
+    own = sorted(zip(series.size or (), series.spacing or (1.0, 1.0, 1.0), strict=True))
     return len(own) == len(wanted) and all(
         a[0] == b[0] and bool(np.isclose(a[1], b[1], rtol=1e-3)) for a, b in zip(own, wanted, strict=True)
     )

@@ -14,21 +14,12 @@ Level = Literal["info", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: what happened, and what to do next.
-
-    Attributes
-    ----------
-    details : str
-        A code, for reports.
-    elsewhere : bool
-        Whether it is in sight at another place anyhow, so that the list of messages is enough.
-    """
+    """One message: what happened, and what to do next."""
 
     level: Level
     text: str
     hint: str = ""
     details: str = ""
-    elsewhere: bool = False
 
 
 class MessageLog:
@@ -44,9 +35,9 @@ class MessageLog:
     def __init__(self) -> None:
         self.messages: list[Message] = []
 
-    def add(self, level: Level, text: str, hint: str = "", details: str = "", *, elsewhere: bool = False) -> None:
+    def add(self, level: Level, text: str, hint: str = "", details: str = "") -> None:
         """Tell the user something."""
-        message = Message(level, text, hint, details, elsewhere)
+        message = Message(level, text, hint, details)
         self.messages.append(message)
         self.added.emit(message)
 

@@ -18,7 +18,7 @@ from medviewer.core.errors import InputError
 from medviewer.io import dicomdir, incomplete
 from medviewer.io.archive import extract, is_archive
 from medviewer.io.dicom_header import read_header
-from medviewer.io.reader import lister_of
+from medviewer.io.reader import PHOTO, lister_of
 from medviewer.io.study_tree import StudyTree
 from medviewer.jobs.job import JobContext, SubContext
 
@@ -77,7 +77,7 @@ def scan(ctx: JobContext, paths: Sequence[Path], on_series: Callable[[Study], No
     InputError
         When a path does not exist, an archive is unsafe or broken, or the only path is a file that cannot be read.
     """
-    running = _Scan(ctx, on_series)
+    running = _Scan(ctx, on_series, frozenset(paths))
     files: list[Path] = []
     for path in paths:
         files += running.files_of(path)
@@ -89,11 +89,13 @@ def scan(ctx: JobContext, paths: Sequence[Path], on_series: Callable[[Study], No
 class _Scan:
     """One run: collects files, reads headers, reports growth."""
 
-    def __init__(self, ctx: JobContext, on_series: Callable[[Study], None] | None) -> None:
+    def __init__(self, ctx: JobContext, on_series: Callable[[Study], None] | None, chosen: frozenset[Path]) -> None:
         self._ctx = ctx
+        self._chosen = chosen
         self._on_series = on_series
         self._tree = StudyTree()
         self._listed: list[Study] = []
+        self._photos: list[Study] = []
         self._skipped: Counter[str] = Counter()
         self._broken: list[InputError] = []
         self._last_growth = time.monotonic()
@@ -173,6 +175,9 @@ class _Scan:
         listing = lister_of(path)
         if listing is not None:
             study = listing(path)
+            if study.series[0].kind == PHOTO:
+                self._photos.append(study)
+                return
             self._listed.append(study)
             if self._on_series is not None:
                 self._on_series(study)
@@ -201,10 +206,20 @@ class _Scan:
         for study in incomplete.marked(self._tree.previews()):
             self._on_series(study)
 
+    def _shown_photos(self) -> list[Study]:
+        """Return the photographs; beside DICOM files only those that were chosen."""
+        # Discs carry the pictures of their viewer.
+        if not self._tree.has_studies:
+            return self._photos
+        shown = [study for study in self._photos if study.series[0].files[0] in self._chosen]
+        if len(shown) < len(self._photos):
+            self._skipped["pictures beside DICOM files"] += len(self._photos) - len(shown)
+        return shown
+
     def finish(self) -> ScanResult:
         """Split the series and return the studies."""
         self._ctx.progress(1.0, "Sorting slices")
-        studies = incomplete.marked([*self._tree.studies(), *self._listed])
+        studies = incomplete.marked([*self._tree.studies(), *self._listed, *self._shown_photos()])
         if self._broken and studies:
             more = f" and {len(self._broken) - 1} more files" if len(self._broken) > 1 else ""
             warning = SeriesWarning("W_UNREADABLE", f"Left out: {self._broken[0].text}{more}")

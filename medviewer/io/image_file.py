@@ -28,7 +28,7 @@ NO_ORIENTATION: Final = SeriesWarning(
 LABELS_MODALITY: Final = "SEG"
 _LABEL_WORDS: Final = frozenset({
     "mask", "masks", "seg", "segs", "segmentation", "segmentations", "label", "labels", "labelmap", "gt", "groundtruth",
-    "gold", "consensus", "organs", "roi", "rois", "lesion", "lesions",
+    "gold", "manual", "consensus", "organs", "roi", "rois", "lesion", "lesions",
 })  # fmt: skip
 _LABEL_FOLDER: Final = re.compile(r"labels(Tr|Ts)?|masks?|segmentations?", re.IGNORECASE)
 

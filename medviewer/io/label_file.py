@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +21,13 @@ from medviewer.core.terminology import ANATOMICAL_STRUCTURE, TISSUE, CodedConcep
 from medviewer.io.derived import fractional
 from medviewer.io.label_names import names_beside, single_name
 from medviewer.io.reader import lister_of
-from medviewer.io.readers import metaimage, nifti, nrrd
+from medviewer.io.readers import metaimage, nifti, nrrd, photo
 from medviewer.jobs.job import JobContext
 
 #: More different values than any set of segments has: an image.
 MOST_LABELS: Final = 2000
+#: More colours than any map of labels has.
+MOST_COLORS: Final = 256
 _NOT_LABELS_HINT: Final = "Open it as an image instead."
 _RANGE_HINT: Final = "Renumber the labels first, or open it as an image."
 _LAYER: Final = re.compile(r"(Segment\d+)_LabelValue")
@@ -122,8 +124,15 @@ def label_geometry(path: Path) -> Geometry:
     return _header_of(path).geometry
 
 
-def _header_of(path: Path) -> nifti.NiftiHeader | nrrd.NrrdHeader | metaimage.MetaHeader:
+def is_photo(path: Path) -> bool:
+    """Whether a label map is a picture file, whose grid counts pixels."""
+    return path.name.lower().endswith(photo.SUFFIXES)
+
+
+def _header_of(path: Path) -> nifti.NiftiHeader | nrrd.NrrdHeader | metaimage.MetaHeader | photo.PhotoHeader:
     name = path.name.lower()
+    if is_photo(path):
+        return photo.read_header(path)
     if name.endswith(nrrd.SUFFIXES):
         return nrrd.read_header(path)
     if name.endswith(metaimage.SUFFIXES):
@@ -140,6 +149,8 @@ def read_label_map(ctx: JobContext, path: Path, threshold: float | None = None) 
         When it is no label map, with the reason.
     """
     header = _header_of(path)
+    if isinstance(header, photo.PhotoHeader):
+        return _read_photo(ctx, path, header.geometry, threshold)
     if isinstance(header, nrrd.NrrdHeader):
         layers = [to_labels(layer, path.name, threshold) for layer in nrrd.read_layers(header)]
         if header.is_segmentation:
@@ -153,6 +164,27 @@ def read_label_map(ctx: JobContext, path: Path, threshold: float | None = None) 
         layers = [to_labels(read(ctx, path).array, path.name, threshold)]
     values = values_in(layers[0], path.name)
     return LabelFile(header.geometry, tuple(layers), _named(path, values))
+
+
+def _read_photo(ctx: JobContext, path: Path, geometry: Geometry, threshold: float | None) -> LabelFile:
+    """Read a picture whose numbers, or else whose colours, are labels; black is background."""
+    pixels, palette = photo.read_label_pixels(ctx, path)
+    colors: dict[int, Color] = dict(enumerate(palette))
+    if pixels.ndim == 4:
+        packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+        found = np.unique(packed)
+        if len(found) > MOST_COLORS:
+            raise InputError(
+                f"{path.name} has {len(found)} colours: that is a picture, not a label map.",
+                hint=_NOT_LABELS_HINT,
+                code="E_NOT_LABELS",
+            )
+        found = np.concatenate([[0], found[found > 0]])
+        pixels = np.searchsorted(found, packed)
+        colors = {n: (int(c) >> 16, int(c) >> 8 & 255, int(c) & 255) for n, c in enumerate(found)}
+    labels = to_labels(pixels, path.name, threshold)
+    segments = _named(path, values_in(labels, path.name))
+    return LabelFile(geometry, (labels,), tuple(replace(s, color=colors.get(s.value)) for s in segments))
 
 
 def _named(path: Path, values: Sequence[int]) -> tuple[NamedSegment, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 _MOST_BYTES: Final = 16 * 1024 * 1024
-_SUFFIX: Final = re.compile(r"(\.seg)?\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
+_SUFFIX: Final = re.compile(r"(\.seg)?\.(nii\.gz|nii|nrrd|nhdr|mha|mhd|png|jpe?g|tiff?|bmp|gif)$", re.IGNORECASE)
 _FILES: Final = ("labels.json", "dataset.json")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from medviewer.core.errors import InputError, OutOfMemory
 from medviewer.io.derived import MISFIT, DerivedRef, Target, check_belongs, describe, read_dataset
 from medviewer.io.dicom_seg import read_seg
-from medviewer.io.label_file import LabelFile, is_label_format, label_geometry, read_label_map
+from medviewer.io.label_file import LabelFile, is_label_format, is_photo, label_geometry, read_label_map
 from medviewer.io.label_fit import fit_layers
 from medviewer.io.rtstruct import read_structures
 from medviewer.jobs.job import JobContext
@@ -57,6 +57,8 @@ def read(ctx: JobContext, request: object) -> LabelFile:
 def _read(ctx: JobContext, path: Path, target: Target) -> LabelFile:
     resample = MISFIT in target.accepted
     if is_label_format(path):
+        if is_photo(path):
+            _check_size(path, target)
         found = read_label_map(ctx, path, target.threshold)
         if not found.segments:
             raise InputError(
@@ -76,3 +78,14 @@ def _read(ctx: JobContext, path: Path, target: Target) -> LabelFile:
     if ref.kind == "rtstruct":
         return read_structures(ctx, dataset, target.geometry, path.name, warnings=warnings)
     return read_seg(ctx, dataset, target, path.name, warnings=warnings)
+
+
+def _check_size(path: Path, target: Target) -> None:
+    """Refuse a picture of another size: its pixels lie nowhere, so that it cannot be resampled by place."""
+    size, wanted = label_geometry(path).size, target.geometry.size
+    if size != wanted:
+        raise InputError(
+            f"{path.name} has {' × '.join(map(str, size))} pixels, the image {' × '.join(map(str, wanted))}.",
+            hint="Open the picture it was made for, or scale it to the size of the image first.",
+            code="E_OTHER_SIZE",
+        )

@@ -32,6 +32,8 @@ class _Skip(Enum):
 
 
 Skip = Literal[_Skip.SKIP]
+#: `SeriesRef.kind` of photographs and scans of paper or film.
+PHOTO: Final = "photo"
 #: Answer of a reader: this is not mine, ask the next.
 SKIP: Final = _Skip.SKIP
 

@@ -93,6 +93,11 @@ class StudyTree:
         self._studies.setdefault(study_uid, {}).setdefault(series_uid, []).append(header)
         return True
 
+    @property
+    def has_studies(self) -> bool:
+        """Whether there is anything in it."""
+        return bool(self._studies)
+
     def previews(self) -> list[Study]:
         """Return the studies as they are so far, cheaply: no series is split, none can be opened yet."""
         return [

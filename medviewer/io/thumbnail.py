@@ -16,7 +16,7 @@ import numpy.typing as npt
 from medviewer.core.dicom_ref import SeriesRef
 from medviewer.core.errors import InputError
 from medviewer.core.volume import Volume, VoxelArray
-from medviewer.io.reader import open_series
+from medviewer.io.reader import open_series, readers
 from medviewer.jobs.job import JobContext
 from medviewer.jobs.worker import WorkerProcess
 
@@ -27,11 +27,14 @@ Grey = npt.NDArray[np.uint8]
 
 
 def thumbnail(volume: Volume, size: int = SIZE) -> bytes:
-    """Return the middle slice (k) of a volume with the window of its file, `size` pixels along its longer side."""
-    plane = np.asarray(volume.array[volume.array.shape[0] // 2], dtype=np.float32)
-    grey = _windowed(plane, volume)
-    upright, spacing = _upright(grey, volume)
-    return png(_shrunk(upright, spacing, size))
+    """Return the middle slice (k), in colour or windowed as its file says, `size` pixels along its longer side."""
+    middle = volume.array.shape[0] // 2
+    if volume.colors is not None:
+        channels = [volume.colors[middle, :, :, n] for n in range(3)]
+    else:
+        channels = [_windowed(np.asarray(volume.array[middle], dtype=np.float32), volume)]
+    shrunk = [_shrunk(*_upright(channel, volume), size) for channel in channels]
+    return png(np.stack(shrunk, axis=-1) if len(shrunk) > 1 else shrunk[0])
 
 
 def series_thumbnail(ctx: JobContext, series: SeriesRef, decode: WorkerProcess | None, size: int = SIZE) -> bytes:
@@ -42,15 +45,18 @@ def series_thumbnail(ctx: JobContext, series: SeriesRef, decode: WorkerProcess |
     InputError
         When it has no picture, its file cannot be read, or the one file is too big to read for a picture.
     """
-    if not series.files or series.kind not in ("dicom", "nifti"):
+    if not series.files or not any(series.kind in one.kinds for one in readers()):
         raise InputError("The object has no picture.", code="E_NO_IMAGE")
-    middle = series.files[len(series.files) // 2]
+    number = len(series.files) // 2
+    middle = series.files[number]
     if len(series.files) == 1 and middle.stat().st_size > _MOST_BYTES:
         raise InputError("The file is too big to read for a picture.", code="E_TOO_BIG")
     columns, rows, _ = series.size or (0, 0, 0)
     one = replace(
         series,
         files=(middle,),
+        frames=series.frames[number : number + 1],
+        time_labels=(),
         size=(columns, rows, 1) if len(series.files) > 1 else series.size,
         volume=series.volume or len(series.files) > 1,
         interpolation="",
@@ -109,17 +115,17 @@ def _shrunk(grey: Grey, spacing: tuple[float, float], size: int) -> Grey:
     return np.rint(picture).astype(np.uint8)
 
 
-def png(grey: Grey) -> bytes:
-    """Return an 8-bit grey picture (rows, columns) as PNG.
+def png(picture: Grey) -> bytes:
+    """Return an 8-bit picture, grey (rows, columns) or RGB (rows, columns, 3), as PNG.
 
     References
     ----------
     Portable Network Graphics (PNG) Specification, W3C Recommendation.
     """
-    rows, columns = grey.shape
-    lines = np.zeros((rows, columns + 1), np.uint8)
-    lines[:, 1:] = grey
-    header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
+    rows, columns = picture.shape[:2]
+    lines = np.zeros((rows, picture[0].size + 1), np.uint8)
+    lines[:, 1:] = picture.reshape(rows, -1)
+    header = struct.pack(">IIBBBBB", columns, rows, 8, 2 if picture.ndim == 3 else 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
 

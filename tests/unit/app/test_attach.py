@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 
+from medviewer.app.attach import named_for
 from medviewer.app.context import AppContext
 from medviewer.core.dicom_ref import SeriesRef
 from medviewer.core.geometry import Geometry
@@ -233,3 +235,46 @@ def test_sts002_from_the_tree(app, pump, shared_data, tmp_path, modality):
     assert drawn.name == f"GTV_Mass_{modality}"
     a, b = (app.workspace.active_segmentation.mask(s.value) for s in (drawn, wanted))
     assert 2 * (a & b).sum() / (a.sum() + b.sum()) >= 0.98
+
+
+@pytest.mark.parametrize(
+    ("labels", "image", "fits"),
+    [
+        ("ISIC_0000043_segmentation.png", "ISIC_0000043.jpg", True),
+        ("ISIC_0000043_segmentation.png", "ISIC_0000042.jpg", False),
+        ("21_manual1.gif", "21_training.tif", True),
+        ("22_manual1.gif", "21_training.tif", False),
+        ("patient1_left_mask.png", "patient1_right.png", False),
+        ("0001.png", "0001.jpg", True),
+        ("mole12.png", "mole1.png", False),
+    ],
+)
+def test_labels_of_pictures_are_told_by_their_name(labels, image, fits):
+    assert named_for(labels, image) is fits
+
+
+def test_a_mask_lands_on_its_own_photograph_of_many(app, pump, tmp_path):
+    masks = {}
+    for n in range(3):
+        noise = np.random.default_rng(n).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"mole_{n}.png")
+        masks[n] = noise[..., 0] > 100
+        Image.fromarray(masks[n].astype(np.uint8) * 255).save(tmp_path / f"mole_{n}_mask.png")
+    found = scan(app, pump, tmp_path)
+    # Whatever is open first, the mask goes to its own.
+    pump.finish(app.attach.open(next(s for s in found if s.description == "mole_2_mask")))
+    pump.until(lambda: not app.jobs.running)
+    assert app.workspace.active.name == "mole_2"
+    assert app.workspace.active.colors is not None
+    (segment,) = app.workspace.active_segmentation.segments
+    assert segment.name == "mole_2_mask"
+    np.testing.assert_array_equal(app.workspace.active_segmentation.mask(segment.value)[0], masks[2])
+
+
+def test_a_mask_of_another_size_is_refused_and_nothing_is_offered(app, pump, tmp_path):
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.ones((15, 20), np.uint8)).save(tmp_path / "b_mask.png")
+    scan(app, pump, tmp_path / "a.png")
+    app.attach.confirm = lambda _: pytest.fail("asked")
+    pump.finish(app.attach.start(app.workspace.active.id, tmp_path / "b_mask.png"))
+    assert errors(app) == ["E_OTHER_SIZE"]

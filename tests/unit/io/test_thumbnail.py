@@ -14,6 +14,7 @@ from medviewer.core.volume import Volume
 from medviewer.io.dicom_scan import scan_paths
 from medviewer.io.thumbnail import SIZE, png, series_thumbnail, thumbnail
 from medviewer.jobs.job import NullContext
+from tests.dicom_makers import write_slice
 
 CTX = NullContext()
 
@@ -28,7 +29,7 @@ def pixels(data: bytes) -> np.ndarray:
         return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (96, 50)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (96, 50), (1, 1, 3), (7, 5, 3)])
 def test_a_png_reads_back(shape: tuple[int, int]) -> None:
     grey = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     assert np.array_equal(pixels(png(grey)), grey)
@@ -102,3 +103,18 @@ def test_what_has_no_picture_says_so(make_series) -> None:
     for series in (replace(study.series[0], kind="sr"), replace(study.series[0], files=())):
         with pytest.raises(InputError):
             series_thumbnail(CTX, series, None)
+
+
+def test_a_film_shows_its_middle_frame_in_colour(tmp_path: Path) -> None:
+    film = np.zeros((5, 20, 30, 3), np.uint8)
+    film[2, :, :15], film[2, :, 15:] = (200, 10, 20), (0, 0, 250)
+    path = write_slice(
+        tmp_path / "a.dcm", film, Rows=20, Columns=30, NumberOfFrames=5, SamplesPerPixel=3, Modality="US",
+        PhotometricInterpretation="RGB", PlanarConfiguration=0, ImagePositionPatient=None,
+    )  # fmt: skip
+    (study,) = scan_paths(CTX, [path])
+    picture = pixels(series_thumbnail(CTX, study.series[0], None))
+    # PixelSpacing makes pixels taller than wide.
+    assert picture.shape == (round(SIZE * 20 * 0.7 / (30 * 0.8)), SIZE, 3)
+    assert picture[10, 10].tolist() == [200, 10, 20]
+    assert picture[10, 90].tolist() == [0, 0, 250]
