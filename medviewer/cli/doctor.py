@@ -23,7 +23,7 @@ from medviewer.plugin_host.registry import PluginRegistry
 State = Literal["ok", "note", "fail"]
 PACKAGES = (
     "numpy", "SimpleITK", "pydicom", "highdicom", "nibabel", "scipy", "scikit-image", "vtk", "PySide6_Essentials",
-    "torch", "python-gdcm", "pyjpegls", "pylibjpeg-openjpeg", "psygnal", "typer", "rich",
+    "torch", "imagecodecs", "python-gdcm", "pyjpegls", "pylibjpeg-openjpeg", "psygnal", "typer", "rich",
 )  # fmt: skip
 #: Less free memory than this and a chest CT with its masks does not fit.
 LITTLE_MEMORY = 2 << 30
@@ -214,7 +214,7 @@ def decoders(worker: WorkerProcess) -> Check:
             name="Decoders",
             state="fail",
             text=f"no decoder for {', '.join(lacking)}",
-            hint="Install python-gdcm, pyjpegls and pylibjpeg-openjpeg.",
+            hint="Install imagecodecs, python-gdcm, pyjpegls and pylibjpeg-openjpeg.",
             facts=found,
         )
     return Check(name="Decoders", state="ok", text=f"all {len(found)} compressed transfer syntaxes", facts=found)

@@ -11,25 +11,12 @@ from typing import Any
 
 from medviewer.jobs.job import JobContext
 
-#: Transfer syntaxes that studies come in, beside the uncompressed ones.
-SYNTAXES = {
-    "RLE Lossless": "1.2.840.10008.1.2.5",
-    "JPEG Baseline": "1.2.840.10008.1.2.4.50",
-    "JPEG Extended": "1.2.840.10008.1.2.4.51",
-    "JPEG Lossless": "1.2.840.10008.1.2.4.70",
-    "JPEG-LS Lossless": "1.2.840.10008.1.2.4.80",
-    "JPEG-LS Near-lossless": "1.2.840.10008.1.2.4.81",
-    "JPEG 2000 Lossless": "1.2.840.10008.1.2.4.90",
-    "JPEG 2000": "1.2.840.10008.1.2.4.91",
-    "High-Throughput JPEG 2000": "1.2.840.10008.1.2.4.201",
-}
-
 
 def decoders(ctx: JobContext, payload: object) -> dict[str, list[str]]:
     """Return the decoders that are usable, by the name of the transfer syntax."""
-    from pydicom.pixels.decoders.base import get_decoder
+    from medviewer.io.decoders import available_decoders
 
-    return {name: list(get_decoder(uid).available_plugins) for name, uid in SYNTAXES.items()}
+    return {name: list(found) for name, found in available_decoders().items()}
 
 
 def opengl(ctx: JobContext, payload: object) -> dict[str, str]:

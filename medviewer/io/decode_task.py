@@ -1,79 +1,88 @@
-"""Runs in the decode worker: compressed DICOM pixels to stored values.
+"""Runs in the decode worker: compressed DICOM pixels to stored values, into an array that both processes see.
 
-For each transfer syntax there is a chain of decoders, the exact and robust ones first; the first that gives pixels of
-the declared shape is taken. What no decoder can read is a `DecodeError` that names the file.
+The window's process has parsed the headers already and says where the pixels lie; only their bytes are read here.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import numpy as np
 import numpy.typing as npt
 
 from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.errors import DecodeError, InputError
+from medviewer.io.coded_frames import EncapsulatedFrames
+from medviewer.io.decoders import JPEG_2000, FrameForm, decode_frame, only_rgb
+from medviewer.io.dicom_tags import DEFLATED_LITTLE_ENDIAN
 from medviewer.io.inflate import inflated_dicom
-from medviewer.jobs.job import JobCancelled, JobContext
+from medviewer.jobs.job import JobContext
+from medviewer.jobs.shared_array import Block
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-log = logging.getLogger(__name__)
+_TELL_EVERY_S: Final = 1.0
 
-_JPEG: Final = ("pylibjpeg", "gdcm", "pillow")
-#: 12 bits of it only GDCM reads, and only from a file; broken files of other syntaxes cost GDCM seconds and gigabytes.
-_JPEG_EXTENDED: Final = "1.2.840.10008.1.2.4.51"
-#: Transfer syntax -> names of pydicom's decoding plugins in the order in which they are tried.
-CHAINS: Final[dict[str, tuple[str, ...]]] = {
-    "1.2.840.10008.1.2.4.50": _JPEG,
-    "1.2.840.10008.1.2.4.51": _JPEG,
-    "1.2.840.10008.1.2.4.57": ("pylibjpeg", "gdcm"),
-    "1.2.840.10008.1.2.4.70": ("pylibjpeg", "gdcm"),
-    "1.2.840.10008.1.2.4.80": ("pyjpegls", "gdcm"),
-    "1.2.840.10008.1.2.4.81": ("pyjpegls", "gdcm"),
-    "1.2.840.10008.1.2.4.90": ("pylibjpeg", "gdcm"),
-    "1.2.840.10008.1.2.4.91": ("pylibjpeg", "gdcm"),
-    "1.2.840.10008.1.2.4.201": ("pylibjpeg",),
-    "1.2.840.10008.1.2.4.202": ("pylibjpeg",),
-    "1.2.840.10008.1.2.4.203": ("pylibjpeg",),
-    "1.2.840.10008.1.2.5": ("pydicom", "pylibjpeg", "gdcm"),
-}
+
+@dataclass(frozen=True, slots=True)
+class CodedFrame:
+    """Where one frame lies.
+
+    Attributes
+    ----------
+    path : Path
+    syntax : str
+        Transfer syntax UID.
+    offset : int
+        First byte of the value of the pixel data element; not used for a deflated file.
+    frame : int
+        Which frame of the file, counted from 0.
+    frames : int
+        How many the file declares.
+    """
+
+    path: Path
+    syntax: str
+    offset: int
+    frame: int = 0
+    frames: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """Frames of one format to decode: the file of each, and which of its frames (from 0).
+    """Frames of one form to decode.
 
-    `samples` is 1, or 3 for colours, which come back as RGB.
+    Attributes
+    ----------
+    coded : tuple of CodedFrame
+    form : FrameForm
+    target : Block
+        Where they go: an array (n, *form.shape) of form.dtype, with room for them all.
+    only : tuple of str or None
+        The decoders to try, where others have crashed.
     """
 
-    paths: tuple[Path, ...]
-    frames: tuple[int, ...]
-    rows: int
-    columns: int
-    dtype: str
-    samples: int = 1
+    coded: tuple[CodedFrame, ...]
+    form: FrameForm
+    target: Block
+    only: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class DecodedSlices:
-    """Stored values, the decoder that gave each, and what is to be said about them.
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The decoder of each frame, and what is to be said about them."""
 
-    Shape (n, rows, columns), or (n, rows, columns, 3) of RGB.
-    """
-
-    pixels: npt.NDArray[Any]
     decoders: tuple[str, ...]
     warnings: tuple[SeriesWarning, ...] = ()
 
 
-def decode_slices(ctx: JobContext, request: object) -> DecodedSlices:
-    """Decode every file of a `DecodeRequest`.
+def decode_slices(ctx: JobContext, request: object) -> Decoded:
+    """Decode every frame of a `DecodeRequest`.
 
     Raises
     ------
@@ -83,170 +92,100 @@ def decode_slices(ctx: JobContext, request: object) -> DecodedSlices:
     assert isinstance(request, DecodeRequest)
     # Its log has a traceback for every decoder that fails; here the next one is tried, and the last error is told.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    dtype = np.dtype(request.dtype)
-    shape = (request.rows, request.columns, 3) if request.samples == 3 else (request.rows, request.columns)
-    pixels = np.empty((len(request.paths), *shape), dtype)
+    target = request.target.open()
     decoders: list[str] = []
     warnings: list[SeriesWarning] = []
-    opened: _OpenFile | None = None
-    for n, (path, index) in enumerate(zip(request.paths, request.frames, strict=True)):
-        ctx.check_cancelled()
-        if opened is None or opened.path != path:
-            opened = _open(path)
-        frame, decoder = _decode_frame(opened, index, color=request.samples == 3)
-        if frame.shape != pixels.shape[1:] or frame.dtype.newbyteorder("=") != dtype:
-            raise DecodeError(
-                f"{path.name} decodes to {frame.shape} {frame.dtype}, declared {pixels.shape[1:]} {dtype}."
-            )
-        pixels[n] = frame
-        decoders.append(decoder)
-        warning = _sign_warning(opened, index)
-        if warning is not None:
-            warnings.append(warning)
-    return DecodedSlices(pixels, tuple(decoders), tuple(warnings))
+    told = time.monotonic()
+    with ExitStack() as files:
+        reader = _FrameReader(files)
+        for n, coded in enumerate(request.coded):
+            ctx.check_cancelled()
+            if time.monotonic() - told > _TELL_EVERY_S:
+                told = time.monotonic()
+                ctx.progress(None)
+            target[n], decoder, warning = reader.decode(coded, request)
+            decoders.append(decoder)
+            warnings += [] if warning is None else [warning]
+    return Decoded(tuple(decoders), tuple(warnings))
 
 
-_JPEG_2000: Final = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")
+class _FrameReader:
+    """Reads frames, keeping the file of the last one open."""
+
+    def __init__(self, files: ExitStack) -> None:
+        self._files = files
+        self._path: Path | None = None
+        self._frames: EncapsulatedFrames | Dataset | None = None
+
+    def decode(self, coded: CodedFrame, request: DecodeRequest) -> tuple[npt.NDArray[Any], str, SeriesWarning | None]:
+        """Return a frame, its decoder, and what is to be said about it."""
+        name, form = coded.path.name, request.form
+        if self._path != coded.path:
+            self._files.close()
+            self._frames = self._open(coded)
+            self._path = coded.path
+        try:
+            if isinstance(self._frames, EncapsulatedFrames):
+                data = self._frames.frame(coded.frame)
+                frame, decoder = decode_frame(data, coded.syntax, form, name, request.only)
+                return frame, decoder, _sign_warning(data, coded.syntax, form, name)
+        except OSError as error:
+            raise DecodeError(f"{name} cannot be read: {error.strerror}.", code="E_FILE") from error
+        assert self._frames is not None
+        return _inflated_frame(self._frames, coded.frame, form, name), "zlib", None
+
+    def _open(self, coded: CodedFrame) -> EncapsulatedFrames | Dataset:
+        try:
+            file = self._files.enter_context(coded.path.open("rb"))
+            if coded.syntax == DEFLATED_LITTLE_ENDIAN:
+                return _inflated(file, coded.path.name)
+            return EncapsulatedFrames(file, coded.offset, coded.frames, coded.path.name)
+        except OSError as error:
+            raise DecodeError(f"{coded.path.name} cannot be read: {error.strerror}.", code="E_FILE") from error
+
+
+def _inflated(file: BinaryIO, name: str) -> Dataset:
+    """Return the data set of a deflated file."""
+    from pydicom import dcmread
+
+    try:
+        return dcmread(inflated_dicom(file, name))
+    except (InputError, OSError):
+        raise
+    # A broken file breaks pydicom in many ways; here, in the worker, each of them means the same.
+    except Exception as error:
+        raise DecodeError(f"{name} is broken ({type(error).__name__}: {error}).") from error
+
+
+def _inflated_frame(dataset: Dataset, index: int, form: FrameForm, name: str) -> npt.NDArray[Any]:
+    """Return one frame of a file that was deflated as a whole."""
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    raw = form.samples == 1
+    try:
+        frame, found = get_decoder(ExplicitVRLittleEndian).as_array(dataset, index=index, raw=raw)
+        if not raw:
+            frame = only_rgb(frame, found)
+    except Exception as error:
+        raise DecodeError(f"{name} is broken ({type(error).__name__}: {error}).") from error
+    if frame.shape != form.shape or frame.dtype.newbyteorder("=") != form.dtype:
+        raise DecodeError(f"{name} inflates to {frame.shape} {frame.dtype}, declared {form.shape} {form.dtype}.")
+    return frame
+
+
 _START_OF_CODESTREAM: Final = b"\xff\x4f\xff\x51"
 #: Bytes from the start of a codestream to Ssiz of its first component (ISO 15444-1 A.5.1).
 _SSIZ: Final = 42
 
 
-def _sign_warning(file: _OpenFile, index: int) -> SeriesWarning | None:
+def _sign_warning(data: bytes, syntax: str, form: FrameForm, name: str) -> SeriesWarning | None:
     """Say when a JPEG 2000 stream and PixelRepresentation disagree about the sign; the latter is followed."""
-    from pydicom.encaps import get_frame
-
-    dataset = file.dataset
-    if file.inflated or not str(dataset.file_meta.TransferSyntaxUID).startswith(_JPEG_2000):
+    start = data.find(_START_OF_CODESTREAM) if syntax in JPEG_2000 else -1
+    if start < 0 or start + _SSIZ >= len(data):
         return None
-    frame = get_frame(dataset.PixelData, index, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
-    start = frame.find(_START_OF_CODESTREAM)
-    if start < 0 or start + _SSIZ >= len(frame):
+    signed = bool(data[start + _SSIZ] & 0x80)
+    if signed == form.signed:
         return None
-    signed = bool(frame[start + _SSIZ] & 0x80)
-    if signed == (dataset.get("PixelRepresentation") == 1):
-        return None
-    text = f"{file.path.name} is {'signed' if signed else 'unsigned'} in its stream and declared the other way."
+    text = f"{name} is {'signed' if signed else 'unsigned'} in its stream and declared the other way."
     return SeriesWarning("W_PIXELREP", f"{text} Its values may be wrong.")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _OpenFile:
-    """A file whose frames are being decoded; a deflated one has been inflated."""
-
-    path: Path
-    dataset: Dataset
-    inflated: bool
-
-
-def _open(path: Path) -> _OpenFile:
-    from pydicom import dcmread
-
-    try:
-        with path.open("rb") as file:
-            source = inflated_dicom(file, path.name)
-            return _OpenFile(path, dcmread(source), source is not file)
-    except OSError as error:
-        raise DecodeError(f"{path.name} cannot be read: {error.strerror}.", code="E_FILE") from error
-    except InputError:
-        raise
-    # A broken file breaks pydicom in many ways; here, in the worker, each of them means the same.
-    except Exception as error:
-        raise DecodeError(f"{path.name} is broken ({type(error).__name__}: {error}).") from error
-
-
-def _inflated_frame(file: _OpenFile, index: int, *, color: bool) -> npt.NDArray[Any]:
-    """Return one frame of a file that was deflated as a whole."""
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    try:
-        frame, found = get_decoder(ExplicitVRLittleEndian).as_array(file.dataset, index=index, raw=not color)
-    except Exception as error:
-        raise DecodeError(f"{file.path.name} is broken ({type(error).__name__}: {error}).") from error
-    return _only_rgb(frame, found, file.path.name) if color else frame
-
-
-def _only_rgb(frame: npt.NDArray[Any], found: Mapping[str, Any], name: str) -> npt.NDArray[Any]:
-    """Return a colour frame that is RGB; colours are never guessed."""
-    space = str(found.get("photometric_interpretation"))
-    if space != "RGB":
-        raise DecodeError(f"{name} decodes to {space}, which is not turned into RGB.", code="E_PHOTOMETRIC")
-    return frame
-
-
-def _decode_frame(file: _OpenFile, index: int, *, color: bool) -> tuple[npt.NDArray[Any], str]:
-    """Return one frame of a file and the name of its decoder."""
-    if file.inflated:
-        return _inflated_frame(file, index, color=color), "zlib"
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import UID
-
-    path, dataset, name = file.path, file.dataset, file.path.name
-    syntax = UID(str(dataset.file_meta.TransferSyntaxUID))
-    chain = CHAINS.get(syntax)
-    if chain is None:
-        raise DecodeError(
-            f"{name} is compressed as {syntax.name}, which cannot be read.",
-            hint="Convert it to an uncompressed or lossless syntax first.",
-        )
-    decoder = get_decoder(syntax)
-    reasons = []
-    plugins = [plugin for plugin in chain if plugin in decoder.available_plugins]
-    for plugin in (*plugins, "gdcm file") if syntax == _JPEG_EXTENDED else plugins:
-        try:
-            if plugin == "gdcm file":
-                return _read_with_gdcm(path, index), plugin
-            frame, found = decoder.as_array(dataset, index=index, raw=not color, decoding_plugin=plugin)
-            if color:
-                frame = _only_rgb(frame, found, name)
-        except (KeyboardInterrupt, SystemExit, JobCancelled):
-            raise
-        # Rust decoders panic with a BaseException; the next decoder is tried all the same.
-        except BaseException as error:  # noqa: BLE001
-            reasons.append(f"{plugin}: {type(error).__name__} {error}".splitlines()[0][:200])
-            continue
-        return frame, plugin
-    raise DecodeError(
-        f"{name} cannot be decoded ({syntax.name}).",
-        hint="; ".join(reasons) or "No decoder for it is installed; run `medviewer doctor`.",
-    )
-
-
-def _read_with_gdcm(path: Path, index: int) -> npt.NDArray[Any]:
-    """Return one frame of a file as GDCM reads it by itself: 12-bit JPEG Extended, which its plugin leaves out."""
-    import gdcm
-
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(path))
-    if not reader.Read():
-        raise DecodeError(f"{path.name} cannot be read.")
-    image = reader.GetImage()
-    form = image.GetPixelFormat()
-    rows, columns = image.GetDimension(1), image.GetDimension(0)
-    dimensions = image.GetNumberOfDimensions()
-    count = image.GetDimension(2) if dimensions == 3 else 1
-    if dimensions not in (2, 3) or index >= count or form.GetSamplesPerPixel() != 1:
-        raise DecodeError(f"{path.name} is not one picture with one sample per pixel.")
-    dtype = np.dtype(f"{'i' if form.GetPixelRepresentation() else 'u'}{form.GetBitsAllocated() // 8}")
-    # The wrapper hands bytes over as text with surrogates.
-    data = image.GetBuffer().encode("utf-8", errors="surrogateescape")
-    if len(data) != count * rows * columns * dtype.itemsize:
-        raise DecodeError(f"{path.name} decodes to {len(data)} bytes.", code="E_PIXEL_LENGTH")
-    frame: npt.NDArray[Any] = np.frombuffer(data, dtype).reshape(count, rows, columns)[index]
-    return frame
-
-
-def available_decoders() -> dict[str, tuple[str, ...]]:
-    """Return transfer syntax name -> decoders that are installed, in the order of use."""
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import UID
-
-    found = {}
-    for syntax, chain in CHAINS.items():
-        try:
-            plugins = get_decoder(UID(syntax)).available_plugins
-        except NotImplementedError:
-            plugins = ()
-        found[UID(syntax).name] = tuple(plugin for plugin in chain if plugin in plugins)
-    return found

@@ -1,9 +1,11 @@
-"""The process that decodes compressed pixels and foreign containers, seen from the window's process."""
+"""The processes that decode compressed pixels and foreign containers, seen from the window's process."""
 
 from __future__ import annotations
 
-import logging
+import queue
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Final
 
@@ -11,21 +13,46 @@ import psutil
 
 from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.errors import DecodeError, WorkerDied
-from medviewer.io.decode_task import DecodedSlices, DecodeRequest
-from medviewer.io.dicom_header import Header
-from medviewer.io.native_pixels import Stack
-from medviewer.jobs.job import JobContext
+from medviewer.io.decode_task import CodedFrame, Decoded, DecodeRequest
+from medviewer.io.decoders import CHAINS, FrameForm
+from medviewer.io.dicom_header import Header, read_header
+from medviewer.io.native_pixels import Stack, batches, decoded_shape
+from medviewer.io.pixel_format import PixelFormat
+from medviewer.jobs.job import JobCancelled, JobContext
+from medviewer.jobs.shared_array import Block, empty_block
 from medviewer.jobs.worker import WorkerProcess
+from medviewer.jobs.worker_pool import WorkerPool, free_cores
 
-log = logging.getLogger(__name__)
-
-_WARM: Final = ("pydicom", "pydicom.pixels.decoders", "medviewer.io.decode_task")
+_WARM: Final = ("pydicom", "pydicom.pixels.decoders", "imagecodecs", "medviewer.io.decode_task")
 _SECONDS_A_FILE: Final = 30.0
+#: A decoder that leaks is stopped before it takes the machine's memory.
+_RECYCLE_RSS: Final = 1536 * 2**20
+#: A decode worker holds nothing that is worth waiting for.
+_CANCEL_GRACE_S: Final = 0.7
+#: Slices and bytes of one call: enough that the way there and back costs little, few enough that all
+#: cores end together.
+_BATCH: Final = 16
+_BATCH_BYTES: Final = 32 * 2**20
+#: No stream of an image unpacks to more bytes than this and also to more than so many times its own length.
+_MOST_BYTES: Final = 64 * 2**20
+_MOST_RATIO: Final = 2000
+#: With fewer slices than this, a second process is not worth its start.
+_WORTH_TWO: Final = 32
 
 
-def new_decode_worker() -> WorkerProcess:
-    """Return a decode worker; it starts at its first call and may use 60 % of the machine's memory."""
-    return WorkerProcess("decode", warm=_WARM, memory_limit=int(0.6 * psutil.virtual_memory().total))
+def new_decode_worker(processes: int | None = None) -> WorkerPool:
+    """Return decode workers, by default one for each core; they start at their first call.
+
+    Each may use 60 % of the machine's memory.
+    """
+
+    def one() -> WorkerProcess:
+        limit = int(0.6 * psutil.virtual_memory().total)
+        return WorkerProcess(
+            "decode", warm=_WARM, memory_limit=limit, cancel_grace=_CANCEL_GRACE_S, recycle_rss=_RECYCLE_RSS
+        )
+
+    return WorkerPool(one, processes or free_cores())
 
 
 @contextmanager
@@ -42,7 +69,14 @@ def decode_worker(worker: WorkerProcess | None) -> Iterator[WorkerProcess]:
 
 
 class DecodeSource:
-    """Compressed files, decoded in the worker; ``headers[k]`` is slice ``k``."""
+    """Compressed files, decoded in the workers; ``headers[k]`` is slice ``k``.
+
+    Attributes
+    ----------
+    decoders : set of str
+        What decoded slices so far.
+    warnings : list of SeriesWarning
+    """
 
     def __init__(self, worker: WorkerProcess, headers: Sequence[Header]) -> None:
         self._worker = worker
@@ -50,54 +84,136 @@ class DecodeSource:
         self.decoders: set[str] = set()
         self.warnings: list[SeriesWarning] = []
 
-    def fill(self, ctx: JobContext, stack: Stack, slices: range) -> None:
-        """Decode some slices into the stack; a crash of the worker is traced to its file."""
+    def fill(self, ctx: JobContext, stack: Stack, parts: Sequence[range]) -> Iterator[range]:
+        """Decode slices into the stack, as many batches at once as there are processes; yield each when it is in."""
+        form = stack.formats[0]
+        total = sum(map(len, parts))
+        most = max(1, min(total, _BATCH, _BATCH_BYTES // form.nbytes))
+        todo = list(batches(parts, most))
+        count = self._worker.count if isinstance(self._worker, WorkerPool) and total >= _WORTH_TWO else 1
+        shared = [empty_block((most, *decoded_shape(form)), form.stored_dtype) for _ in range(count)]
+        free: queue.SimpleQueue[Block] = queue.SimpleQueue()
+        for block in shared:
+            free.put(block)
+        inner = _Part(ctx)
+
+        def run(batch: range) -> range:
+            block = free.get()
+            try:
+                self._fill(inner, stack, batch, block)
+            finally:
+                free.put(block)
+            return batch
+
+        lanes = ThreadPoolExecutor(count, thread_name_prefix="decode")
         try:
-            decoded = self._decode(ctx, stack, slices)
+            for future in as_completed([lanes.submit(run, batch) for batch in todo]):
+                yield future.result()
+        finally:
+            inner.stopped.set()
+            lanes.shutdown(cancel_futures=True)
+            for block in shared:
+                block.remove()
+
+    def _fill(self, ctx: JobContext, stack: Stack, slices: range, block: Block) -> None:
+        """Decode a batch; a crash is traced to its file, and to the decoder, without which the file is tried again."""
+        try:
+            self._decode(ctx, stack, slices, block)
         except WorkerDied as error:
-            if len(slices) == 1:
-                name = self._headers[slices.start].path.name
-                raise DecodeError(
-                    f"{name} made the decoder crash; nothing of it was used.",
-                    hint="The file is probably broken. Fetch it again from where it came.",
-                    code="E_DECODER_CRASHED",
-                ) from error
-            for k in slices:
-                self.fill(ctx, stack, range(k, k + 1))
-            return
+            if len(slices) > 1:
+                for k in slices:
+                    self._fill(ctx, stack, range(k, k + 1), block)
+            else:
+                self._decode_without_the_culprit(ctx, stack, slices, block, error)
+
+    def _decode_without_the_culprit(
+        self, ctx: JobContext, stack: Stack, slices: range, block: Block, error: WorkerDied
+    ) -> None:
+        """Try the decoders of one slice one by one, each of which may crash."""
+        header = self._headers[slices.start]
+        name = header.path.name
+        if error.code == "E_TIMEOUT":
+            raise DecodeError(f"{name} took too long to decode; nothing of it was used.", code="E_TIMEOUT") from error
+        refused: DecodeError | None = None
+        for decoder in CHAINS.get(header.transfer_syntax_uid, ()):
+            try:
+                self._decode(ctx, stack, slices, block, (decoder,))
+            except WorkerDied:
+                continue
+            except DecodeError as other:
+                refused = other
+            else:
+                return
+        raise refused or DecodeError(
+            f"{name} made the decoder crash; nothing of it was used.",
+            hint="The file is probably broken. Fetch it again from where it came.",
+            code="E_DECODER_CRASHED",
+        ) from error
+
+    def _decode(
+        self, ctx: JobContext, stack: Stack, slices: range, block: Block, only: tuple[str, ...] | None = None
+    ) -> None:
+        form = _frame_form(stack.formats[slices.start])
+        if any(_frame_form(stack.formats[k]) != form for k in slices):
+            raise DecodeError("The slices differ in how their pixels are stored.", code="E_BITS")
+        request = DecodeRequest(tuple(_coded(self._headers[k]) for k in slices), form, block, only)
+        decoded = self._worker.call(
+            "medviewer.io.decode_task:decode_slices", request, ctx, time_limit=_SECONDS_A_FILE
+        )  # fmt: skip
+        assert isinstance(decoded, Decoded)
         self.decoders.update(decoded.decoders)
         self.warnings += decoded.warnings
+        pixels = block.open()
         for n, k in enumerate(slices):
-            stack.place(k, decoded.pixels[n])
-
-    def _decode(self, ctx: JobContext, stack: Stack, slices: range) -> DecodedSlices:
-        form = stack.formats[slices.start]
-        if any(
-            (other.stored_dtype, other.samples) != (form.stored_dtype, form.samples)
-            for other in stack.formats[slices.start : slices.stop]
-        ):
-            raise DecodeError("The slices differ in how their pixels are stored.", code="E_BITS")
-        paths = tuple(self._headers[k].path for k in slices)
-        frames = tuple(self._headers[k].frame or 0 for k in slices)
-        request = DecodeRequest(paths, frames, form.rows, form.columns, form.stored_dtype, form.samples)
-        limit = _SECONDS_A_FILE * len(paths)
-        result = self._worker.call("medviewer.io.decode_task:decode_slices", request, _Quiet(ctx), time_limit=limit)
-        assert isinstance(result, DecodedSlices)
-        return result
+            stack.place(k, pixels[n])
 
 
-class _Quiet:
-    """Passes cancel on, but not the progress of a part."""
+def check_promises(headers: Sequence[Header], formats: Sequence[PixelFormat]) -> None:
+    """Refuse a file whose few compressed bytes promise a huge picture, before memory is taken for it: ``E_BOMB``."""
+    for header, form in zip(headers, formats, strict=True):
+        if form.nbytes > max(_MOST_BYTES, _MOST_RATIO * header.file_size):
+            raise DecodeError(
+                f"{header.path.name} promises {form.columns} x {form.rows} pixels in {header.file_size} bytes.",
+                hint="The file is probably broken. Fetch it again from where it came.",
+                code="E_BOMB",
+            )
+
+
+def _frame_form(form: PixelFormat) -> FrameForm:
+    return FrameForm(
+        form.rows,
+        form.columns,
+        max(8, form.bits_allocated),
+        form.bits_stored,
+        form.signed,
+        form.photometric,
+        form.samples,
+        form.planar,
+    )
+
+
+def _coded(header: Header) -> CodedFrame:
+    frames = (header if header.frame is None else read_header(header.path)).frames or 1
+    return CodedFrame(
+        header.path, header.transfer_syntax_uid, header.pixel_offset or 0, header.frame or 0, frames
+    )  # fmt: skip
+
+
+class _Part:
+    """Passes cancel on, but not the progress of a part; ends when its siblings do."""
 
     def __init__(self, ctx: JobContext) -> None:
         self._ctx = ctx
+        self.stopped = threading.Event()
 
     @property
     def device(self) -> str:
         return self._ctx.device
 
     def progress(self, fraction: float | None, text: str = "") -> None:
-        self._ctx.check_cancelled()
+        self.check_cancelled()
 
     def check_cancelled(self) -> None:
+        if self.stopped.is_set():
+            raise JobCancelled
         self._ctx.check_cancelled()

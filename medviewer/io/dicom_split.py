@@ -19,7 +19,7 @@ import numpy as np
 
 from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.errors import DecodeError, GeometryError, InputError
-from medviewer.io.decode_task import CHAINS
+from medviewer.io.decoders import CHAINS
 from medviewer.io.dicom_duplicates import without_repeated_uids
 from medviewer.io.dicom_frames import frame_headers
 from medviewer.io.dicom_geometry import FrameKey, SliceFrame, frame_key, slice_frame, slice_position

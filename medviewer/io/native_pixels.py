@@ -213,8 +213,8 @@ def candidate_types(formats: Sequence[PixelFormat]) -> tuple[type[np.generic], .
 class SliceSource(Protocol):
     """Where slices come from: the files themselves, or the decode worker."""
 
-    def fill(self, ctx: JobContext, stack: Stack, slices: range) -> None:
-        """Fill some slices of the stack."""
+    def fill(self, ctx: JobContext, stack: Stack, parts: Sequence[range]) -> Iterator[range]:
+        """Fill parts of the stack; yield the slices that are in, batch by batch and in any order."""
 
 
 class NativeSource:
@@ -232,9 +232,14 @@ class NativeSource:
         self._headers = headers
         self._helper = helper
 
-    def fill(self, ctx: JobContext, stack: Stack, slices: range) -> None:
-        """Read some slices."""
-        ctx.check_cancelled()
+    def fill(self, ctx: JobContext, stack: Stack, parts: Sequence[range]) -> Iterator[range]:
+        """Read slices in order."""
+        for batch in batches(parts, _BATCH):
+            ctx.check_cancelled()
+            self._fill(stack, batch)
+            yield batch
+
+    def _fill(self, stack: Stack, slices: range) -> None:
         # Both take the next slice from one iterator, whose steps are atomic.
         todo = iter(slices)
         helped = self._helper.submit(self._read, stack, todo) if len(slices) > 1 else None
@@ -298,12 +303,14 @@ def load_stack(
     for dtype in types:
         stack = Stack(formats, dtype)
         try:
-            for n, slices in enumerate(_batches(len(formats), (shown or len(formats)) // 2)):
-                source.fill(ctx, stack, slices)
-                if n == 0:
-                    on_first(stack.array, stack.colors)
-                on_filled(Region((slices.start, 0, 0), (slices.stop, formats[0].rows, formats[0].columns)))
-                ctx.progress(min(1.0, slices.stop / len(formats)) if n else None, "Reading slices")
+            done = 0
+            for parts in _in_turn(len(formats), (shown or len(formats)) // 2):
+                for slices in source.fill(ctx, stack, parts):
+                    if done == 0:
+                        on_first(stack.array, stack.colors)
+                    done += len(slices)
+                    on_filled(Region((slices.start, 0, 0), (slices.stop, formats[0].rows, formats[0].columns)))
+                    ctx.progress(done / len(formats), "Reading slices")
         except DoesNotFitError:
             if dtype is types[-1]:
                 raise DecodeError("Pixel values are too large for any type.", code="E_BITS") from None
@@ -312,9 +319,14 @@ def load_stack(
     raise AssertionError("there is always one type")
 
 
-def _batches(count: int, middle: int) -> Iterator[range]:
-    """Yield the middle slice, then the others in order and in small batches."""
-    yield range(middle, middle + 1)
-    for start, stop in ((0, middle), (middle + 1, count)):
-        for first in range(start, stop, _BATCH):
-            yield range(first, min(first + _BATCH, stop))
+def batches(parts: Sequence[range], size: int) -> Iterator[range]:
+    """Cut ranges into ranges of at most `size`."""
+    for part in parts:
+        for first in range(0, len(part), size):
+            yield part[first : first + size]
+
+
+def _in_turn(count: int, middle: int) -> Iterator[tuple[range, ...]]:
+    """Yield the middle slice, which is shown first, then those before and behind it."""
+    yield (range(middle, middle + 1),)
+    yield (range(middle), range(middle + 1, count))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.core.errors import DecodeError
-from medviewer.io.decode_task import CHAINS
+from medviewer.io.decoders import CHAINS
 from medviewer.io.dicom_tags import EXPLICIT_BIG_ENDIAN
 from medviewer.jobs.job import JobCancelled
 

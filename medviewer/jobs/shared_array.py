@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import pickle
 import shutil
@@ -71,26 +72,34 @@ class Block:
             return
 
 
-def new_block(array: npt.NDArray[np.generic]) -> Block:
-    """Copy an array into a new block, readable by this user only.
+def empty_block(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Block:
+    """Make a new block of zeros, readable by this user only.
 
     Raises
     ------
     OutOfMemory
         When there is no room for it.
     """
-    path = block_folder(array.nbytes) / f"{_PREFIX}{os.getpid()}-{uuid4().hex}"
-    block = Block(str(path), array.dtype.str, array.shape)
+    block_type = np.dtype(dtype)
+    nbytes = math.prod(shape) * block_type.itemsize
+    path = block_folder(nbytes) / f"{_PREFIX}{os.getpid()}-{uuid4().hex}"
+    block = Block(str(path), block_type.str, shape)
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
         with os.fdopen(handle, "r+b") as file:
-            _reserve(file, array.nbytes)
+            _reserve(file, nbytes)
     except OSError as error:
         block.remove()
         raise OutOfMemory(
-            f"There is no room for an array of {array.nbytes / 2**20:.0f} MB.",
+            f"There is no room for an array of {nbytes / 2**20:.0f} MB.",
             hint="Close other programs or studies and try again.",
         ) from error
+    return block
+
+
+def new_block(array: npt.NDArray[np.generic]) -> Block:
+    """Copy an array into a new block; see `empty_block`."""
+    block = empty_block(array.shape, array.dtype)
     view = block.open()
     view[...] = array
     del view

@@ -55,18 +55,31 @@ class WorkerProcess:
     warm : sequence of str
         Modules it imports right after its start.
     memory_limit : int or None
-        Cap of its address space in bytes, where the system enforces one.
+        Cap of its address space in bytes where the system enforces one, elsewhere of what it holds in memory.
     device : str
         Given to the calls as ``ctx.device``.
+    cancel_grace : float
+        Seconds that a cancelled call may go on before the process is ended.
+    recycle_rss : int or None
+        A process that still holds this many bytes after a call is ended; the next call starts a new one.
     """
 
     def __init__(
-        self, name: str, warm: Sequence[str] = (), memory_limit: int | None = None, device: str = "cpu"
+        self,
+        name: str,
+        warm: Sequence[str] = (),
+        memory_limit: int | None = None,
+        device: str = "cpu",
+        *,
+        cancel_grace: float = CANCEL_GRACE_S,
+        recycle_rss: int | None = None,
     ) -> None:
         self.name = name
         self.device = device
         self._warm = tuple(warm)
         self._memory_limit = memory_limit or 0
+        self._cancel_grace = cancel_grace
+        self._recycle_rss = recycle_rss
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -107,20 +120,25 @@ class WorkerProcess:
         device : str, optional
             Overrides the worker's device for this call.
         time_limit : float, optional
-            Seconds after which the process is ended.
+            Seconds without a word from it (the answer, or progress) after which the process is ended.
 
         Raises
         ------
         JobCancelled
             When cancelled.
         WorkerDied
-            When the process ended, or ran past `time_limit`.
+            When the process ended, was silent for `time_limit`, or took more memory than it may.
         MedViewerError
             Whatever the function refused with.
         """
         with self._lock:
             self._ensure_started()
-            return self._call(target, payload, ctx, device or self.device, time_limit)
+            try:
+                return self._call(target, payload, ctx, device or self.device, time_limit)
+            finally:
+                if self._recycle_rss is not None and self._rss() > self._recycle_rss:
+                    log.info("The %s worker holds too much memory and is started anew.", self.name)
+                    self._drop()
 
     def _call(self, target: str, payload: object, ctx: JobContext, device: str, time_limit: float | None) -> object:
         connection = self._connection
@@ -144,11 +162,12 @@ class WorkerProcess:
                 block.remove()
 
     def _wait(self, connection: Connection, call_id: int, ctx: JobContext, time_limit: float | None) -> object:
-        started = time.monotonic()
+        heard = time.monotonic()
         cancelled_at: float | None = None
         while True:
             if connection.poll(0.05):
                 message = connection.recv()
+                heard = time.monotonic()
                 if message[1] != call_id:
                     _discard(message)
                     continue
@@ -160,16 +179,28 @@ class WorkerProcess:
                 return self._finish(message, cancelled_at is not None)
             if cancelled_at is None:
                 cancelled_at = self._pass_on(connection, call_id, ctx.check_cancelled)
-            elif time.monotonic() - cancelled_at > CANCEL_GRACE_S:
+            elif time.monotonic() - cancelled_at > self._cancel_grace:
                 self._kill()
                 raise JobCancelled
-            if time_limit is not None and time.monotonic() - started > time_limit:
-                self._kill()
-                raise WorkerDied(
-                    f"The {self.name} worker took longer than {time_limit:.0f} s and was stopped.",
-                    hint="Try again with a smaller input.",
-                    code="E_TIMEOUT",
-                )
+            self._check_limits(None if time_limit is None else heard + time_limit)
+
+    def _check_limits(self, end: float | None) -> None:
+        """End the process when its time is over, or when it took more memory than the system was to give it."""
+        if end is not None and time.monotonic() > end:
+            text, hint, code = "took too long", "Try again with a smaller input.", "E_TIMEOUT"
+        elif 0 < self._memory_limit < self._rss():
+            text, hint, code = "took too much memory", "Close other programs or studies and try again.", "E_OOM"
+        else:
+            return
+        self._kill()
+        raise WorkerDied(f"The {self.name} worker {text} and was stopped.", hint=hint, code=code)
+
+    def _rss(self) -> int:
+        """Return what the process holds in memory, in bytes; 0 when it does not run."""
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss) if self.pid is not None else 0
+        except psutil.Error:
+            return 0
 
     def _pass_on(self, connection: Connection, call_id: int, check: Callable[[], None]) -> float | None:
         """Run a check of the caller; when it says cancelled, tell the worker and return the time."""

@@ -25,7 +25,7 @@ def _stored(header: Header, worker: WorkerProcess) -> npt.NDArray[Any]:
     if header.is_native and header.pixel_offset is not None:
         stack.read(0, header.path, header.pixel_offset)
     else:
-        DecodeSource(worker, [header]).fill(CTX, stack, range(1))
+        list(DecodeSource(worker, [header]).fill(CTX, stack, [range(1)]))
     values: npt.NDArray[Any] = stack.array[0]
     return values
 

@@ -98,9 +98,11 @@ def test_integers_are_exact_whatever_the_type(bits, signed, intercept, values):
     )
 
     class Source:
-        def fill(self, ctx, stack, slices):
-            for k in slices:
-                stack.place(k, stored)
+        def fill(self, ctx, stack, parts):
+            for part in parts:
+                for k in part:
+                    stack.place(k, stored)
+                yield part
 
     array = load_stack(CTX, [form] * 3, Source(), lambda a, c: None, lambda r: None)
     wanted = stored.astype(np.int64) + intercept

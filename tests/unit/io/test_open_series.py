@@ -12,8 +12,9 @@ from pydicom.pixels import apply_rescale
 from pydicom.uid import MPEG4HP41, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
-from medviewer.core.errors import DecodeError, InputError
-from medviewer.io.decode_task import available_decoders
+from medviewer.core.errors import DecodeError, InputError, WorkerDied
+from medviewer.io.decode_task import decode_slices
+from medviewer.io.decoders import CHAINS, available_decoders
 from medviewer.io.dicom_resample import planes_of
 from medviewer.io.dicom_scan import scan_paths
 from medviewer.io.reader import open_series, readers
@@ -130,23 +131,37 @@ def test_without_a_worker_one_is_started_and_ended(tmp_path, make_series):
     assert {child.pid for child in psutil.Process().children()} <= before
 
 
-def test_a_crash_of_the_worker_names_the_file(tmp_path, make_series, monkeypatch):
-    from medviewer.core.errors import WorkerDied
-    from medviewer.io.decode_task import DecodedSlices
+class Dying:
+    """Dies of one file whatever decodes it, or only of some decoders."""
 
+    def __init__(self, path, deadly=None):
+        self.path = path
+        self.deadly = deadly
+
+    def call(self, target, request, ctx, time_limit=None):
+        used = request.only or CHAINS[RLELossless]
+        if any(coded.path == self.path for coded in request.coded) and (not self.deadly or used[0] in self.deadly):
+            raise WorkerDied("gone")
+        return decode_slices(ctx, request)
+
+
+def test_a_crash_of_the_worker_names_the_file(tmp_path, make_series):
     paths = make_series(5, shape=(8, 8))
     compress(paths, RLELossless)
     (study,) = scan_paths(CTX, [tmp_path])
-
-    class Dying:
-        def call(self, target, request, ctx, time_limit=None):
-            if paths[4] in request.paths:
-                raise WorkerDied("gone")
-            return DecodedSlices(np.zeros((len(request.paths), 8, 8), np.int16), ("x",) * len(request.paths))
-
     with pytest.raises(DecodeError, match=r"004\.dcm") as refusal:
-        open_series(CTX, study.series[0], Dying())
+        open_series(CTX, study.series[0], Dying(paths[4]))
     assert refusal.value.code == "E_DECODER_CRASHED"
+
+
+def test_a_file_that_makes_one_decoder_crash_is_read_by_the_next(tmp_path, make_series, load):
+    paths = make_series(5, shape=(8, 8))
+    wanted = load(tmp_path).array
+    compress(paths, RLELossless)
+    (study,) = scan_paths(CTX, [tmp_path])
+    volume = open_series(CTX, study.series[0], Dying(paths[4], deadly=("imagecodecs",)))
+    np.testing.assert_array_equal(volume.array, wanted)
+    assert volume.decoder == "imagecodecs, pydicom"
 
 
 def test_decoders_for_every_syntax_are_installed():
@@ -217,4 +232,4 @@ def test_the_volume_names_its_decoder(tmp_path, make_series, load):
     paths = make_series(3, shape=(32, 40))
     assert load(tmp_path).decoder == "native"
     compress(paths, RLELossless)
-    assert load(tmp_path).decoder == "pydicom"
+    assert load(tmp_path).decoder == "imagecodecs"
