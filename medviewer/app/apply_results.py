@@ -11,6 +11,7 @@ import numpy as np
 from medviewer.api.plugin import BoxResult, FindingResult, LabelResult, Result, TaskInfo, TransformResult, VolumeResult
 from medviewer.app.messages import MessageLog
 from medviewer.core.annotation import Box3D
+from medviewer.core.contours import Contours
 from medviewer.core.provenance import Provenance
 from medviewer.core.region import Region
 from medviewer.core.segmentation import PALETTE, Group, LabelArray, Segment, Segmentation
@@ -33,6 +34,8 @@ class PreparedLabels:
         Box that holds all its voxels.
     copies : list of uint16 (k, j, i)
         The voxels of the box once more, for the journal.
+    contours : Contours or None
+        What the labels were filled from, by the values in the result.
     """
 
     result: LabelResult
@@ -40,6 +43,7 @@ class PreparedLabels:
     mapping: Mapping[int, int]
     box: Region | None
     copies: list[LabelArray]
+    contours: Contours | None = None
 
 
 def prepare(results: Sequence[Result], taken: Iterable[int]) -> list[Result | PreparedLabels]:
@@ -155,8 +159,9 @@ class ResultApplier:
         taken = {segment.value for segment in segmentation.segments}
         ready = result if isinstance(result, PreparedLabels) else _prepare(result, set(taken))
         if not taken.isdisjoint(ready.mapping.values()):
-            ready = _prepare(ready.result, taken)
-        group = Group(segmentation.free_group(), ready.result.name, ready.labels)
+            ready = replace(_prepare(ready.result, taken), contours=ready.contours)
+        contours = None if ready.contours is None else ready.contours.renumbered(ready.mapping)
+        group = Group(segmentation.free_group(), ready.result.name, ready.labels, contours)
         step = GroupStep(self._workspace, volume_id, group, box=ready.box, copies=ready.copies)
         step.redo()
         steps: list[UndoStep] = [step]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -108,7 +108,10 @@ class Attach:
 
         def work(ctx: JobContext) -> _Loaded:
             file = self._read(ctx, path, target)
-            return _Loaded(file, prepare(_results(file, path, colors), taken))
+            prepared = prepare(_results(file, path, colors), taken)
+            if file.contours is not None:
+                prepared = [replace(p, contours=file.contours) for p in prepared if isinstance(p, PreparedLabels)]
+            return _Loaded(file, prepared)
 
         def done(job: Job) -> None:
             if job.state is JobState.SUCCESS and isinstance(job.result, _Loaded):

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
+from medviewer.core.contours import Contours
 from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import MANUAL, Provenance
 from medviewer.core.region import Region
@@ -97,11 +98,14 @@ class Group:
     id : int
     labels : uint16, shape (k, j, i)
         Segment values; 0 is background. Written by `LabelEditor` only.
+    contours : Contours or None
+        What the label map was filled from; true for the segments that are not `edited`.
     """
 
     id: int
     name: str
     labels: LabelArray
+    contours: Contours | None = None
     _copies: list[weakref.ref[LabelCopy]] = field(default_factory=list, init=False, repr=False)
 
     def copy_labels(self) -> LabelCopy:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.core.annotation import Box3D
+from medviewer.core.contours import Contours
 from medviewer.core.errors import WorkspaceError
 from medviewer.core.record import StepRecord
 from medviewer.core.region import Region
@@ -120,11 +121,13 @@ class GroupStep:
         meta: dict[str, Any] = {"volume": self.volume_id, "id": self.group.id, "name": self.group.name}
         if self.removed:
             meta["removed"] = True
+        contours = self.group.contours
+        arrays: dict[str, npt.NDArray[Any]] = {} if contours is None else {"contours": contours.array}
         if self.box is None:
-            return StepRecord("group", meta)
+            return StepRecord("group", meta, arrays)
         meta["box"] = [*self.box.lower, *self.box.upper]
         labels = self.copies.pop() if self.copies else self.group.labels[self.box.slices].copy()
-        return StepRecord("group", meta, {"labels": labels})
+        return StepRecord("group", meta, arrays | {"labels": labels})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -287,7 +290,8 @@ def _group(workspace: Workspace, record: StepRecord) -> UndoStep:
         k0, j0, i0, k1, j1, i1 = meta["box"]
         box = Region((k0, j0, i0), (k1, j1, i1))
         labels[box.slices] = record.arrays["labels"]
-    group = Group(meta["id"], meta["name"], labels)
+    contours = Contours(record.arrays["contours"]) if "contours" in record.arrays else None
+    group = Group(meta["id"], meta["name"], labels, contours)
     return GroupStep(workspace, meta["volume"], group, box=box, removed=bool(meta.get("removed", False)))
 
 

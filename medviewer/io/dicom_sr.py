@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from medviewer.core.shown_text import person_name, shown
 from medviewer.io.report import ImageRef, Mark, Report, ReportItem
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _DEEPEST: Final = 40
+_LONGEST_LINE: Final = 20_000
 _MOST_ITEMS: Final = 20_000
 _TRACKING: Final = "112039"
 _FINDING: Final = "121071"
@@ -37,7 +39,7 @@ def read_report(dataset: Dataset, name: str) -> Report:
     facts = [dicom_time(dataset, "ContentDate", "ContentTime")]
     facts += [text_of(dataset, keyword).capitalize() for keyword in _FLAGS]
     observers = items_of(dataset, "VerifyingObserverSequence")
-    facts += [f"Verified by {text_of(observer, 'VerifyingObserverName')}" for observer in observers]
+    facts += [f"Verified by {person_name(text_of(observer, 'VerifyingObserverName'))}" for observer in observers]
     title = meaning(dataset, "ConceptNameCodeSequence") or text_of(dataset, "SeriesDescription") or name
     return Report(
         name,
@@ -72,9 +74,7 @@ def text_of(dataset: Dataset, keyword: str) -> str:
         text = ", ".join(str(part) for part in value) if several else str(value)
     except Exception:  # noqa: BLE001
         return ""
-    # Controls and marks that turn the direction of writing would show something else than what is there.
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in lines).strip()
+    return "\n".join(shown(line, _LONGEST_LINE) for line in text.strip(" \0\r\n\t").splitlines())
 
 
 def meaning(dataset: Dataset, keyword: str) -> str:
@@ -208,7 +208,7 @@ def _value(item: Dataset, kind: str) -> str:
         points = len(item.get("GraphicData") or ()) // (2 if kind == "SCOORD" else 3)
         return f"{text_of(item, 'GraphicType').lower()}, {points} point{'' if points == 1 else 's'}"
     if kind == "PNAME":
-        return " ".join(text_of(item, "PersonName").replace("^", " ").split())
+        return person_name(text_of(item, "PersonName"))
     plain = {"TEXT": "TextValue", "DATE": "Date", "TIME": "Time", "DATETIME": "DateTime",
              "UIDREF": "UID", "TCOORD": "TemporalRangeType"}  # fmt: skip
     return text_of(item, plain[kind]) if kind in plain else ""

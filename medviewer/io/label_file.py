@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.core.contours import Contours
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
 from medviewer.core.segmentation import MAX_VALUE, Color, LabelArray
@@ -57,12 +58,15 @@ class LabelFile:
         Segments of one layer exclude each other; layers may overlap.
     warnings : tuple of str
         What the user must know: a threshold, what was left out.
+    contours : Contours or None
+        What the layers were filled from.
     """
 
     geometry: Geometry
     layers: tuple[LabelArray, ...]
     segments: tuple[NamedSegment, ...]
     warnings: tuple[str, ...] = ()
+    contours: Contours | None = None
 
 
 def to_labels(array: npt.NDArray[Any], name: str, threshold: float | None = None) -> LabelArray:

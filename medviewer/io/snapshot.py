@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from medviewer.core.annotation import Box3D
+from medviewer.core.contours import Contours
 from medviewer.core.geometry import Vec3
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Group, LabelArray, LabelCopy, Segment
@@ -23,6 +24,7 @@ class GroupSnapshot:
     id: int
     name: str
     copy: LabelCopy
+    contours: Contours | None = None
 
     @property
     def labels(self) -> LabelArray:
@@ -91,7 +93,7 @@ def take_snapshot(workspace: Workspace, sources: Mapping[str, tuple[Path, ...]] 
     segmentations: dict[str, SegmentationSnapshot] = {}
     for volume in workspace.volumes:
         segmentation = workspace.segmentation(volume.id)
-        groups = tuple(GroupSnapshot(g.id, g.name, g.copy_labels()) for g in segmentation.groups)
+        groups = tuple(GroupSnapshot(g.id, g.name, g.copy_labels(), g.contours) for g in segmentation.groups)
         segmentations[volume.id] = SegmentationSnapshot(groups, segmentation.segments, segmentation.active)
     view, active = workspace.view, workspace.active
     return WorkspaceSnapshot(
@@ -132,7 +134,7 @@ def restore_snapshot(workspace: Workspace, snapshot: WorkspaceSnapshot) -> None:
         for group in saved.groups:
             if group.labels.shape != segmentation.geometry.shape:
                 raise ValueError("a label map does not fit the grid of its volume")
-            segmentation.put_group(Group(group.id, group.name, group.labels))
+            segmentation.put_group(Group(group.id, group.name, group.labels, group.contours))
         for segment in saved.segments:
             segmentation.put_segment(segment)
         if saved.active == 0 or segmentation.find(saved.active):

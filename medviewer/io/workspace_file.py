@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from medviewer.core.contours import Contours
 from medviewer.core.errors import OutOfMemory, WorkspaceError
 from medviewer.core.geometry import vec3
 from medviewer.core.provenance import Provenance
@@ -167,6 +168,9 @@ def _to_manifest(snapshot: WorkspaceSnapshot, folder: Path) -> tuple[Manifest, A
             member = f"labels/{n}/{group.id}"
             data["groups"].append({"id": group.id, "name": group.name, "labels": member})
             arrays[member] = group.labels
+            if group.contours is not None:
+                data["groups"][-1]["contours"] = f"contours/{n}/{group.id}"
+                arrays[f"contours/{n}/{group.id}"] = group.contours.array
         data["boxes"] = [box_to_json(box) for box in snapshot.boxes.get(volume.id, ())]
         volumes.append(data)
     manifest = {
@@ -228,7 +232,8 @@ def _segmentation(
         labels: LabelArray = _array(manifest, archive, group["labels"], shape)
         if labels.dtype != np.uint16:
             raise ValueError("label maps are uint16")
-        groups.append(GroupSnapshot(int(group["id"]), str(group["name"]), LabelCopy(labels, owned=True)))
+        contours = _contours(manifest, archive, group.get("contours"))
+        groups.append(GroupSnapshot(int(group["id"]), str(group["name"]), LabelCopy(labels, owned=True), contours))
     segments = tuple(segment_from_json(segment) for segment in data["segments"])
     known = {group.id for group in groups}
     values = {segment.value for segment in segments}
@@ -237,6 +242,13 @@ def _segmentation(
     if any(s.group not in known or not 1 <= s.value <= MAX_VALUE for s in segments):
         raise ValueError("a segment without a group or a value")
     return SegmentationSnapshot(tuple(groups), segments, int(data["active_segment"]))
+
+
+def _contours(manifest: Manifest, archive: zipfile.ZipFile, name: str | None) -> Contours | None:
+    if name is None:
+        return None
+    rows = int(manifest["arrays"][name]["shape"][0])
+    return Contours(_array(manifest, archive, name, (rows, 6)))
 
 
 def _registration(manifest: Manifest, archive: zipfile.ZipFile, data: Mapping[str, Any]) -> Registration:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
 from medviewer.core.annotation import Box3D
 from medviewer.core.geometry import Points, Vec3
-from medviewer.core.segmentation import Color
+from medviewer.core.segmentation import Color, Segmentation
 from medviewer.core.shown_text import person_name, shown
 from medviewer.core.view_state import TRUE_COLOR, Plane, WindowLevel
 from medviewer.core.volume import Volume
@@ -90,6 +91,8 @@ def marks(scene: SliceScene, ratio: float = 1.0) -> list[Mark]:
         return []
     view = scene.workspace.view
     found: list[Mark] = list(finding_marks(frame, scene.workspace.boxes(volume.id), view.selected_box))
+    if view.outline:
+        found.extend(contour_marks(frame, scene.workspace.segmentation(volume.id), 3 * ratio))
     if view.crosshair_visible and volume.has_depth:
         found.extend(crosshair_marks(frame, view.crosshair_lps, 14 * ratio))
     if volume.in_patient:
@@ -154,6 +157,26 @@ def finding_marks(frame: PlaneFrame, boxes: Sequence[Box3D], selected: str) -> I
             size = f" {box.diameter_mm:.0f} mm" if box.diameter_mm is not None else ""
             corner = (float(ring[:, 0].max()), float(ring[:, 1].min()))
             yield Words((f"{box.label}{size}",), "point", color, corner)
+
+
+def contour_marks(frame: PlaneFrame, segmentation: Segmentation, radius: float) -> Iterator[Mark]:
+    """Yield the contours of this slice as their file has them, of segments that are visible and not edited."""
+    shown = {s.value: s for s in segmentation.segments if s.visible and not s.edited}
+    grid = frame.grid
+    for group in segmentation.groups:
+        contours = group.contours
+        drawn = contours.on_slice(segmentation.geometry, grid.normal, frame.slice_index) if contours is not None else []
+        for contour, ijk in drawn:
+            segment = shown.get(contour.segment)
+            if segment is None or segment.group != group.id:
+                continue
+            points = [frame.index_to_display(p[grid.across], p[grid.down]) for p in ijk]
+            if contour.kind == "POINT":
+                yield from (Circle(point, (radius, radius), segment.color) for point in points)
+            elif contour.kind.startswith("OPEN"):
+                yield from (Line(a, b, segment.color) for a, b in pairwise(points))
+            else:
+                yield Polygon(tuple(points), segment.color)
 
 
 #: From this width in pixels on the words of both lower corners leave room for a line between them.

@@ -10,13 +10,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medviewer.core.annotation import Box3D
-from medviewer.core.geometry import Geometry
+from medviewer.core.contours import Contour, Contours
+from medviewer.core.geometry import Geometry, vec3
+from medviewer.core.segmentation import Segment
 from medviewer.core.view_state import WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
-from medviewer.render.marks import Line, Polygon, Words, box_section, crosshair_marks, marks, scale_length_mm
+from medviewer.render.marks import (
+    Circle,
+    Line,
+    Polygon,
+    Words,
+    box_section,
+    contour_marks,
+    crosshair_marks,
+    marks,
+    scale_length_mm,
+)
 from medviewer.render.plane import PlaneFrame, PlaneGrid
 from medviewer.render.slice_scene import SliceScene
+from tests.render_phantoms import show
 
 GRID = Geometry((100, 100, 40), (1.0, 1.0, 2.5), (-50.0, -50.0, -50.0))
 BOX = Box3D(lower=(-10.0, -20.0, -5.0), upper=(10.0, 5.0, 5.0), label="Nodule", diameter_mm=12.4)
@@ -24,6 +37,38 @@ BOX = Box3D(lower=(-10.0, -20.0, -5.0), upper=(10.0, 5.0, 5.0), label="Nodule", 
 
 def frame(plane: str = "axial", index: int = 20) -> PlaneFrame:
     return PlaneFrame.fit(PlaneGrid.of(GRID, plane), index, 400, 400)  # type: ignore[arg-type]
+
+
+def test_contours_of_a_file_are_drawn_on_their_slice_until_the_segment_is_edited(letter: Volume) -> None:
+    workspace = show(letter)
+    segmentation = workspace.segmentation(letter.id)
+    grid = letter.geometry
+    index = [(2.0, 3.0), (9.0, 3.0), (9.0, 8.0)]
+    k = grid.size[2] // 2
+
+    def contour(kind: str, n: int) -> Contour:
+        return Contour(4, kind, grid.index_to_lps([(*p, k) for p in index[:n]]))
+
+    group = segmentation.new_group("file")
+    group.contours = Contours.of([contour("CLOSED_PLANAR", 3), contour("OPEN_PLANAR", 3), contour("POINT", 1)])
+    segmentation.put_group(group)
+    segmentation.put_segment(Segment(4, "GTV", group=group.id))
+    workspace.view.crosshair_lps = vec3(grid.index_to_lps((1, 1, k)))
+    scene = SliceScene(workspace, "axial", lambda: None)
+    scene.resize(200, 200)
+
+    def drawn() -> list[type]:
+        return [type(mark) for mark in contour_marks(scene.frame, segmentation, 3.0)]
+
+    assert drawn() == [Polygon, Line, Line, Circle]
+    (polygon,) = [m for m in contour_marks(scene.frame, segmentation, 3.0) if isinstance(m, Polygon)]
+    back = [grid.lps_to_index(scene.frame.display_to_lps(*point)) for point in polygon.points]
+    np.testing.assert_allclose(back, [(*p, k) for p in index], atol=1e-6)
+    workspace.view.outline = False
+    assert not any(isinstance(mark, Polygon) for mark in marks(scene))
+    segmentation.put_segment(replace(segmentation.segment(4), edited=True))
+    assert drawn() == []
+    scene.close()
 
 
 def test_a_box_is_cut_to_a_rectangle_in_every_plane() -> None:

@@ -8,9 +8,12 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, generate_uid
 
 from medviewer.app.attach import named_for
 from medviewer.app.context import AppContext
@@ -23,6 +26,7 @@ from medviewer.export.formats.dicom_seg import DicomSegOptions
 from medviewer.imaging.sitk_image import to_sitk
 from medviewer.io.derived import DerivedRef
 from medviewer.jobs.job import NullContext
+from tests.dicom_makers import item
 
 
 def write_labels(path: Path, volume: Volume, values: tuple[int, ...] = (1, 5)) -> np.ndarray:
@@ -218,6 +222,72 @@ def test_a_loaded_file_is_recovered_like_any_other_step(make_app, pump, study, t
     assert recovered is not None
     assert recovered.segments[1].provenance.task == "file:a.nrrd"
     np.testing.assert_array_equal(recovered.mask(5), labels == 5)
+
+
+def structures_of(volume: Volume, path: Path) -> Path:
+    """Write two overlapping structures of a volume."""
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.481.3")
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    made.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1")
+    made.Modality, made.PatientID, made.SeriesInstanceUID = "RTSTRUCT", volume.patient_id, generate_uid()
+    made.ReferencedFrameOfReferenceSequence = [item(
+        FrameOfReferenceUID=volume.series.frame_of_reference_uid, RTReferencedStudySequence={
+            "RTReferencedSeriesSequence": {"SeriesInstanceUID": volume.series_instance_uid}},
+    )]  # fmt: skip
+    made.StructureSetROISequence = [item(ROINumber=n, ROIName=f"ROI {n}") for n in (1, 2)]
+    square = [(3.2, 3.2), (9.7, 3.2), (9.7, 8.1), (3.2, 8.1)]
+    places = [volume.geometry.index_to_lps([(i + n, j, 2 + n) for i, j in square]) for n in (0, 1)]
+    made.ROIContourSequence = [
+        item(ReferencedROINumber=n, ContourSequence={
+            "ContourGeometricType": "CLOSED_PLANAR", "ContourData": [f"{v:.5f}" for v in points.ravel()]})
+        for n, points in zip((1, 2), places, strict=True)
+    ]  # fmt: skip
+    made.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_contours_stay_with_their_segments_through_undo_save_and_recovery(make_app, pump, study, tmp_path):
+    app = make_app()
+    scan(app, pump, study)
+    volume = app.workspace.active
+    write_labels(tmp_path / "a.nrrd", volume, (1,))
+    pump.finish(app.attach.start(volume.id, tmp_path / "a.nrrd"))
+    path = structures_of(volume, tmp_path / "rs.dcm")
+    pump.finish(app.attach.start(volume.id, path))
+    # Value 1 is taken, so that both structures get other values.
+    drawn = [[float(v) for v in roi.ContourSequence[0].ContourData] for roi in pydicom.dcmread(path).ROIContourSequence]
+    wanted = dict(zip(("ROI 1", "ROI 2"), drawn, strict=True))
+
+    def kept(context: AppContext) -> dict[str, list[float]]:
+        segmentation = context.workspace.active_segmentation
+        names = {segment.value: segment.name for segment in segmentation.segments}
+        contours = [c for group in segmentation.groups if group.contours is not None for c in group.contours.all]
+        return {names[contour.segment]: contour.points.ravel().tolist() for contour in contours}
+
+    assert kept(app) == wanted
+    app.undo()
+    app.redo()
+    assert kept(app) == wanted
+    pump.finish(app.documents.save(tmp_path / "a.mvw"))
+    reopened = make_app()
+    pump.finish(reopened.studies.scan([tmp_path / "a.mvw"]))
+    pump.until(lambda: not reopened.jobs.running)
+    assert kept(reopened) == wanted
+    app.attach.start(volume.id, path)
+    pump.until(lambda: not app.jobs.running)
+    app.journaling.flush()
+    journal = app.journaling.journal
+    journal.close(delete=False)
+    # Its process is gone.
+    journal.path.rename(journal.path.with_name(journal.path.name.replace(f".{os.getpid()}.", ".99999999.")))
+    app.journaling._journal = None
+    recovered = make_app()
+    (left,) = recovered.documents.recoverable()
+    pump.finish(recovered.documents.recover(left))
+    pump.until(lambda: not recovered.jobs.running)
+    assert kept(recovered) == wanted
 
 
 @pytest.mark.parametrize("modality", ["CT", "PET"])

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
@@ -85,6 +86,46 @@ def test_what_is_left_out_is_told(tmp_path):
     assert [int(k) for k in np.flatnonzero(found.layers[0].any(axis=(1, 2)))] == [2, 4]
     told = " ".join(found.warnings)
     assert all(word in told for word in ("point", "fewer than three", "outside the image", "0.30 of a slice"))
+
+
+def test_a_keyhole_and_an_xor_contour_make_the_same_hole(tmp_path):
+    """Into the hole through a channel of no width and back out; or as a contour of its own."""
+    keyhole = [*SQUARE, SQUARE[0], *HOLE[:1], *HOLE[:0:-1], HOLE[0], SQUARE[0]]
+    ways = ([(2.0, keyhole, "CLOSED_PLANAR")], [(2.0, SQUARE, "CLOSEDPLANAR_XOR"), (2.0, HOLE, "CLOSEDPLANAR_XOR")])
+    first, second = (load(structures(tmp_path / f"{n}.dcm", way)).layers[0] for n, way in enumerate(ways))
+    np.testing.assert_array_equal(first, second)
+    assert not first[2, 6:8, 5:7].any()
+    assert first[2, 4, 3]
+
+
+def test_contours_on_every_second_slice_fill_the_slices_between_and_say_so(tmp_path):
+    found = load(structures(tmp_path / "a.dcm", [(k, SQUARE, "CLOSED_PLANAR") for k in (0.0, 2.0, 4.0)]))
+    assert [int(k) for k in np.flatnonzero(found.layers[0].any(axis=(1, 2)))] == [0, 1, 2, 3, 4, 5]
+    assert "2 slices apart" in " ".join(found.warnings)
+
+
+@pytest.mark.parametrize("depths", [(0.0, 1.0, 4.0), (0.0, 4.0), (0.0, 2.0, 5.0)])
+def test_a_gap_that_is_no_rule_stays_empty(tmp_path, depths):
+    found = load(structures(tmp_path / "a.dcm", [(k, SQUARE, "CLOSED_PLANAR") for k in depths]))
+    assert [float(k) for k in np.flatnonzero(found.layers[0].any(axis=(1, 2)))] == list(depths)
+
+
+def test_contours_are_kept_as_they_were_drawn(tmp_path):
+    drawn = [(2.0, SQUARE, "CLOSED_PLANAR"), (3.0, HOLE, "CLOSEDPLANAR_XOR"), (2.0, SQUARE[:1], "POINT"),
+             (2.0, SQUARE[:2], "OPEN_PLANAR")]  # fmt: skip
+    path = structures(tmp_path / "a.dcm", drawn, [(1.0, HOLE, "CLOSED_PLANAR")])
+    found = load(path)
+    written = [
+        (n + 1, str(contour.ContourGeometricType), [float(v) for v in contour.ContourData])
+        for n, roi in enumerate(pydicom.dcmread(path).ROIContourSequence)
+        for contour in roi.ContourSequence
+    ]
+    assert [(c.segment, c.kind, c.points.ravel().tolist()) for c in found.contours.all] == written
+    moved = found.contours.renumbered({2: 7})
+    assert [(c.segment, c.points.ravel().tolist()) for c in moved.all] == [(7, written[-1][2])]
+    on_slice = found.contours.on_slice(GRID, 2, 2)
+    assert [contour.kind for contour, _ in on_slice] == ["CLOSED_PLANAR", "POINT", "OPEN_PLANAR"]
+    np.testing.assert_allclose(on_slice[0][1][:, :2], SQUARE, atol=1e-5)
 
 
 def test_contours_across_the_slices_are_refused(tmp_path):
