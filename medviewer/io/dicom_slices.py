@@ -130,6 +130,8 @@ class Part:
         What the headers count; a volume only for "place".
     in_mm : bool
         Whether the geometry is in millimetres.
+    by_itself : bool
+        Whether it is opened by a reader of its own, which finds the geometry.
     apart : tuple of (tag, name, value)
         What tells it from other stacks at its place.
     time_labels : tuple of str
@@ -146,6 +148,7 @@ class Part:
     interpolation: Interpolation | Literal[""] = ""
     stacking: Stacking = "place"
     in_mm: bool = True
+    by_itself: bool = False
     apart: Apart = ()
     time_labels: tuple[str, ...] = ()
     time_name: str = ""

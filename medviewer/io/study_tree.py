@@ -195,8 +195,15 @@ def _series(uid: str, study_uid: str, headers: Sequence[Header]) -> list[SeriesR
     return refs
 
 
+#: Objects with a grid of their own, which their readers find when they are opened.
+_GRIDS: Final = frozenset({"rtdose", "parametric_map"})
+
+
 def _other_object(header: Header) -> Part:
-    name = _KIND_NAMES[object_kind(header.sop_class_uid)]
+    kind = object_kind(header.sop_class_uid)
+    if kind in _GRIDS and header.has_pixels:
+        return Part((header,), None, by_itself=True)
+    name = _KIND_NAMES[kind]
     warning = SeriesWarning("W_NOT_IMAGE", f"The object is {name}, not an image.")
     return Part((header,), None, (warning,), refusal="E_NOT_IMAGE")
 
@@ -226,7 +233,7 @@ def _ref(key: str, uid: str, study_uid: str, part: Part, *, made_up: bool) -> Se
         sop_class_uid=first.sop_class_uid,
         kind=object_kind(first.sop_class_uid) if part.stacking == "place" else PICTURES,
         stacking=part.stacking,
-        volume=part.geometry is not None,
+        volume=part.geometry is not None or part.by_itself,
         refusal="" if part.geometry is not None else part.refusal,
         warnings=warnings,
         interpolation=part.interpolation,

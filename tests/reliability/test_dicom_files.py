@@ -507,7 +507,7 @@ def real_file(shared_data, name, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("MR_small_padded.dcm", "W_EXTRA_PIXELS"), ("badVR.dcm", "E_NOT_IMAGE"), ("image_dfl.dcm", "W_NO_SPACING")],
+    [("MR_small_padded.dcm", "W_EXTRA_PIXELS"), ("badVR.dcm", "E_DIMENSIONS"), ("image_dfl.dcm", "W_NO_SPACING")],
 )
 def test_real_odd_files(shared_data, outcome, tmp_path, name, code):
     assert code in outcome(real_file(shared_data, name, tmp_path)).codes
