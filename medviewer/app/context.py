@@ -16,6 +16,7 @@ from medviewer.app.journaling import Journaling
 from medviewer.app.messages import MessageLog
 from medviewer.app.objects import DerivedObjects
 from medviewer.app.open_study import OpenStudy
+from medviewer.app.overlays import Overlays
 from medviewer.app.paths import journal_dir, library_file, studies_dir
 from medviewer.app.registration import Register
 from medviewer.app.segments import Segments
@@ -81,6 +82,7 @@ class AppContext:
         self.analyze = Analyze(self)
         self.findings = Findings(self)
         self.registration = Register(self)
+        self.overlays = Overlays(self)
         self.exports = ExportCases(self)
         self.documents = Documents(self)
         self.journaling = Journaling(self, journal_dir() if journal else None)

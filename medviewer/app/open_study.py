@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from medviewer.app.attach import holds_segments
+from medviewer.app.overlays import OVERLAY_KINDS
 from medviewer.app.windows import auto_window
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.core.errors import InputError
@@ -46,7 +47,8 @@ def best_series(studies: Sequence[Study]) -> SeriesRef | None:
 
     def rank(series: SeriesRef) -> tuple[bool, bool, bool, int]:
         is_place = series.stacking == "place"
-        return not holds_segments(series), is_place, not series.interpolation, _voxels(series)
+        is_image = not holds_segments(series) and series.kind not in OVERLAY_KINDS
+        return is_image, is_place, not series.interpolation, _voxels(series)
 
     return max(volumes, key=rank, default=None)
 

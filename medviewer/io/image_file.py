@@ -155,7 +155,7 @@ def read_image(
     with decode_worker(request.decode) as worker:
         voxels = worker.call(target, path, ctx)
     assert isinstance(voxels, Voxels)
-    array, padding, notes = _finite(voxels.array)
+    array, padding, notes = finite_voxels(voxels.array)
     warnings = (*request.series.warnings, *notes)
     volume = Volume(
         array=array,
@@ -173,7 +173,7 @@ def read_image(
     return volume
 
 
-def _finite(array: VoxelArray) -> tuple[VoxelArray, float | None, list[SeriesWarning]]:
+def finite_voxels(array: VoxelArray) -> tuple[VoxelArray, float | None, list[SeriesWarning]]:
     """Return voxels of which each is a number, what those that were none have become, and the note about it.
 
     Tasks, statistics and windows never meet a NaN: it becomes padding, one value below all others.

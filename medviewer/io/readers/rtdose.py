@@ -43,7 +43,7 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume:
     scaled, warnings = _scaling(header)
     frames = frame_headers(header)
     planes = [
-        replace(frame, film=False, values=frame.values | scaled | {Tag.IMAGE_POSITION_PATIENT: _text(position)})
+        replace(frame, film=False, values={**frame.values, **scaled, Tag.IMAGE_POSITION_PATIENT: _text(position)})
         for frame, position in zip(frames, positions, strict=True)
     ]
     along = positions @ slice_frame(header).normal

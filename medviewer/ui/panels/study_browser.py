@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from medviewer.app.attach import holds_segments
 from medviewer.app.objects import OBJECT_KINDS
+from medviewer.app.overlays import OVERLAY_KINDS
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.ui.bind import Merged
 from medviewer.ui.icons import icon
@@ -128,6 +129,8 @@ class StudyBrowser(Panel):
             self.attempt(lambda: self.app.attach.open(series))
         elif series.kind in OBJECT_KINDS:
             self.attempt(lambda: self.app.objects.open(series))
+        elif series.kind in OVERLAY_KINDS:
+            self.attempt(lambda: self.app.overlays.open(series))
         else:
             self.attempt(lambda: self.app.studies.open_series(series))
 
@@ -147,11 +150,16 @@ class StudyBrowser(Panel):
         show.setEnabled(series.volume or known)
         opener = self.app.objects.open if known else self.app.studies.open_series
         show.triggered.connect(lambda: self.attempt(lambda: opener(series)))
-        load = menu.addAction("Load as segments of the image shown")
         active = self.app.workspace.active
-        single = len(series.files) == 1 and (holds_segments(series) or series.kind != "dicom") and not known
+        over = menu.addAction("Show over the image shown")
+        is_other = active is not None and active.series is not None and active.series.key != series.key
+        over.setEnabled(is_other and series.volume and series.stacking == "place" and not holds_segments(series))
+        load = menu.addAction("Load as segments of the image shown")
+        elsewhere = series.kind == "dicom" or known or series.kind in OVERLAY_KINDS
+        single = len(series.files) == 1 and (holds_segments(series) or not elsewhere)
         load.setEnabled(active is not None and single)
         if active is not None:
+            over.triggered.connect(lambda: self.attempt(lambda: self.app.overlays.lay(series, active.id)))
             load.triggered.connect(lambda: self.attempt(lambda: self.app.attach.start(active.id, series.files[0])))
         return menu
 
@@ -205,4 +213,6 @@ def _what_a_double_click_does(series: SeriesRef) -> str:
         return "Segments. Double click to load them onto their image."
     if series.kind in _OBJECTS:
         return _OBJECTS[series.kind][1]
+    if series.kind in OVERLAY_KINDS:
+        return "Double click to show it over its image."
     return "Double click to open." if series.volume else "Cannot be opened as a volume."
