@@ -74,9 +74,11 @@ def write_slice(path: Path, picture: np.ndarray, position: Sequence[float] = (0.
 
 
 def item(**values: Any) -> Dataset:
-    """Return a data set with elements by keyword; lists of dicts become sequences."""
+    """Return a data set with elements by keyword; dicts become sequences of one item, None leaves one out."""
     dataset = Dataset()
     for keyword, value in values.items():
+        if value is None:
+            continue
         if isinstance(value, dict):
             value = DicomSequence([item(**value)])
         setattr(dataset, keyword, value)

@@ -1,4 +1,4 @@
-"""The frames of a multi-frame file, each as a header of its own: then they are slices, or pictures, like any others.
+"""The slices in a file, each as a header of its own: frames of a multi-frame file, or tiles of a mosaic.
 
 What a frame has of its own (place, orientation, spacing, rescale, echo, time point, ...) is taken from the functional
 groups, those of the frame before the shared ones.
@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from medviewer.core.dicom_ref import SeriesRef
 from medviewer.core.errors import DecodeError, InputError
+from medviewer.io.dicom_elements import read_elements
 from medviewer.io.dicom_header import Header, read_header
+from medviewer.io.dicom_mosaic import is_mosaic, mosaic_tiles
+from medviewer.io.dicom_nuclear import is_nuclear, nuclear_frames
 from medviewer.io.dicom_tags import Tag
-from medviewer.io.inflate import inflated_dicom
 from medviewer.io.pixel_format import check_native_length, pixel_format
 
 if TYPE_CHECKING:
@@ -30,9 +32,13 @@ if TYPE_CHECKING:
 
 _FRAME_TYPES: Final = (
     "MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence", "XAXRFFrameCharacteristicsSequence",
+    "XRay3DFrameTypeSequence",
 )  # fmt: skip
 #: Functional group, keyword in it, and the tag of single-frame images with the same meaning.
 _SOURCES: Final = (
+    ("PlanePositionVolumeSequence", "ImagePositionVolume", Tag.IMAGE_POSITION_VOLUME),
+    ("PlaneOrientationVolumeSequence", "ImageOrientationVolume", Tag.IMAGE_ORIENTATION_VOLUME),
+    ("ImageDataTypeSequence", "DataType", Tag.IMAGE_TYPE),
     ("PlanePositionSequence", "ImagePositionPatient", Tag.IMAGE_POSITION_PATIENT),
     ("PlaneOrientationSequence", "ImageOrientationPatient", Tag.IMAGE_ORIENTATION_PATIENT),
     ("PixelMeasuresSequence", "PixelSpacing", Tag.PIXEL_SPACING),
@@ -58,28 +64,29 @@ _SOURCES: Final = (
     *((name, "FrameType", Tag.IMAGE_TYPE) for name in _FRAME_TYPES),
 )
 _BINARY: Final = frozenset({Tag.DIFFUSION_B_VALUE, Tag.DIFFUSION_GRADIENT_ORIENTATION})
-_GROUPS: Final = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionIndexSequence")
+_GROUPS: Final = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionIndexSequence"]
 #: Dimensions that only say where in a stack a frame lies: StackID, InStackPositionNumber, ImagePositionPatient and its
 #: sequence. The others tell frames at one place apart.
 _PLACES: Final = frozenset({0x00209056, 0x00209057, 0x00200032, 0x00209113})
 
 
 def frame_headers(header: Header) -> list[Header]:
-    """Return the frames of a multi-frame file; a single-frame file as it is.
+    """Return the frames of a multi-frame file, or the tiles of a mosaic; any other file as it is.
 
     Frames that do not each say where they lie are marked as those of a film.
 
     Raises
     ------
     InputError
-        When the functional groups are broken, or the frames are not all there.
+        When the functional groups are broken, the frames are not all there, or a mosaic cannot be taken apart.
     """
     grouped = Tag.PER_FRAME_FUNCTIONAL_GROUPS in header.values
-    if header.frames is None or not header.has_pixels or not (grouped or header.frames > 1):
+    mosaic = is_mosaic(header)
+    if header.frames is None or not header.has_pixels or not (grouped or mosaic or header.frames > 1):
         return [header]
     known = _recent.get(header)
     if known is None:
-        known = _recent.put(header, _frames(header))
+        known = _recent.put(header, _tiles(header) if mosaic else _frames(header))
     return known
 
 
@@ -122,12 +129,13 @@ def _frames(header: Header) -> list[Header]:
     name = header.path.name
     count = header.frames or 0
     if Tag.PER_FRAME_FUNCTIONAL_GROUPS not in header.values:
-        return _film(header, [{}] * _possible(header, count))
-    dataset = _groups(header)
+        nuclear = _nuclear(header) if is_nuclear(header) else None
+        return nuclear or _film(header, [{}] * _possible(header, count))
+    dataset = read_elements(header, _GROUPS)
     per_frame: Sequence[Dataset] = dataset.get(_GROUPS[1]) or ()
     shared = _group_values((dataset.get(_GROUPS[0]) or [None])[0], header)
     try:
-        own = [shared | _group_values(item, header) for item in per_frame]
+        own = [_in_one_space(shared | _group_values(item, header)) for item in per_frame]
     except (AttributeError, TypeError, ValueError, struct.error) as error:
         raise InputError(f"{name} has broken functional groups ({type(error).__name__}).", code="E_DICOM") from error
     placed = any(Tag.IMAGE_POSITION_PATIENT in values for values in own)
@@ -179,6 +187,33 @@ def _without(values: Mapping[int, bytes], left_out: int) -> dict[int, bytes]:
     return {tag: value for tag, value in values.items() if tag != left_out}
 
 
+def _in_one_space(values: dict[int, bytes]) -> dict[int, bytes]:
+    """Place an ultrasound frame in the space of its probe where it has no place in the patient; else forget that."""
+    position = values.pop(Tag.IMAGE_POSITION_VOLUME, None)
+    orientation = values.pop(Tag.IMAGE_ORIENTATION_VOLUME, None)
+    if position is None or orientation is None or Tag.IMAGE_POSITION_PATIENT in values:
+        return values
+    places = {Tag.IMAGE_POSITION_PATIENT: position, Tag.IMAGE_ORIENTATION_PATIENT: orientation}
+    # The frame of reference of the patient is not that of the probe.
+    return values | places | {Tag.IMAGE_POSITION_VOLUME: position, Tag.FRAME_OF_REFERENCE_UID: b""}
+
+
+def _nuclear(header: Header) -> list[Header] | None:
+    """Return the frames of a nuclear medicine image that lie in the patient; None for others."""
+    try:
+        own = nuclear_frames(header)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{header.path.name} has broken sequences ({type(error).__name__}).", code="E_DICOM"
+        ) from error
+    return None if own is None else _placed_in_file(header, _with_values(header, own))
+
+
+def _tiles(header: Header) -> list[Header]:
+    tiles = mosaic_tiles(header)
+    return [replace(header, values={**header.values, **own}, frame=n, tile=t) for n, (t, own) in enumerate(tiles)]
+
+
 _OF_THE_WHOLE: Final = frozenset({Tag.NUMBER_OF_FRAMES, Tag.PER_FRAME_FUNCTIONAL_GROUPS, Tag.SHARED_FUNCTIONAL_GROUPS})
 
 
@@ -194,23 +229,6 @@ def _placed_in_file(header: Header, frames: list[Header]) -> list[Header]:
         length = (first_bit % 8 + bits + 7) // 8
         placed.append(replace(frame, pixel_offset=header.pixel_offset + first_bit // 8, pixel_length=length))
     return placed
-
-
-def _groups(header: Header) -> Dataset:
-    """Return the functional groups and dimensions of a file, read by pydicom."""
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        with header.path.open("rb") as file:
-            source = inflated_dicom(file, header.path.name)
-            return dcmread(source, stop_before_pixels=True, force=True, specific_tags=list(_GROUPS))
-    except OSError as error:
-        raise DecodeError(f"{header.path.name} cannot be read: {error.strerror}.", code="E_FILE") from error
-    except RecursionError as error:
-        raise InputError(f"{header.path.name} nests its sequences too deeply.", code="E_TOO_DEEP") from error
-    except (InvalidDicomError, AttributeError, KeyError, NotImplementedError, TypeError, ValueError, EOFError) as error:
-        raise InputError(f"{header.path.name} has broken functional groups.", code="E_DICOM") from error
 
 
 def _group_values(item: Dataset | None, header: Header) -> dict[int, bytes]:

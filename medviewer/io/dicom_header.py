@@ -50,6 +50,16 @@ _NUMBERS: Final = re.compile(rf"{_NUMBER}(?:\\{_NUMBER})*")
 
 
 @dataclass(frozen=True, slots=True)
+class Tile:
+    """Where a slice lies in a picture of many: its first row and column, and the rows and columns of the picture."""
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """What one DICOM file says about its image, and where its pixels lie.
 
@@ -71,6 +81,9 @@ class Header:
         For one frame of a multi-frame file whose frames do not each have a place of their own.
     in_words : bool
         Big-endian pixels of VR OW: samples of 8 bits lie in words, their bytes exchanged (PS3.5 section 8.2).
+    tile : Tile or None
+        For one slice of a mosaic (`medviewer.io.dicom_mosaic`), whose number `frame` is: the pixels are those of the
+        whole picture, and the slice is a part of them.
     notes : tuple of SeriesWarning
         What was missing or contradictory about the encoding: ``W_NO_META``, ``W_GUESSED_SYNTAX``.
     """
@@ -87,6 +100,7 @@ class Header:
     frame: int | None = None
     film: bool = False
     in_words: bool = False
+    tile: Tile | None = None
     notes: tuple[SeriesWarning, ...] = ()
 
     @property

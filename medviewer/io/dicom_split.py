@@ -32,7 +32,8 @@ from medviewer.io.pixel_format import check_native_length, pixel_format
 
 _READABLE: Final = frozenset({*NATIVE_SYNTAXES, *CHAINS, DEFLATED_LITTLE_ENDIAN})
 #: Code of an error about one file -> code of the warning about the series.
-_GEOMETRY_WARNINGS: Final = {
+_WARNINGS: Final = {
+    "E_MOSAIC": "W_MOSAIC",
     "E_NO_POSITION": "W_NO_POSITION",
     "E_BAD_IOP": "W_NO_POSITION",
     "E_NO_SPACING": "W_NO_SPACING",
@@ -63,7 +64,8 @@ def split_series(headers: Sequence[Header]) -> list[Part]:
             apart.setdefault(found.warning.code, []).append(found)
     placed, unplaced = _with_places(usable)
     for slices in placed:
-        parts += [_with_localizer(part) for part in stacks(slices) if not part.interpolation or _may_be_resampled(part)]
+        offered = [part for part in stacks(slices) if not part.interpolation or _may_be_resampled(part)]
+        parts += [_with_localizer(_with_origin(part)) for part in offered]
     parts += picture_parts(unplaced)
     parts += [_not_a_volume(unfits) for unfits in apart.values()]
     parts.sort(key=_rank)
@@ -105,7 +107,7 @@ def _frames(header: Header) -> list[Header] | _Unfit:
                 check_native_length(frame, form)
     except InputError as error:
         text = error.text or f"{header.path.name} cannot be read."
-        return _Unfit(header, SeriesWarning("W_UNREADABLE", text), error.code)
+        return _Unfit(header, SeriesWarning(_WARNINGS.get(error.code, "W_UNREADABLE"), text), error.code)
     return frames
 
 
@@ -116,8 +118,6 @@ def _obstacle(header: Header) -> SeriesWarning | None:
     if header.frames is None:
         frames = header.text(Tag.NUMBER_OF_FRAMES)[:12]
         raise DecodeError(f"{header.path.name} declares {frames!r} frames.", code="E_DIMENSIONS")
-    if "MOSAIC" in header.text(Tag.IMAGE_TYPE).upper().split("\\"):
-        return SeriesWarning("W_MOSAIC", "A mosaic: many slices tiled into one picture, which is not taken apart.")
     if header.transfer_syntax_uid not in _READABLE:
         return SeriesWarning("W_CODEC", f"Compressed as {_syntax_name(header)}, which cannot be read.")
     return None
@@ -151,7 +151,7 @@ def _with_places(headers: Sequence[Header]) -> tuple[list[Slices], list[tuple[He
                 if not any(frame.is_parallel(other) for other in distinct):
                     distinct.append(frame)
         except GeometryError as error:
-            code = _GEOMETRY_WARNINGS.get(error.code, "W_NO_POSITION")
+            code = _WARNINGS.get(error.code, "W_NO_POSITION")
             unplaced.append((header, SeriesWarning(code, error.text)))
             continue
         which = next(n for n, other in enumerate(distinct) if frame is other or frame.is_parallel(other))
@@ -187,6 +187,18 @@ def _may_be_resampled(part: Part) -> bool:
 
 def _is_localizer(header: Header) -> bool:
     return "LOCALIZER" in header.text(Tag.IMAGE_TYPE).upper().split("\\")
+
+
+def _with_origin(part: Part) -> Part:
+    """Say what the slices were before: tiles of a mosaic, or frames that lie in the space of an ultrasound probe."""
+    first = part.headers[0]
+    if first.tile is not None:
+        text = "Mosaics, many slices tiled into one picture, were taken apart by their private CSA headers."
+        return replace(part, warnings=(*part.warnings, SeriesWarning("W_MOSAIC", text)))
+    if Tag.IMAGE_POSITION_VOLUME in first.values:
+        text = "The slices lie in the space of the ultrasound probe, not in that of the patient: sides are not named."
+        return replace(part, warnings=(*part.warnings, SeriesWarning("W_NOT_IN_PATIENT", text)))
+    return part
 
 
 def _with_localizer(part: Part) -> Part:

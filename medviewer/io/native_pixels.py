@@ -21,7 +21,7 @@ from medviewer.core.errors import DecodeError, OutOfMemory
 from medviewer.core.region import Region
 from medviewer.core.volume import ColorArray, VoxelArray
 from medviewer.io.colors import luminance, stored_to_rgb, to_8_bits
-from medviewer.io.dicom_header import Header
+from medviewer.io.dicom_header import Header, Tile
 from medviewer.io.pixel_format import PixelFormat
 from medviewer.jobs.job import JobContext
 
@@ -101,6 +101,20 @@ class Stack:
             self._paint(k, stored_to_rgb(stored, form))
         else:
             self._settle(k, stored, form)
+
+    def read_tile(self, k: int, path: Path, offset: int, tile: Tile) -> None:
+        """Read slice `k`, a part of the uncompressed picture at `offset`: of its rows, the columns that are its own."""
+        form = self.formats[k]
+        stored_type = _stored_type(form).newbyteorder(">" if form.big_endian else "<")
+        band = np.empty((form.rows, tile.columns), stored_type)
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset + tile.top * tile.columns * stored_type.itemsize)
+            got = file.readinto(band.view(np.uint8).data.cast("B"))
+        if got != band.nbytes:
+            raise DecodeError(
+                f"{path.name} ended while it was read ({got} of {band.nbytes} bytes).", code="E_TRUNCATED"
+            )
+        self.place(k, band[:, tile.left : tile.left + form.columns].astype(_stored_type(form)))
 
     def place(self, k: int, stored: npt.NDArray[Any]) -> None:
         """Take over decoded pixels of slice `k` in native byte order: (rows, columns), or RGB (rows, columns, 3)."""
@@ -254,6 +268,9 @@ class NativeSource:
             header = self._headers[k]
             assert header.pixel_offset is not None
             try:
+                if header.tile is not None:
+                    stack.read_tile(k, header.path, header.pixel_offset, header.tile)
+                    continue
                 # Frames of single bits need not begin at a byte, those in words not at a word.
                 form = stack.formats[k]
                 before = (header.frame or 0) * form.nbits % (16 if form.in_words else 8)

@@ -272,6 +272,8 @@ def check_native_length(header: Header, form: PixelFormat, *, frames: int = 1) -
     if header.pixel_offset + header.pixel_length > header.file_size:
         missing = header.pixel_offset + header.pixel_length - header.file_size
         raise DecodeError(f"{name} ends {missing} bytes too early.", hint=hint, code="E_TRUNCATED")
+    if header.tile is not None:
+        form = replace(form, rows=header.tile.rows, columns=header.tile.columns)
     needed = (frames * form.nbits + 7) // 8
     if header.pixel_length < needed:
         raise DecodeError(

@@ -37,10 +37,12 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     if not request.series.files:
         return SKIP
     headers = slice_headers(request.series)
+    in_patient = Tag.IMAGE_POSITION_VOLUME not in headers[0].values
     if request.series.interpolation:
         grid = grid_through(headers)
-        return read_headers(ctx, request, headers, grid.geometry, grid=grid)
-    return read_headers(ctx, request, headers, stack_geometry(headers[: _slices_of_a_point(request.series, headers)]))
+        return read_headers(ctx, request, headers, grid.geometry, grid=grid, in_patient=in_patient)
+    geometry = stack_geometry(headers[: _slices_of_a_point(request.series, headers)])
+    return read_headers(ctx, request, headers, geometry, in_patient=in_patient)
 
 
 def read_headers(
@@ -139,7 +141,8 @@ def _length_of_files(series: SeriesRef) -> list[SeriesWarning]:
     for path in dict.fromkeys(series.files) if series.frames else ():
         header = read_header(path)
         if header.is_native and header.frames:
-            form = pixel_format(frame_headers(header)[0])
+            frame = frame_headers(header)[0]
+            form = pixel_format(header if frame.tile is not None else frame)
             warning = check_native_length(header, form, frames=header.frames)
             warnings += [] if warning is None else [warning]
     return warnings
