@@ -18,6 +18,7 @@ from medviewer.app.objects import DerivedObjects
 from medviewer.app.open_study import OpenStudy
 from medviewer.app.overlays import Overlays
 from medviewer.app.paths import journal_dir, library_file, studies_dir
+from medviewer.app.positions import Positions
 from medviewer.app.registration import Register
 from medviewer.app.segments import Segments
 from medviewer.app.settings import Settings
@@ -69,6 +70,7 @@ class AppContext:
         self.messages = MessageLog()
         self.workspace = Workspace()
         self.windows = Windows(self.workspace)
+        self.positions = Positions(self.workspace, self.messages)
         self.history = UndoStack()
         self.jobs = JobRunner(post, lanes, device=settings.device)
         #: Ids of volumes whose slices are still being read.

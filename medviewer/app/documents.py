@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medviewer.app.positions import first_look
 from medviewer.core.errors import InputError, WorkspaceError
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
@@ -277,8 +278,8 @@ class Documents:
         app.messages.add("info", f"Recovered {steps} steps.{lost}", "Save the workspace to keep them.")
 
     def _look_at(self, volume: Volume) -> None:
-        self._app.workspace.view.crosshair_lps = volume.geometry.center_lps
         self._app.workspace.activate(volume.id)
+        self._app.workspace.view.crosshair_lps = first_look(volume)
 
 
 def replay_entry(workspace: Workspace, history: UndoStack, entry: JournalEntry, closed: set[str]) -> int:

@@ -14,12 +14,21 @@ Level = Literal["info", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: what happened, and what to do next."""
+    """One message: what happened, and what to do next.
+
+    Attributes
+    ----------
+    details : str
+        A code, for reports.
+    elsewhere : bool
+        Whether it is in sight at another place anyhow, so that the list of messages is enough.
+    """
 
     level: Level
     text: str
     hint: str = ""
     details: str = ""
+    elsewhere: bool = False
 
 
 class MessageLog:
@@ -35,9 +44,9 @@ class MessageLog:
     def __init__(self) -> None:
         self.messages: list[Message] = []
 
-    def add(self, level: Level, text: str, hint: str = "", details: str = "") -> None:
+    def add(self, level: Level, text: str, hint: str = "", details: str = "", *, elsewhere: bool = False) -> None:
         """Tell the user something."""
-        message = Message(level, text, hint, details)
+        message = Message(level, text, hint, details, elsewhere)
         self.messages.append(message)
         self.added.emit(message)
 

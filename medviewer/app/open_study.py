@@ -11,6 +11,7 @@ from psygnal import Signal
 
 from medviewer.app.attach import holds_segments
 from medviewer.app.overlays import OVERLAY_KINDS
+from medviewer.app.positions import first_look
 from medviewer.app.windows import auto_window
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.core.errors import InputError
@@ -210,8 +211,7 @@ class OpenStudy:
             from medviewer.io.reader import open_series
 
             if not series.volume:
-                reason = series.warnings[0].text if series.warnings else "it is no volume"
-                raise InputError(f"“{series.title}” cannot be opened: {reason}", hint="Choose another series.")
+                raise refused(series)
             if all(path.exists() for path in (*series.files[:1], *series.files[-1:])) and not is_same(series):
                 raise InputError(
                     f"The files of “{series.title}” hold other images now.",
@@ -247,7 +247,8 @@ class OpenStudy:
             if volume.window is None and workspace.active is not None and workspace.active.id == volume.id:
                 workspace.view.window = auto_window(volume)
             for warning in volume.warnings:
-                self._app.messages.add("warning", f"{series.title}: {warning.text}", "", warning.code)
+                # Over the views, as long as the series is looked at.
+                self._app.messages.add("warning", f"{series.title}: {warning.text}", "", warning.code, elsewhere=True)
             self.opened.emit(volume)
             return
         for partial in shown:
@@ -257,8 +258,15 @@ class OpenStudy:
             self._app.messages.error(job.error, f"Cannot open {series.title}")
 
 
+def refused(series: SeriesRef) -> InputError:
+    """Say why a series cannot be opened, and what to do next."""
+    named = [w.text for w in series.warnings if w.code == series.refusal] or [w.text for w in series.warnings]
+    reason = named[0] if named else "it holds no image."
+    return InputError(f"“{series.title}” cannot be opened: {reason}", code=series.refusal or "E_INPUT")
+
+
 def add_and_show(app: AppContext, volume: Volume) -> None:
     """Add a volume to the workspace, look at it, and put the crosshair into its middle."""
     app.workspace.add_volume(volume)
-    app.workspace.view.crosshair_lps = volume.geometry.center_lps
     app.workspace.activate(volume.id)
+    app.workspace.view.crosshair_lps = first_look(volume)

@@ -51,4 +51,6 @@ def percentile_window(volume: Volume) -> WindowLevel:
     if sample.size == 0:
         return WindowLevel(0.0, 1.0)
     low, high = np.percentile(sample, [1.0, 99.0])
+    if high <= low:  # nearly all of one value: what differs is to be seen
+        low, high = sample.min(), sample.max()
     return WindowLevel(float(low + high) / 2, max(float(high - low), 1e-3))

@@ -58,7 +58,9 @@ class MessageBar(QFrame):
 
     def show_message(self, message: Message) -> None:
         """Show a message."""
-        if message.level == "info" or (self.isVisible() and WEIGHT[message.level] < WEIGHT[self._level]):
+        if message.level == "info" or message.elsewhere:
+            return
+        if self.isVisible() and WEIGHT[message.level] < WEIGHT[self._level]:
             return
         self._level = message.level
         self.picture.setPixmap(icon(message.level, COLORS[message.level]).pixmap(18))

@@ -14,6 +14,7 @@ from PySide6.QtGui import QGuiApplication, QImage, QMouseEvent, QWheelEvent
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
+from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.segmentation import Segment
 from medviewer.core.view_state import PLANES
 from medviewer.core.volume import Volume
@@ -588,3 +589,29 @@ def test_the_colour_under_the_mouse_is_told(views: FourViews, workspace: Workspa
     assert info.kji is not None
     assert picture_.colors is not None
     assert info.color == tuple(picture_.colors[info.kji])
+
+
+# --- warnings
+
+
+def test_warnings_stay_over_the_views_as_long_as_their_image_is_looked_at(
+    qtbot: QtBot, views: FourViews, workspace: Workspace
+) -> None:
+    volume = workspace.active
+    assert volume is not None
+    assert not views.warnings.isVisible()
+    texts = [f"Slice {n} <b>is</b> missing." for n in range(4)]
+    warned = replace(LETTER, id="warned", warnings=tuple(SeriesWarning("W_GAP", text) for text in texts))
+    workspace.add_volume(warned)
+    workspace.activate("warned")
+    assert views.warnings.isVisible()
+    assert views.warnings.words.text() == texts[0]
+    assert views.warnings.words.textFormat() is Qt.TextFormat.PlainText
+    assert views.warnings.more.text() == "3 more"
+    qtbot.mouseClick(views.warnings.more, LEFT)
+    assert views.warnings.words.text().split("\n") == texts
+    workspace.replace_volume(replace(warned, warnings=warned.warnings[:2]))
+    assert views.warnings.words.text().split("\n") == texts[:2]
+    assert not views.warnings.more.isVisible()
+    workspace.activate(volume.id)
+    assert not views.warnings.isVisible()

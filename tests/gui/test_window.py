@@ -129,12 +129,13 @@ def test_errors_stay_and_information_does_not_hide_them(qtbot: QtBot, app: AppCo
     app.messages.add("error", "It <b>failed</b>.", "Do this.")
     assert bar.isVisible()
     app.messages.add("info", "Never mind.")
+    app.messages.add("error", "Shown over the views.", elsewhere=True)
     text = window.findChild(QLabel, "messageText")
     assert text.text() == "It <b>failed</b>."
     assert text.textFormat() is Qt.TextFormat.PlainText
     qtbot.mouseClick(window.findChild(QToolButton, "closeMessage"), Qt.MouseButton.LeftButton)
     assert not bar.isVisible()
-    assert app.messages.messages[-1].text == "Never mind."
+    assert [m.text for m in app.messages.messages[-2:]] == ["Never mind.", "Shown over the views."]
     assert "Never mind." in window.findChild(QLabel, "nextStep").text()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QFormLayout, QFrame, QHBoxLayout, QScrollArea, QSlider, QVBoxLayout, QWidget
 
+from medviewer.app.positions import differ_in_frame
 from medviewer.core.workspace import Registration
 from medviewer.plugin_host.forms import ParamSpec
 from medviewer.ui.bind import Merged
@@ -137,6 +138,8 @@ class RegistrationPanel(Panel):
         two = count > 1 and self.fixed.currentData() != self.moving.currentData()
         self.run_button.setEnabled(two and self.method.count() > 0)
         hint = "Aligns the moving image to the fixed one."
+        if two and self._frames_differ():
+            hint += " Their frames of reference differ: until then, places in them are not comparable."
         if count < 2:
             hint = "Open two series to align one to the other."
         elif not two:
@@ -155,6 +158,11 @@ class RegistrationPanel(Panel):
         self.measure.setText("\n".join(lines))
         if self.isVisible():
             self._ask_form()
+
+    def _frames_differ(self) -> bool:
+        workspace = self.app.workspace
+        ids = [str(box.currentData()) for box in (self.fixed, self.moving)]
+        return all(map(workspace.has_volume, ids)) and differ_in_frame(*map(workspace.volume, ids))
 
     def _method_chosen(self) -> None:
         self._asked = ""

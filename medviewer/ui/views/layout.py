@@ -7,6 +7,7 @@ from collections.abc import Callable
 from PySide6.QtCore import QByteArray, QDataStream, QIODevice, Qt, Signal
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
+from medviewer.app.positions import first_look
 from medviewer.core.view_state import PLANES, Plane
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
@@ -16,6 +17,7 @@ from medviewer.ui.views.play_bar import PlayBar
 from medviewer.ui.views.pointer_map import NavigationMode
 from medviewer.ui.views.slice_panel import SlicePanel
 from medviewer.ui.views.volume_panel import VolumePanel
+from medviewer.ui.views.warning_strip import WarningStrip
 
 _STATE_VERSION = 1
 _ROWS = (("axial", "sagittal"), ("coronal", "volume"))
@@ -75,6 +77,8 @@ class FourViews(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
+        self.warnings = WarningStrip(workspace)
+        layout.addWidget(self.warnings)
         layout.addWidget(self._column, 1)
         self.play_bar = PlayBar(workspace, show_time)
         layout.addWidget(self.play_bar)
@@ -124,6 +128,7 @@ class FourViews(QWidget):
         """Stop following the document and let go of the graphics; before the window dies."""
         self._workspace.view.maximised_changed.disconnect(self._arrange)
         self._workspace.active_changed.disconnect(self._active_changed)
+        self.warnings.close_strip()
         self.play_bar.close_bar()
         for panel in self._panels.values():
             panel.close_view()
@@ -179,4 +184,4 @@ class FourViews(QWidget):
         self._arrange(view.maximised)
         # A crosshair that is nowhere in the image would be lost.
         if volume is not None and volume.geometry.voxel_at(view.crosshair_lps) is None:
-            view.crosshair_lps = volume.geometry.center_lps
+            view.crosshair_lps = first_look(volume)

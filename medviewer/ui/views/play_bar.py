@@ -70,6 +70,7 @@ class PlayBar(QWidget):
         self.speed.setObjectName("playSpeed")
         self.speed.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.speed.setAccessibleName("Speed")
+        self.speed.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.speed.activated.connect(lambda _: self._speed_chosen())
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 4, 8, 4)
