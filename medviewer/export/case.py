@@ -89,6 +89,10 @@ class Case:
             "suv_factors": dict(volume.suv.factors) if volume.suv is not None else {},
             "time_point": volume.time.text if volume.time is not None else "",
             "decoder": volume.decoder,
+            "stacking": volume.stacking,
+            "in_patient": volume.in_patient,
+            "in_mm": volume.in_mm,
+            "frame_times_ms": list(volume.frame_times_ms),
             "warnings": [{"code": w.code, "text": w.text} for w in volume.warnings],
             "segments": [
                 {

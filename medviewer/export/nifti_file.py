@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from medviewer.core.errors import ExportError
 from medviewer.core.geometry import Geometry, Points
-from medviewer.core.volume import VoxelArray
+from medviewer.core.volume import Volume, VoxelArray
 from medviewer.export.exporter import Check
 from medviewer.imaging.sitk_image import from_sitk, is_orthonormal
 from medviewer.io.atomic import atomic_write
@@ -19,6 +19,9 @@ from medviewer.io.atomic import atomic_write
 #: NIfTI stores its matrix in single precision: 0.00003 mm at half a metre.
 TOLERANCE_MM = 1e-3
 _MM = 2
+#: NIFTI_XFORM_SCANNER_ANAT; NIFTI_XFORM_ALIGNED_ANAT, for what lies in no patient but with its image.
+_SCANNER, _ALIGNED = 1, 2
+_RGB24 = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 
 def ras_affine(geometry: Geometry) -> Points:
@@ -27,7 +30,16 @@ def ras_affine(geometry: Geometry) -> Points:
     return affine
 
 
-def write_nifti(array: VoxelArray, geometry: Geometry, path: Path) -> None:
+def image_voxels(volume: Volume) -> VoxelArray:
+    """Return what is written of an image: colours as RGB24 (NIFTI_TYPE_RGB24), else its values (k, j, i)."""
+    if volume.colors is None:
+        return volume.array
+    return np.ascontiguousarray(volume.colors).view(_RGB24)[..., 0]
+
+
+def write_nifti(
+    array: VoxelArray, geometry: Geometry, path: Path, *, in_patient: bool = True, in_mm: bool = True
+) -> None:
     """Write one ``.nii.gz``; the same input gives the same bytes.
 
     Parameters
@@ -38,13 +50,18 @@ def write_nifti(array: VoxelArray, geometry: Geometry, path: Path) -> None:
         LPS mm. A sheared grid (tilted gantry) has a matrix (sform) but no quaternion (qform).
     path : Path
         An older file is replaced when the new one is complete.
+    in_patient, in_mm : bool
+        As of the `Volume`. What lies in no patient is said to be aligned with another file (its image), and pixels
+        that are no millimetres have no unit.
     """
     import nibabel
 
     image = nibabel.Nifti1Image(_storable(array).T, ras_affine(geometry))
-    image.set_sform(ras_affine(geometry), code=1)
-    image.set_qform(ras_affine(geometry) if is_orthonormal(geometry) else None, code=int(is_orthonormal(geometry)))
-    image.header.set_xyzt_units(_MM)
+    code = _SCANNER if in_patient else _ALIGNED
+    upright = is_orthonormal(geometry)
+    image.set_sform(ras_affine(geometry), code=code)
+    image.set_qform(ras_affine(geometry) if upright else None, code=code if upright else 0)
+    image.header.set_xyzt_units(_MM if in_mm else 0)
     with (
         atomic_write(path, ExportError) as file,
         gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as packed,
@@ -75,7 +92,13 @@ def check_nifti(array: VoxelArray, geometry: Geometry, path: Path, name: str) ->
     if is_orthonormal(geometry):
         import SimpleITK as sitk
 
-        voxels, grid = from_sitk(sitk.ReadImage(str(path)))
+        read = sitk.ReadImage(str(path))
+        if expected.dtype.names:
+            # ITK has colours as the components of a voxel, which make planes of grey here.
+            expected = expected[..., None].view(np.uint8)
+            voxels, grid = sitk.GetArrayFromImage(read), from_sitk(sitk.VectorIndexSelectionCast(read, 0))[1]
+        else:
+            voxels, grid = from_sitk(read)
         if expected.dtype.kind == "f" and not np.isfinite(expected).all():
             # ITK's reader gives 0 for what is no number; the file has it right, as nibabel has found.
             expected = np.nan_to_num(expected, nan=0.0, posinf=0.0, neginf=0.0)

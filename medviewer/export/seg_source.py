@@ -52,10 +52,16 @@ def source_datasets(case: Case, slices: Sequence[int]) -> list[Dataset]:
     Raises
     ------
     ExportError
-        ``E_NO_SOURCE`` when the image has no DICOM series of single slices, its files are gone, have no identifiers, or
-        do not lie where the volume says.
+        ``E_NO_POSITION`` for pictures and films, which are no slices in the patient; ``E_NO_SOURCE`` when the image has
+        no DICOM series of single slices, its files are gone, have no identifiers, or do not lie where the volume says.
     """
     series = case.series
+    if series is not None and not (case.volume.in_patient and case.volume.stacking == "place"):
+        raise ExportError(
+            f"{case.id} is no stack of slices in the patient, and a DICOM SEG says where its segments lie.",
+            hint=_NIFTI_HINT,
+            code="E_NO_POSITION",
+        )
     if series is None or series.kind != "dicom":
         raise ExportError(f"{case.id} has no DICOM series to refer to.", hint=_NIFTI_HINT, code="E_NO_SOURCE")
     if series.frames or len(series.files) != len(slices):

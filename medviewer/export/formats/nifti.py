@@ -17,7 +17,7 @@ from medviewer.core.version import __version__
 from medviewer.export.case import Case
 from medviewer.export.exporter import Check, Written, exporter
 from medviewer.export.names import safe_name, unique_names
-from medviewer.export.nifti_file import check_nifti, write_nifti
+from medviewer.export.nifti_file import check_nifti, image_voxels, write_nifti
 from medviewer.jobs.job import JobContext
 
 _LABELS = "labels.json"
@@ -64,7 +64,7 @@ def _verify(ctx: JobContext, cases: Sequence[Case], folder: Path, options: Nifti
         checks.append(Check(f"{case.id}: names", listed, f"{len(read['segments'])} segments"))
         if options.images:
             path = target / f"{_IMAGE}.nii.gz"
-            checks.append(check_nifti(case.volume.array, case.geometry, path, f"{case.id}: image"))
+            checks.append(check_nifti(image_voxels(case.volume), case.geometry, path, f"{case.id}: image"))
         for segment, file in zip(case.segments, names, strict=True):
             ctx.check_cancelled()
             path = target / f"{file}.nii.gz"
@@ -80,17 +80,18 @@ def write(ctx: JobContext, cases: Sequence[Case], folder: Path, options: NiftiOp
     for n, (case, name, names) in enumerate(_layout(cases)):
         target = folder / name
         target.mkdir()
+        how = {"in_patient": case.volume.in_patient, "in_mm": case.volume.in_mm}
         if options.images:
             ctx.progress(n / len(cases), f"{case.id}: image")
             files.append(target / f"{_IMAGE}.nii.gz")
-            write_nifti(case.volume.array, case.geometry, files[-1])
+            write_nifti(image_voxels(case.volume), case.geometry, files[-1], **how)
         for m, (segment, file) in enumerate(zip(case.segments, names, strict=True)):
             ctx.progress((n + (m + 1) / (len(names) + 1)) / len(cases), f"{case.id}: {segment.name}")
             mask = case.mask(segment)
             if not mask.any():
                 notes.append(f"{case.id}: “{segment.name}” is empty.")
             files.append(target / f"{file}.nii.gz")
-            write_nifti(mask, case.geometry, files[-1])
+            write_nifti(mask, case.geometry, files[-1], **how)
         files.append(target / _LABELS)
         text = json.dumps(_describe(case, names, options), indent=1, ensure_ascii=False)
         files[-1].write_text(text + "\n", encoding="utf-8")

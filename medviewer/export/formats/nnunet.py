@@ -87,9 +87,24 @@ def _overlaps(case: Case, options: NnunetOptions) -> list[tuple[str, str, int]]:
     return found
 
 
-def _check_cases(cases: Sequence[Case]) -> str:
-    """Return the modality of all cases; refuse what nnU-Net could not read."""
-    modalities = sorted({case.volume.modality or "image" for case in cases})
+_RGB = ("R", "G", "B")
+
+
+def _channels(case: Case) -> tuple[str, ...]:
+    """Return the names of the channels of a case: its colours, or its modality."""
+    return _RGB if case.volume.colors is not None else (case.volume.modality or "image",)
+
+
+def _images(case: Case) -> list[VoxelArray]:
+    """Return the voxels (k, j, i) of every channel."""
+    colors = case.volume.colors
+    return [case.volume.array] if colors is None else [np.ascontiguousarray(colors[..., n]) for n in range(3)]
+
+
+def _check_cases(cases: Sequence[Case]) -> tuple[str, ...]:
+    """Return the channels of all cases; refuse what nnU-Net could not read."""
+    channels = {_channels(case) for case in cases}
+    modalities = sorted("RGB" if names == _RGB else names[0] for names in channels)
     if len(modalities) > 1:
         raise ExportError(
             f"The cases have different modalities ({', '.join(modalities)}); nnU-Net needs one per channel.",
@@ -110,7 +125,7 @@ def _check_cases(cases: Sequence[Case]) -> str:
                 hint="Export as NIfTI instead.",
                 code="E_NAN",
             )
-    return modalities[0]
+    return channels.pop()
 
 
 def _verify(ctx: JobContext, cases: Sequence[Case], folder: Path, options: NnunetOptions) -> list[Check]:
@@ -121,9 +136,10 @@ def _verify(ctx: JobContext, cases: Sequence[Case], folder: Path, options: Nnune
     checks.append(Check("names", stored == {"background": 0} | vocabulary, f"{len(vocabulary)} labels"))
     for n, (case, name) in enumerate(zip(cases, unique_names(c.id for c in cases), strict=True)):
         ctx.progress(n / len(cases), f"Checking {case.id}")
-        image = target / "imagesTr" / f"{name}_0000{FILE_ENDING}"
         label = target / "labelsTr" / f"{name}{FILE_ENDING}"
-        checks.append(check_nifti(case.volume.array, case.geometry, image, f"{case.id}: image"))
+        for channel, array in enumerate(_images(case)):
+            image = target / "imagesTr" / f"{name}_{channel:04d}{FILE_ENDING}"
+            checks.append(check_nifti(array, case.geometry, image, f"{case.id}: image {channel}"))
         checks.append(check_nifti(_labels(case, vocabulary, options), case.geometry, label, f"{case.id}: labels"))
     return checks + check_raw_dataset(target)
 
@@ -131,7 +147,7 @@ def _verify(ctx: JobContext, cases: Sequence[Case], folder: Path, options: Nnune
 @exporter("nnunet", "nnU-Net raw dataset", accepts=["volume", "segments"], verify=_verify)
 def write(ctx: JobContext, cases: Sequence[Case], folder: Path, options: NnunetOptions) -> Written:
     """Write ``DatasetNNN_Name`` with imagesTr, labelsTr, dataset.json and where everything came from."""
-    modality = _check_cases(cases)
+    channels = _check_cases(cases)
     vocabulary = _vocabulary(cases)
     overlaps = {case.id: found for case in cases if (found := _overlaps(case, options))}
     if overlaps and options.overlap == "refuse":
@@ -148,12 +164,14 @@ def write(ctx: JobContext, cases: Sequence[Case], folder: Path, options: NnunetO
     names = unique_names(case.id for case in cases)
     for n, (case, name) in enumerate(zip(cases, names, strict=True)):
         ctx.progress(n / len(cases), f"{case.id}: image")
-        files.append(target / "imagesTr" / f"{name}_0000{FILE_ENDING}")
-        write_nifti(case.volume.array, case.geometry, files[-1])
+        how = {"in_patient": case.volume.in_patient, "in_mm": case.volume.in_mm}
+        for channel, array in enumerate(_images(case)):
+            files.append(target / "imagesTr" / f"{name}_{channel:04d}{FILE_ENDING}")
+            write_nifti(array, case.geometry, files[-1], **how)
         ctx.progress((n + 0.7) / len(cases), f"{case.id}: labels")
         files.append(target / "labelsTr" / f"{name}{FILE_ENDING}")
-        write_nifti(_labels(case, vocabulary, options), case.geometry, files[-1])
-    files += _write_json(target, cases, names, vocabulary, modality, options, overlaps)
+        write_nifti(_labels(case, vocabulary, options), case.geometry, files[-1], **how)
+    files += _write_json(target, cases, names, vocabulary, channels, options, overlaps)
     return Written(tuple(files), tuple(_notes(cases, vocabulary, overlaps)))
 
 
@@ -162,12 +180,12 @@ def _write_json(
     cases: Sequence[Case],
     names: Sequence[str],
     vocabulary: dict[str, int],
-    modality: str,
+    channels: Sequence[str],
     options: NnunetOptions,
     overlaps: dict[str, list[tuple[str, str, int]]],
 ) -> list[Path]:
     dataset = {
-        "channel_names": {"0": modality},
+        "channel_names": {str(n): name for n, name in enumerate(channels)},
         "labels": {"background": 0} | vocabulary,
         "numTraining": len(cases),
         "file_ending": FILE_ENDING,
