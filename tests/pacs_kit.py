@@ -72,7 +72,8 @@ def orthanc_server(folder: Path) -> Iterator[Orthanc]:
     """Run Orthanc with its DICOMweb plugin on free ports."""
     http, dicom, listen = free_port(), free_port(), free_port()
     config = {
-        "Name": "test", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
+        "Name": "test", "DefaultEncoding": "Utf8",
+        "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
         "Plugins": [str(PLUGIN)], "HttpPort": http, "DicomPort": dicom, "DicomAet": "ORTHANC",
         "RemoteAccessAllowed": False, "AuthenticationEnabled": True, "RegisteredUsers": {USER: PASSWORD},
         "DicomAlwaysAllowEcho": True, "DicomAlwaysAllowStore": True, "DicomAlwaysAllowFind": True,

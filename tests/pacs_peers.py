@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import trustme
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from medviewer.io.network.errors import NetworkError
 from medviewer.io.network.servers import Server
@@ -55,8 +56,9 @@ def changed(path: Path, target: Path, **values: str) -> Path:
 def send(port: int, path: Path, calling: str, called: str) -> str:
     """Push an object; return what became of it."""
     from medviewer.io.network import dimse
+    from medviewer.io.network.sending import SendReport
 
-    report = dimse.SendReport()
+    report = SendReport()
     try:
         dimse.store(CTX, dimse_at(port, own_ae_title=calling, ae_title=called), [path], report)
     except NetworkError as error:
@@ -119,3 +121,37 @@ def code_of(call: Callable[[], object]) -> str:
     except NetworkError as error:
         return error.code if error.hint else "without a hint"
     raise AssertionError("it was not refused")
+
+
+@contextmanager
+def find_scp(answers: Callable[[], Iterator[Dataset]], heard: list[Dataset], *, polite: bool = True) -> Iterator[int]:
+    """Answer every C-FIND with the same data sets; `heard` gets the queries, and an empty one for a C-CANCEL obeyed."""
+    from pynetdicom import AE, evt
+
+    def find(event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        heard.append(event.identifier)
+        for answer in answers():
+            if polite and event.is_cancelled:
+                heard.append(Dataset())
+                yield 0xFE00, None
+                return
+            yield 0xFF00, answer
+
+    ae = AE("PACS")
+    for uid in ("1.2.840.10008.5.1.4.1.2.1.1", "1.2.840.10008.5.1.4.1.2.2.1"):
+        ae.add_supported_context(uid)
+    listener = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, find)])
+    assert listener is not None
+    try:
+        yield int(listener.server_address[1])
+    finally:
+        listener.shutdown()
+
+
+def study_answer(uid: str, **values: str) -> Dataset:
+    """Return an answer at the study level."""
+    answer = Dataset()
+    answer.StudyInstanceUID = uid
+    for keyword, value in values.items():
+        setattr(answer, keyword, value)
+    return answer

@@ -2,71 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
 from medviewer.app.paths import data_dir
+from medviewer.app.transfers import Make, Retrieval, Sending, Transfer
 from medviewer.core.errors import InputError
 from medviewer.core.shown_text import person_name
+from medviewer.io.network.inbox import study_folder
 from medviewer.io.network.quarantine import Quarantine
-from medviewer.io.network.query import Found, QueryFields, SeriesRow, StudyRow
+from medviewer.io.network.query import Found, PatientRow, QueryFields, SeriesRow, StudyRow
+from medviewer.io.network.sending import SendReport
 from medviewer.io.network.servers import Server, ServerStore
-from medviewer.jobs.job import Job, JobContext, JobState
+from medviewer.io.network.services import search, services
+from medviewer.jobs.job import Job, JobContext
 from medviewer.jobs.runner import Work
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
     from medviewer.core.volume import Volume
-    from medviewer.io.network.dimse import SendReport
-
-
-@dataclass(eq=False)
-class Retrieval:
-    """A study, or some of its series, on its way here.
-
-    Attributes
-    ----------
-    title : str
-        What is fetched, for the one who asked for it; holds values of a patient, so it is never logged.
-    series : tuple of str
-        SeriesInstanceUIDs; none means all.
-    job : Job or None
-        The last attempt.
-    """
-
-    server: Server
-    study_uid: str
-    title: str = field(repr=False)
-    series: tuple[str, ...] = ()
-    job: Job | None = None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it is under way or waits for its turn."""
-        return self.job is not None and not self.job.state.is_final
-
-    @property
-    def can_resume(self) -> bool:
-        """Whether it ended before all was here."""
-        return self.job is not None and self.job.state in (JobState.ERROR, JobState.CANCELLED)
-
-    @property
-    def said(self) -> str:
-        """How it stands, in words."""
-        job = self.job
-        if job is None or job.state is JobState.PENDING:
-            return "Waiting"
-        if job.state is JobState.RUNNING:
-            return job.text or "Connecting"
-        if job.state is JobState.CANCELLED:
-            return f"INCOMPLETE {job.text}, cancelled" if "/" in job.text else "Cancelled"
-        if job.error is not None:
-            return str(job.error)
-        return f"Complete: {getattr(job.result, 'count', 0)} objects"
 
 
 class Pacs:
@@ -75,17 +33,17 @@ class Pacs:
     Signals
     -------
     servers_changed()
-    retrievals_changed()
+    transfers_changed()
         One was added, started, or ended.
     """
 
     servers_changed = Signal()
-    retrievals_changed = Signal()
+    transfers_changed = Signal()
 
     def __init__(self, app: AppContext) -> None:
         self._app = app
         self._store = ServerStore(data_dir() / "servers.toml")
-        self.retrievals: list[Retrieval] = []
+        self.transfers: list[Transfer] = []
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -117,41 +75,40 @@ class Pacs:
 
         def work(ctx: JobContext) -> str:
             server.check()
-            if server.kind == "dicomweb":
-                from medviewer.io.network import dicomweb
-
-                seconds, how = dicomweb.test(ctx, server), "a DICOMweb search"
-            else:
-                from medviewer.io.network import dimse
-
-                seconds, how = dimse.echo(ctx, server), "C-ECHO"
+            seconds = services(server).echo(ctx, server)
+            how = "a DICOMweb search" if server.kind == "dicomweb" else "C-ECHO"
             return f"{server.name} answers {how} in {max(1, round(seconds * 1000))} ms{_safety(server)}."
 
         return self._submit(f"Testing {server.name}", work)
 
-    def query(self, server: Server, fields: QueryFields) -> Job:
-        """Search for studies; the result is a `Found`."""
+    def query(self, server: Server, fields: QueryFields, offset: int = 0) -> Job:
+        """Search for studies after the first `offset`; the result is a `Found` of `StudyRow`."""
+        return self._submit(f"Searching {server.name}", lambda ctx: search(ctx, server, fields, offset))
 
-        def work(ctx: JobContext) -> Found:
-            if server.kind == "dicomweb":
-                from medviewer.io.network import dicomweb
+    def patients(self, server: Server, fields: QueryFields, offset: int = 0) -> Job:
+        """Search for patients by name and ID; the result is a `Found` of `PatientRow`."""
+        return self._submit(
+            f"Searching {server.name}", lambda ctx: services(server).find_patients(ctx, server, fields, offset)
+        )
 
-                return dicomweb.find_studies(ctx, server, fields)
-            from medviewer.io.network import dimse
+    def studies_of(self, server: Server, patient: PatientRow) -> Job:
+        """List the studies of a patient; the result is a tuple of `StudyRow`."""
+        fields = QueryFields(
+            patient_id=patient.patient_id, patient_name="" if patient.patient_id else patient.patient_name
+        )
 
-            return dimse.find_studies(ctx, server, fields)
+        def work(ctx: JobContext) -> tuple[StudyRow, ...]:
+            found = services(server).find_studies(ctx, server, fields)
+            return tuple(row for row in found.rows if row.patient_id == patient.patient_id)
 
-        return self._submit(f"Searching {server.name}", work)
+        return self._submit(f"Listing studies at {server.name}", work)
 
     def series(self, server: Server, study: StudyRow) -> Job:
         """List the series of a study; the result is a tuple of `SeriesRow`."""
-
-        def work(ctx: JobContext) -> tuple[SeriesRow, ...]:
-            from medviewer.io.network.retrieve import find_series
-
-            return find_series(ctx, server, study.study_instance_uid)
-
-        return self._submit(f"Listing series at {server.name}", work)
+        return self._submit(
+            f"Listing series at {server.name}",
+            lambda ctx: services(server).find_series(ctx, server, study.study_instance_uid),
+        )
 
     def priors(self, server: Server, volume: Volume) -> Job:
         """Search for the other studies of the patient of a volume; the result is a `Found`.
@@ -171,75 +128,96 @@ class Pacs:
         patient_id = volume.patient_id
         fields = QueryFields(patient_id=patient_id)
 
-        def work(ctx: JobContext) -> Found:
-            if server.kind == "dicomweb":
-                from medviewer.io.network.dicomweb import find_studies
-            else:
-                from medviewer.io.network.dimse import find_studies
-            found = find_studies(ctx, server, fields)
+        def work(ctx: JobContext) -> Found[StudyRow]:
+            found = services(server).find_studies(ctx, server, fields)
             # Servers may match more loosely than asked; another patient's study is no prior.
-            others = (row for row in found.studies if row.patient_id == patient_id and row.study_instance_uid != own)
-            return replace(found, studies=tuple(others))
+            others = (row for row in found.rows if row.patient_id == patient_id and row.study_instance_uid != own)
+            return replace(found, rows=tuple(others))
 
         return self._submit(f"Searching {server.name} for earlier studies", work)
 
     def retrieve(self, server: Server, rows: Sequence[StudyRow | SeriesRow]) -> list[Retrieval]:
-        """Fetch studies or series; each study is one entry of `retrievals`, and none is begun twice."""
+        """Fetch studies or series; each study is one entry of `transfers`, and none is begun twice."""
         started = []
         for study_uid, (title, series) in _by_study(rows).items():
-            entry = Retrieval(server, study_uid, title, series)
-            if any(_same(entry, other) for other in self.retrievals if other.is_running):
+            entry = Retrieval(server=server, study_uid=study_uid, title=title, series=series)
+            if any(_same(entry, other) for other in self.transfers if other.is_running):
                 continue
-            self.retrievals = [other for other in self.retrievals if not _same(entry, other)]
-            self.retrievals.append(entry)
+            self.transfers = [other for other in self.transfers if not _same(entry, other)]
+            self.transfers.append(entry)
             self.resume(entry)
             started.append(entry)
         return started
 
-    def resume(self, entry: Retrieval) -> Job:
-        """Start a retrieve, or go on with one that broke: what is here already is not fetched again."""
+    def send(
+        self,
+        server: Server,
+        title: str,
+        files: Sequence[Path] = (),
+        make: Make | None = None,
+    ) -> Sending:
+        """Send files, or what `make` makes; it is an entry of `transfers`. Sending again what arrived does no harm."""
+        entry = Sending(server=server, title=title, files=tuple(dict.fromkeys(files)), make=make)
+        self.transfers.append(entry)
+        self.resume(entry)
+        return entry
 
-        def work(ctx: JobContext) -> object:
-            from medviewer.io.network.retrieve import retrieve
+    def send_segments(self, server: Server, volume: Volume, values: Collection[int] | None = None) -> Sending:
+        """Send segments of an open volume as a DICOM SEG; it is written, read back and compared first.
 
-            return retrieve(ctx, entry.server, entry.study_uid, self.folder, entry.series, self.quarantine)
+        Raises
+        ------
+        ExportError
+            When there is nothing to send.
+        """
+        from medviewer.export.exporter import cases_of, run_export
 
+        self._app.router.finish()
+        cases = cases_of(self._app.workspace, [volume.id], None if values is None else {volume.id: values})
+
+        def make(ctx: JobContext, folder: Path) -> Sequence[Path]:
+            found = run_export(ctx, "dicom-seg", cases, folder)
+            return [path for path in found.files if path.suffix == ".dcm"]
+
+        return self.send(server, f"Segments of {volume.name}", make=make)
+
+    def resume(self, entry: Transfer) -> Job:
+        """Start a transfer, or go on with one that broke: what is there already is not transferred again."""
         name = entry.server.name
-        entry.job = self._submit(f"Fetching from {entry.server.name}", work, lambda job: self._retrieved(job, name))
-        entry.job.state_changed.connect(lambda _: self.retrievals_changed.emit())
-        self.retrievals_changed.emit()
+        if isinstance(entry, Sending):
+            entry.job = self._submit(
+                f"Sending to {name}", lambda ctx: entry.send(ctx, data_dir() / "outgoing"), self._sent
+            )
+        elif isinstance(entry, Retrieval):
+            entry.job = self._submit(
+                f"Fetching from {name}", lambda ctx: self._fetch(ctx, entry), lambda job: self._retrieved(job, name)
+            )
+        assert entry.job is not None
+        entry.job.state_changed.connect(lambda _: self.transfers_changed.emit())
+        self.transfers_changed.emit()
         return entry.job
 
-    def forget(self, entry: Retrieval) -> None:
-        """Take a retrieve that does not run off the list; what has arrived stays."""
-        if not entry.is_running and entry in self.retrievals:
-            self.retrievals.remove(entry)
-            self.retrievals_changed.emit()
+    def open_part(self, entry: Retrieval) -> Job:
+        """Open what has come of a retrieve that is not whole; its series say that they are incomplete."""
+        folder = study_folder(self.folder, entry.study_uid)
+        return self._app.studies.scan([folder], open_best=True, called=f"what came from {entry.server.name}")
 
-    def send(self, server: Server, files: Sequence[Path]) -> Job:
-        """Send files; the result is a `SendReport`. Sending again what arrived does no harm."""
+    def forget(self, entry: Transfer) -> None:
+        """Take a transfer that does not run off the list; what has arrived stays."""
+        if not entry.is_running and entry in self.transfers:
+            self.transfers.remove(entry)
+            self.transfers_changed.emit()
 
-        def work(ctx: JobContext) -> SendReport:
-            from medviewer.io.network.dimse import SendReport
+    def _fetch(self, ctx: JobContext, entry: Retrieval) -> object:
+        from medviewer.io.network.retrieve import retrieve
 
-            report = SendReport()
-            try:
-                if server.kind == "dicomweb":
-                    from medviewer.io.network import dicomweb
+        return retrieve(ctx, entry.server, entry.study_uid, self.folder, entry.series, self.quarantine)
 
-                    dicomweb.store(ctx, server, files, report)
-                else:
-                    from medviewer.io.network import dimse
-
-                    dimse.store(ctx, server, files, report)
-            finally:
-                count = len(report.arrived)
-                if count < len(files):
-                    text = f"{count} of {len(files)} files have arrived at {server.name}."
-                    self._app.post(lambda: self._app.messages.add("warning", text, "Sending again does no harm."))
-            return report
-
-        return self._submit(f"Sending to {server.name}", work)
+    def _sent(self, job: Job) -> None:
+        report = job.result
+        if isinstance(report, SendReport) and report.failed:
+            text = f"{len(report.failed)} objects were not taken by the server."
+            self._app.messages.add("warning", text, "The PACS window says why.", "W_NOT_SENT")
 
     def _retrieved(self, job: Job, name: str) -> None:
         from medviewer.io.network.retrieve import Retrieved
@@ -263,7 +241,9 @@ def _safety(server: Server) -> str:
     return ", encrypted and verified" if server.verify else ", encrypted but its certificate is not verified"
 
 
-def _same(one: Retrieval, other: Retrieval) -> bool:
+def _same(one: Transfer, other: Transfer) -> bool:
+    if not (isinstance(one, Retrieval) and isinstance(other, Retrieval)):
+        return False
     return (one.server.name, one.study_uid, one.series) == (other.server.name, other.study_uid, other.series)
 
 

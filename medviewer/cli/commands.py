@@ -15,6 +15,7 @@ import typer
 
 from medviewer.cli.console import CommandEnded, Output, ProgressBar
 from medviewer.cli.exit_codes import OK, TASK_FAILED, exit_code
+from medviewer.cli.pacs import pacs
 from medviewer.core.errors import MedViewerError
 from medviewer.core.version import __version__
 
@@ -32,6 +33,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+cli.add_typer(pacs, name="pacs")
 
 _Path = Annotated[Path, typer.Argument(help="A folder, a file or a zip.", show_default=False)]
 _Out = Annotated[

@@ -133,7 +133,7 @@ class WindowUi:
         """Show the export dialog."""
         from medviewer.ui.dialogs.export_dialog import ExportDialog
 
-        ExportDialog(self._app, self._window).open()
+        ExportDialog(self._app, self.show_pacs, self._window).open()
 
     def show_analyze(self) -> None:
         """Show what Analyze would run."""
@@ -177,6 +177,14 @@ class WindowUi:
         self._pacs.show()
         self._pacs.raise_()
         self._pacs.activateWindow()
+
+    def show_send(self) -> None:
+        """Let the user choose what of the image that is looked at to send, and to which server."""
+        from medviewer.ui.dialogs.pacs_send import SendDialog, sendables
+
+        volume = self._app.workspace.active
+        if volume is not None and volume.series is not None:
+            SendDialog(self._app, sendables(self._app, [volume.series]), self.show_pacs, self._window).open()
 
     def show_settings(self) -> None:
         """Show the settings."""

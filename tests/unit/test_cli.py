@@ -45,6 +45,7 @@ def air_plugin(tmp_plugin: TmpPlugin, data_dir: Path) -> None:
 
 def test_the_words_that_are_commands_are_the_commands() -> None:
     names = [command.name or command.callback.__name__ for command in commands.cli.registered_commands]
+    names += [group.name for group in commands.cli.registered_groups]
     assert sorted(names) == sorted(entry.COMMANDS)
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urljoin
 from uuid import uuid4
 
-from medviewer.io.network.dimse import SendReport, file_kind
 from medviewer.io.network.errors import NetworkError
 from medviewer.io.network.guard import Guard, run_guarded
 from medviewer.io.network.http import MAX_JSON_BYTES, OneOriginSession, http_error
@@ -27,13 +26,17 @@ from medviewer.io.network.query import (
     STUDY_KEYS,
     Found,
     InstanceRow,
+    PatientRow,
     QueryFields,
     SeriesRow,
+    StudyRow,
+    in_order,
     instance_row,
     newest_first,
     series_row,
     study_row,
 )
+from medviewer.io.network.sending import SendReport, outgoing
 from medviewer.io.network.servers import Server
 from medviewer.jobs.job import JobContext
 
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
 
 _PAGE: Final = 1000
 _MOST_INSTANCES: Final = 200_000
+#: Refusals of one object; the next may be taken.
+_REFUSED_ONE: Final = ("E_HTTP_400", "E_HTTP_409", "E_HTTP_413", "E_HTTP_415")
 
 
 class Web:
@@ -74,11 +79,12 @@ class Web:
         headers = {"Content-Type": content_type, "Accept": "application/dicom+json"}
         return self._session.post(urljoin(self.root, path), data=body, headers=headers).content
 
-    def search(self, ask: Callable[..., Sequence[Any]], keys: Sequence[str], most: int, **more: Any) -> list[Dataset]:
+    def search(
+        self, ask: Callable[..., Sequence[Any]], keys: Sequence[str], most: int, offset: int = 0, **more: Any
+    ) -> list[Dataset]:
         """Return up to `most` answers, page by page; a server that repeats a page is stopped."""
         self._session.most = MAX_JSON_BYTES
         found: dict[tuple[str, ...], Dataset] = {}
-        offset = 0
         while len(found) < most:
             size = min(_PAGE, most - len(found))
             try:
@@ -94,7 +100,7 @@ class Web:
         return list(found.values())[:most]
 
 
-def test(ctx: JobContext, server: Server) -> float:
+def echo(ctx: JobContext, server: Server) -> float:
     """Ask for one study; return the seconds the answer took."""
 
     def work(guard: Guard) -> float:
@@ -106,28 +112,47 @@ def test(ctx: JobContext, server: Server) -> float:
     return run_guarded(ctx, work)
 
 
-def find_studies(ctx: JobContext, server: Server, fields: QueryFields) -> Found:
-    """Search for studies, newest first, at most `MAX_ROWS`."""
+def find_studies(ctx: JobContext, server: Server, fields: QueryFields, offset: int = 0) -> Found[StudyRow]:
+    """Search for studies, newest first, at most `MAX_ROWS` after the first `offset`."""
 
-    def work(guard: Guard) -> Found:
+    def work(guard: Guard) -> Found[StudyRow]:
         web = Web(server, guard)
         ask = web.client.search_for_studies
-        answers = web.search(ask, STUDY_KEYS, MAX_ROWS + 1, search_filters=fields.matching())
-        rows = [row for row in map(study_row, answers) if row.study_instance_uid]
-        return Found(newest_first(rows[:MAX_ROWS]), len(rows) > MAX_ROWS)
+        answers = web.search(ask, STUDY_KEYS, MAX_ROWS + 1, offset, search_filters=fields.matching())
+        rows = [row for row in map(study_row, answers[:MAX_ROWS]) if row.study_instance_uid and fields.fits(row)]
+        return Found(newest_first(rows), offset + MAX_ROWS if len(answers) > MAX_ROWS else None)
 
     return run_guarded(ctx, work)
 
 
-def find_series(ctx: JobContext, server: Server, study_uid: str) -> tuple[SeriesRow, ...]:
-    """Return the series of a study."""
+def find_patients(ctx: JobContext, server: Server, fields: QueryFields, offset: int = 0) -> Found[PatientRow]:
+    """Return the patients of the studies that fit: QIDO knows no level of patients."""
+    of_patient = QueryFields(patient_name=fields.patient_name, patient_id=fields.patient_id)
+    found = find_studies(ctx, server, of_patient, offset)
+    patients = {
+        (row.patient_id, row.patient_name): PatientRow(
+            patient_name=row.patient_name,
+            patient_id=row.patient_id,
+            patient_birth_date=row.patient_birth_date,
+            patient_sex=row.patient_sex,
+        )
+        for row in found.rows
+    }
+    return Found(tuple(patients.values()), found.next_offset)
+
+
+def find_series(ctx: JobContext, server: Server, *study_uids: str) -> tuple[SeriesRow, ...]:
+    """Return the series of studies."""
 
     def work(guard: Guard) -> tuple[SeriesRow, ...]:
         web = Web(server, guard)
         ask = web.client.search_for_series
-        answers = web.search(ask, SERIES_KEYS, _PAGE * 5, study_instance_uid=study_uid)
-        rows = [series_row(answer, study_uid) for answer in answers]
-        return tuple(sorted(rows, key=lambda row: (row.number is None, row.number or 0)))
+        rows: list[SeriesRow] = []
+        for n, uid in enumerate(study_uids):
+            if n:
+                guard.progress(n / len(study_uids), f"{n}/{len(study_uids)}")
+            rows += [series_row(a, uid) for a in web.search(ask, SERIES_KEYS, _PAGE * 5, study_instance_uid=uid)]
+        return in_order(row for row in rows if row.series_instance_uid)
 
     return run_guarded(ctx, work)
 
@@ -141,7 +166,7 @@ def list_instances(ctx: JobContext, server: Server, study_uid: str, series: Sequ
         for uid in series:
             ask = web.client.search_for_instances
             place = {"study_instance_uid": study_uid, "series_instance_uid": uid}
-            answers = web.search(ask, INSTANCE_KEYS, _MOST_INSTANCES, **place)
+            answers = web.search(ask, INSTANCE_KEYS, _MOST_INSTANCES, 0, **place)
             found += [row for row in (instance_row(a, study_uid, uid) for a in answers) if row.sop_instance_uid]
         return found
 
@@ -197,19 +222,14 @@ def store(ctx: JobContext, server: Server, files: Sequence[Path], report: SendRe
 
     def work(guard: Guard) -> None:
         web = Web(server, guard)
-        for path in files:
-            done = len(report.arrived) + len(report.failed)
-            guard.progress(done / len(files), f"{done}/{len(files)}")
-            if file_kind(path) is None:
-                report.failed.append((path, "it is not a DICOM file"))
-                continue
+        for path in outgoing(files, report):
+            guard.progress(report.fraction, report.text())
             try:
                 why = _store_one(web, path.read_bytes())
             except NetworkError as error:
-                if error.code in ("E_HTTP_400", "E_HTTP_409", "E_HTTP_413", "E_HTTP_415"):
-                    report.failed.append((path, error.text))
-                    continue
-                raise
+                if error.code not in _REFUSED_ONE:
+                    raise
+                why = error.text
             if why:
                 report.failed.append((path, why))
             else:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from medviewer.io.network.association import associate, lost
+from medviewer.io.network.association import associate, drop, lost
 from medviewer.io.network.errors import NetworkError
 from medviewer.io.network.guard import Guard, run_guarded
 from medviewer.io.network.inbox import MALFORMED, MAX_INSTANCE_BYTES, Inbox
@@ -28,13 +27,16 @@ from medviewer.io.network.query import (
     PatientRow,
     QueryFields,
     SeriesRow,
+    StudyRow,
     identifier,
+    in_order,
     instance_row,
     newest_first,
     patient_row,
     series_row,
     study_row,
 )
+from medviewer.io.network.sending import SendReport, outgoing
 from medviewer.io.network.servers import Server
 from medviewer.jobs.job import JobContext
 
@@ -57,6 +59,9 @@ SYNTAXES: Final = (
 _MOST_CONTEXTS: Final = 126
 #: Most instances; asked for by number in one request when only some are missing.
 _CHUNK: Final = 64
+#: Answers that may still come after we have said that we want no more.
+_MOST_AFTER_CANCEL: Final = 2000
+_CANCELLED: Final = 0xFE00
 _PENDING: Final = frozenset({0xFF00, 0xFF01})
 _MOST_INSTANCES: Final = 200_000
 #: Further words for statuses that users meet (PS3.4 tables C.4-1 to C.4-3, B.2-1).
@@ -107,57 +112,96 @@ def echo(ctx: JobContext, server: Server) -> float:
     return run_guarded(ctx, work)
 
 
-def find_studies(ctx: JobContext, server: Server, fields: QueryFields) -> Found:
-    """Search for studies (C-FIND), newest first, at most `MAX_ROWS`."""
-    answers, truncated = _find(ctx, server, identifier("STUDY", STUDY_KEYS, fields.matching()))
-    rows = (study_row(answer) for answer in answers)
-    return Found(newest_first(row for row in rows if row.study_instance_uid), truncated)
+def find_studies(ctx: JobContext, server: Server, fields: QueryFields, offset: int = 0) -> Found[StudyRow]:
+    """Search for studies (C-FIND), newest first, at most `MAX_ROWS` after the first `offset`."""
+    query = identifier("STUDY", STUDY_KEYS, fields.matching(), server.charset)
+    answers, more = _find_one(ctx, server, query, offset=offset)
+    rows = [row for row in map(study_row, answers) if row.study_instance_uid and fields.fits(row)]
+    return Found(newest_first(rows), offset + len(answers) if more else None)
 
 
-def find_patients(ctx: JobContext, server: Server, fields: QueryFields) -> tuple[PatientRow, ...]:
-    """Search for patients (C-FIND in the Patient Root model), at most `MAX_ROWS`."""
+def find_patients(ctx: JobContext, server: Server, fields: QueryFields, offset: int = 0) -> Found[PatientRow]:
+    """Search for patients (C-FIND in the Patient Root model), at most `MAX_ROWS` after the first `offset`."""
     matching = {key: value for key, value in fields.matching().items() if key in PATIENT_KEYS}
-    answers, _ = _find(ctx, server, identifier("PATIENT", PATIENT_KEYS, matching), model=PATIENT_FIND)
-    return tuple(patient_row(answer) for answer in answers)
+    query = identifier("PATIENT", PATIENT_KEYS, matching, server.charset)
+    answers, more = _find_one(ctx, server, query, model=PATIENT_FIND, offset=offset)
+    return Found(tuple(map(patient_row, answers)), offset + len(answers) if more else None)
 
 
-def find_series(ctx: JobContext, server: Server, study_uid: str) -> tuple[SeriesRow, ...]:
-    """Return the series of a study (C-FIND)."""
-    answers, _ = _find(ctx, server, identifier("SERIES", SERIES_KEYS, {"StudyInstanceUID": study_uid}), MAX_ROWS * 10)
-    rows = (series_row(answer, study_uid) for answer in answers)
-    return tuple(sorted((r for r in rows if r.series_instance_uid), key=lambda r: (r.number is None, r.number or 0)))
+def find_series(ctx: JobContext, server: Server, *study_uids: str) -> tuple[SeriesRow, ...]:
+    """Return the series of studies (C-FIND)."""
+    queries = [identifier("SERIES", SERIES_KEYS, {"StudyInstanceUID": uid}) for uid in study_uids]
+    found = _find(ctx, server, queries, MAX_ROWS * 10)
+    rows = [series_row(a, uid) for uid, (answers, _) in zip(study_uids, found, strict=True) for a in answers]
+    return in_order(row for row in rows if row.series_instance_uid)
 
 
 def list_instances(ctx: JobContext, server: Server, study_uid: str, series: Sequence[str]) -> list[InstanceRow]:
     """Return every object of some series (C-FIND at the image level)."""
-    found: list[InstanceRow] = []
-    for uid in series:
-        keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": uid}
-        answers, _ = _find(ctx, server, identifier("IMAGE", INSTANCE_KEYS, keys), _MOST_INSTANCES)
-        found += [row for row in (instance_row(a, study_uid, uid) for a in answers) if row.sop_instance_uid]
+    keys = [{"StudyInstanceUID": study_uid, "SeriesInstanceUID": uid} for uid in series]
+    answers = _find(ctx, server, [identifier("IMAGE", INSTANCE_KEYS, key) for key in keys], _MOST_INSTANCES)
+    rows = [instance_row(a, study_uid, uid) for uid, (of_one, _) in zip(series, answers, strict=True) for a in of_one]
+    return [row for row in rows if row.sop_instance_uid]
+
+
+def _find_one(
+    ctx: JobContext, server: Server, query: Dataset, *, model: str = FIND, offset: int = 0
+) -> tuple[list[Dataset], bool]:
+    (found,) = _find(ctx, server, [query], MAX_ROWS, model, offset)
     return found
 
 
 def _find(
-    ctx: JobContext, server: Server, query: Dataset, most: int = MAX_ROWS, model: str = FIND
-) -> tuple[list[Dataset], bool]:
+    ctx: JobContext, server: Server, queries: Sequence[Dataset], most: int, model: str = FIND, offset: int = 0
+) -> list[tuple[list[Dataset], bool]]:
+    """Ask over one connection; return for each query its answers, and whether there are more."""
     from pynetdicom.presentation import build_context
 
-    def work(guard: Guard) -> tuple[list[Dataset], bool]:
-        answers: list[Dataset] = []
+    def work(guard: Guard) -> list[tuple[list[Dataset], bool]]:
+        found = []
         with associate(server, guard, [build_context(model)]) as assoc:
-            for response, answer in assoc.send_c_find(query, model):
-                guard.alive()
-                status = _status(server, response)
-                if status in _PENDING and answer is not None:
-                    if len(answers) == most:
-                        return answers, True
-                    answers.append(answer)
-                elif status not in (0, *_PENDING):
-                    raise status_error(server, status, "find")
-        return answers, False
+            for n, query in enumerate(queries):
+                if n:
+                    guard.progress(n / len(queries), f"{n}/{len(queries)}")
+                found.append(_answers(assoc, server, guard, query, most, model, offset))
+        return found
 
     return run_guarded(ctx, work)
+
+
+def _answers(
+    assoc: Association, server: Server, guard: Guard, query: Dataset, most: int, model: str, offset: int
+) -> tuple[list[Dataset], bool]:
+    answers: list[Dataset] = []
+    skipped, after = 0, 0
+    for response, answer in assoc.send_c_find(query, model):
+        guard.alive()
+        status = _status(server, response)
+        if status in _PENDING:
+            if answer is None:
+                continue
+            if skipped < offset:
+                skipped += 1
+            elif len(answers) < most:
+                answers.append(answer)
+            else:
+                after += 1
+                if after == 1:
+                    assoc.send_c_cancel(1, query_model=model)
+                elif after > _MOST_AFTER_CANCEL:
+                    drop(assoc)
+                    break
+        elif status not in (0, _CANCELLED):
+            raise status_error(server, status, "find")
+    return answers, after > 0
+
+
+def fetch(ctx: JobContext, server: Server, inbox: Inbox) -> None:
+    """Fetch what an inbox is missing, in the way that the server wants."""
+    if server.fetch == "move":
+        move(ctx, server, inbox)
+    else:
+        get(ctx, server, inbox)
 
 
 def get(ctx: JobContext, server: Server, inbox: Inbox) -> None:
@@ -274,21 +318,6 @@ def storage_contexts(classes: Sequence[str]) -> list[PresentationContext]:
     return [build_context(uid, list(SYNTAXES)) for uid in classes]
 
 
-@dataclass(slots=True)
-class SendReport:
-    """What became of files that were sent.
-
-    Attributes
-    ----------
-    arrived : list of Path
-    failed : list of (Path, str)
-        With the reason in words.
-    """
-
-    arrived: list[Path] = field(default_factory=list)
-    failed: list[tuple[Path, str]] = field(default_factory=list)
-
-
 def store(ctx: JobContext, server: Server, files: Sequence[Path], report: SendReport) -> None:
     """Send files (C-STORE), byte for byte; `report` knows at any time which have arrived.
 
@@ -296,8 +325,7 @@ def store(ctx: JobContext, server: Server, files: Sequence[Path], report: SendRe
     """
     from pynetdicom.presentation import build_context
 
-    kinds = {path: kind for path in files if (kind := file_kind(path)) is not None}
-    report.failed += [(path, "it is not a DICOM file") for path in files if path not in kinds]
+    kinds = outgoing(files, report)
     pairs = sorted(set(kinds.values()))
     groups = [pairs[n : n + _MOST_CONTEXTS] for n in range(0, len(pairs), _MOST_CONTEXTS)]
 
@@ -318,23 +346,10 @@ def store(ctx: JobContext, server: Server, files: Sequence[Path], report: SendRe
             members = [path for path, kind in kinds.items() if kind in group]
             with associate(server, guard, [build_context(*kind) for kind in group]) as assoc:
                 for path in members:
-                    done = len(report.arrived) + len(report.failed)
-                    guard.progress(done / len(files), f"{done}/{len(files)}")
+                    guard.progress(report.fraction, report.text())
                     send(assoc, path)
 
     run_guarded(ctx, work)
-
-
-def file_kind(path: Path) -> tuple[str, str] | None:
-    """Return (SOP class, transfer syntax) of a DICOM file, or None."""
-    from pydicom.errors import InvalidDicomError
-    from pydicom.filereader import read_file_meta_info
-
-    try:
-        meta = read_file_meta_info(path)
-        return str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
-    except (InvalidDicomError, OSError, AttributeError, ValueError, EOFError):
-        return None
 
 
 def _status(server: Server, response: Dataset) -> int:

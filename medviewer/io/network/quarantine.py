@@ -85,6 +85,11 @@ class Quarantine:
                 return False
         return True
 
+    @property
+    def count(self) -> int:
+        """How many objects are kept."""
+        return sum(1 for _ in self.root.glob("*.dcm"))
+
     def entries(self) -> tuple[Unasked, ...]:
         """Return what is kept, newest first, by study and sender."""
         groups: dict[tuple[str, str], list[tuple[float, Path]]] = {}

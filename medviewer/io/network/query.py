@@ -10,18 +10,40 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import date, timedelta
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from medviewer.io.network.errors import NetworkError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-#: Rows a person can look through; a server that has more is asked for no more.
+#: Rows a person can look through; of a server that has more, the next are asked for only when wanted.
 MAX_ROWS = 500
+#: Character sets that a server may want its queries in (PS3.3 C.12.1.1.2).
+CHARSETS: Final = {
+    "": "ASCII only",
+    "ISO_IR 192": "Unicode (UTF-8)",
+    "ISO_IR 100": "Western European",
+    "ISO_IR 101": "Central European",
+    "ISO_IR 144": "Cyrillic",
+    "ISO_IR 126": "Greek",
+    "ISO_IR 127": "Arabic",
+    "ISO_IR 138": "Hebrew",
+    "ISO_IR 166": "Thai",
+    "ISO 2022 IR 87": "Japanese",
+    "ISO 2022 IR 149": "Korean",
+    "GB18030": "Chinese",
+}
+#: From here on letters are those of writing systems that names give in a second group, after an equals sign.
+_IDEOGRAPHIC: Final = 0x2E80
+_SPANS: Final = {"today": 0, "week": 7, "month": 31, "year": 365}
 
 STUDY_KEYS = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime",
     "AccessionNumber", "StudyDescription", "ModalitiesInStudy", "NumberOfStudyRelatedSeries",
-    "NumberOfStudyRelatedInstances",
+    "NumberOfStudyRelatedInstances", "ReferringPhysicianName",
 )  # fmt: skip
 PATIENT_KEYS = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 SERIES_KEYS = (
@@ -39,6 +61,8 @@ class QueryFields:
     ----------
     date_from, date_to : str
         ``YYYYMMDD`` or empty.
+    body_part : str
+        Of a series; a study fits that has such a series.
     """
 
     patient_name: str = field(default="", repr=False)
@@ -48,6 +72,8 @@ class QueryFields:
     date_to: str = field(default="", repr=False)
     modality: str = ""
     description: str = field(default="", repr=False)
+    referring_physician: str = field(default="", repr=False)
+    body_part: str = ""
 
     def matching(self) -> dict[str, str]:
         """Return keyword -> what to match, without what is empty."""
@@ -59,8 +85,60 @@ class QueryFields:
             "StudyDate": start if start == end else f"{start}-{end}",
             "ModalitiesInStudy": _calm(self.modality).upper(),
             "StudyDescription": _anywhere(self.description),
+            "ReferringPhysicianName": name_pattern(self.referring_physician),
         }
         return {keyword: value for keyword, value in values.items() if value}
+
+    def fits(self, row: StudyRow) -> bool:
+        """Whether a study is what was asked for; servers may ignore these keys and then answer with all they have."""
+        asked = self.matching()
+        modality = asked.get("ModalitiesInStudy", "")
+        return (
+            (not modality or not row.modalities or any(_like(own, modality) for own in row.modalities))
+            and _like(row.description, asked.get("StudyDescription", ""))
+            and _like(row.referring_physician, asked.get("ReferringPhysicianName", ""))
+        )
+
+    def fits_series(self, row: SeriesRow) -> bool:
+        """Whether a series shows the body part asked for."""
+        return _like(row.body_part or "-", _anywhere(self.body_part))
+
+
+def dates_of(text: str, today: date | None = None) -> tuple[str, str]:
+    """Return the first and the last date of a span of time.
+
+    Parameters
+    ----------
+    text : str
+        ``today``, ``yesterday``, ``week``, ``month`` or ``year`` (up to today); a date; or ``FROM-TO``, one of which
+        may be missing. Dates are ``YYYYMMDD`` or ``YYYY/MM/DD``.
+
+    Raises
+    ------
+    NetworkError
+        ``E_DATE`` for anything else.
+    """
+    now = today or date.today()
+    word = text.strip().lower()
+    if word == "yesterday":
+        return (f"{now - timedelta(days=1):%Y%m%d}",) * 2
+    if word in _SPANS:
+        return f"{now - timedelta(days=_SPANS[word]):%Y%m%d}", f"{now:%Y%m%d}"
+    start, dash, end = word.replace("/", "").partition("-")
+    both = (start, end if dash else start)
+    if not any(both) or not all(re.fullmatch(r"\d{8}|", part) for part in both):
+        raise NetworkError(
+            f"“{text}” is no span of time.",
+            hint="Use today, yesterday, week, month, year, YYYYMMDD, or FROM-TO.",
+            code="E_DATE",
+        )
+    return both
+
+
+def _like(value: str, pattern: str) -> bool:
+    """Whether a value matches a pattern; one that is empty, here or there, does."""
+    literal = pattern.casefold().replace("[", "[[]")
+    return not value or not pattern or fnmatchcase(value.casefold(), literal)
 
 
 def name_pattern(text: str) -> str:
@@ -68,7 +146,8 @@ def name_pattern(text: str) -> str:
     text = _calm(text)
     if not text or "*" in text or "?" in text:
         return text
-    return re.sub(r"\*+", "*", "*".join(part for part in re.split(r"[\s,^]+", text) if part) + "*")
+    start = "*" if any(ord(letter) >= _IDEOGRAPHIC for letter in text) else ""
+    return start + re.sub(r"\*+", "*", "*".join(part for part in re.split(r"[\s,^]+", text) if part) + "*")
 
 
 def _anywhere(text: str) -> str:
@@ -95,6 +174,7 @@ class StudyRow:
     accession_number: str = field(default="", repr=False)
     description: str = field(default="", repr=False)
     modalities: tuple[str, ...] = ()
+    referring_physician: str = field(default="", repr=False)
     series: int | None = None
     instances: int | None = None
 
@@ -132,22 +212,32 @@ class InstanceRow:
     sop_class_uid: str = ""
 
 
+R = TypeVar("R")
+
+
 @dataclass(frozen=True, slots=True)
-class Found:
+class Found(Generic[R]):
     """The answer to a query.
 
     Attributes
     ----------
-    truncated : bool
-        Whether the server had more than `MAX_ROWS`.
+    rows : tuple
+    next_offset : int or None
+        Where to go on when the server has more than `MAX_ROWS`.
     """
 
-    studies: tuple[StudyRow, ...]
-    truncated: bool = False
+    rows: tuple[R, ...]
+    next_offset: int | None = None
 
 
-def identifier(level: str, keys: Iterable[str], matching: Mapping[str, str]) -> Dataset:
-    """Return a C-FIND, C-GET or C-MOVE identifier; a list of UIDs is separated by backslashes."""
+def identifier(level: str, keys: Iterable[str], matching: Mapping[str, str], charset: str = "") -> Dataset:
+    """Return a C-FIND, C-GET or C-MOVE identifier; a list of UIDs is separated by backslashes.
+
+    Raises
+    ------
+    NetworkError
+        ``E_CHARSET`` when the character set lacks a letter of what is asked for.
+    """
     from pydicom.dataset import Dataset
 
     made = Dataset()
@@ -157,8 +247,23 @@ def identifier(level: str, keys: Iterable[str], matching: Mapping[str, str]) -> 
     for keyword, value in matching.items():
         setattr(made, keyword, value.split("\\") if "\\" in value else value)
     if not all(value.isascii() for value in matching.values()):
-        made.SpecificCharacterSet = "ISO_IR 192"
+        _check_letters(matching.values(), charset)
+        made.SpecificCharacterSet = ["", charset] if charset.startswith("ISO 2022") else charset
     return made
+
+
+def _check_letters(values: Iterable[str], charset: str) -> None:
+    from pydicom.charset import python_encoding
+
+    try:
+        for value in values:
+            value.encode(python_encoding[charset] if charset else "ascii")
+    except (UnicodeEncodeError, KeyError, LookupError) as error:
+        raise NetworkError(
+            f"The server is asked in {CHARSETS.get(charset, charset)}, which lacks a letter of what is searched for.",
+            hint="Choose another character set in the settings of the server, or put * in place of the letter.",
+            code="E_CHARSET",
+        ) from error
 
 
 def study_row(answer: Dataset) -> StudyRow:
@@ -174,6 +279,7 @@ def study_row(answer: Dataset) -> StudyRow:
         accession_number=text(answer, "AccessionNumber"),
         description=text(answer, "StudyDescription"),
         modalities=tuple(part for part in text(answer, "ModalitiesInStudy").split("\\") if part),
+        referring_physician=text(answer, "ReferringPhysicianName"),
         series=number(answer, "NumberOfStudyRelatedSeries"),
         instances=number(answer, "NumberOfStudyRelatedInstances"),
     )
@@ -231,3 +337,8 @@ def number(answer: Dataset, keyword: str) -> int | None:
 def newest_first(rows: Iterable[StudyRow]) -> tuple[StudyRow, ...]:
     """Return rows in the order in which they are read: newest study first."""
     return tuple(sorted(rows, key=lambda row: (row.study_date, row.study_time), reverse=True))
+
+
+def in_order(rows: Iterable[SeriesRow]) -> tuple[SeriesRow, ...]:
+    """Return series by their number; those without one come last."""
+    return tuple(sorted(rows, key=lambda row: (row.number is None, row.number or 0)))

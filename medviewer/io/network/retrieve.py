@@ -9,8 +9,8 @@ from pathlib import Path
 from medviewer.io.network.errors import IncompleteError, NetworkError
 from medviewer.io.network.inbox import QUOTA_BYTES, Inbox
 from medviewer.io.network.quarantine import Quarantine
-from medviewer.io.network.query import InstanceRow, SeriesRow
 from medviewer.io.network.servers import Server
+from medviewer.io.network.services import services
 from medviewer.jobs.job import JobContext
 
 
@@ -32,28 +32,6 @@ class Retrieved:
     count: int
     refused: int = 0
     quarantined: int = 0
-
-
-def find_series(ctx: JobContext, server: Server, study_uid: str) -> tuple[SeriesRow, ...]:
-    """Return the series of a study on a server of either kind."""
-    if server.kind == "dicomweb":
-        from medviewer.io.network import dicomweb
-
-        return dicomweb.find_series(ctx, server, study_uid)
-    from medviewer.io.network import dimse
-
-    return dimse.find_series(ctx, server, study_uid)
-
-
-def list_instances(ctx: JobContext, server: Server, study_uid: str, series: Sequence[str]) -> list[InstanceRow]:
-    """Return every object of some series on a server of either kind."""
-    if server.kind == "dicomweb":
-        from medviewer.io.network import dicomweb
-
-        return dicomweb.list_instances(ctx, server, study_uid, series)
-    from medviewer.io.network import dimse
-
-    return dimse.list_instances(ctx, server, study_uid, series)
 
 
 def retrieve(
@@ -88,8 +66,9 @@ def retrieve(
         When cancelled; what came is kept.
     """
     ctx.progress(None, "Asking what there is")
-    chosen = list(series) or [row.series_instance_uid for row in find_series(ctx, server, study_uid)]
-    wanted = list_instances(ctx, server, study_uid, chosen)
+    ask = services(server)
+    chosen = list(series) or [row.series_instance_uid for row in ask.find_series(ctx, server, study_uid)]
+    wanted = ask.list_instances(ctx, server, study_uid, chosen)
     if not wanted:
         raise NetworkError(
             f"{server.name} lists no objects of this study.",
@@ -99,10 +78,10 @@ def retrieve(
     inbox = Inbox(root, study_uid, wanted, quota, quarantine)
     try:
         if inbox.missing:
-            _fetch(ctx, server, inbox)
+            ask.fetch(ctx, server, inbox)
         # A server that gave up on single objects is asked once more for those alone.
         if inbox.missing and not inbox.failure and inbox.present:
-            _fetch(ctx, server, inbox)
+            ask.fetch(ctx, server, inbox)
     except NetworkError as error:
         if not inbox.present:
             raise
@@ -111,17 +90,3 @@ def retrieve(
         why = inbox.failure or f"{server.name} did not send the rest."
         raise IncompleteError(inbox.present, len(inbox.wanted), why)
     return Retrieved(tuple(inbox.complete_series()), inbox.present, inbox.refused, inbox.quarantined)
-
-
-def _fetch(ctx: JobContext, server: Server, inbox: Inbox) -> None:
-    if server.kind == "dicomweb":
-        from medviewer.io.network import dicomweb
-
-        dicomweb.fetch(ctx, server, inbox)
-        return
-    from medviewer.io.network import dimse
-
-    if server.fetch == "move":
-        dimse.move(ctx, server, inbox)
-    else:
-        dimse.get(ctx, server, inbox)

@@ -45,6 +45,8 @@ class Server:
     store_ae_titles, store_hosts : tuple of str
         Who else than `ae_title` may send to us then, and from where else than `host`: addresses, networks
         (``10.1.0.0/16``) or names.
+    charset : str
+        What queries are written in when ASCII does not do (a defined term of PS3.3 C.12.1.1.2); empty: never.
     tls, ca_file, client_cert, client_key, verify
         TLS, whom to trust (empty: the system's authorities), who we are. `verify` False accepts any certificate.
     url : str
@@ -64,6 +66,7 @@ class Server:
     listen_port: int = 11112
     store_ae_titles: tuple[str, ...] = ()
     store_hosts: tuple[str, ...] = ()
+    charset: str = "ISO_IR 192"
     tls: bool = False
     ca_file: str = ""
     client_cert: str = ""

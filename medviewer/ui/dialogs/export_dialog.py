@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,12 +43,13 @@ SHOWN_FILES = 200
 class ExportDialog(QDialog):
     """Starts an export and shows its result. Closing it does not stop a running one."""
 
-    def __init__(self, app: AppContext, parent: QWidget | None = None) -> None:
+    def __init__(self, app: AppContext, show_pacs: Callable[[], None], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("exportDialog")
         self.setWindowTitle("Export")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._app = app
+        self._show_pacs = show_pacs
         self._job: Job | None = None
         self._report: ExportReport | None = None
         self._links = Links()
@@ -71,6 +73,7 @@ class ExportDialog(QDialog):
         self.export_button.setProperty("next", True)
         self.export_button.setDefault(True)
         self.open_button = push_button("openExport", "Show folder", self._show_folder, picture="folder")
+        self.send_button = push_button("sendExport", "Send to PACS…", self._send)
         self.close_button = push_button("closeExport", "Close", self.close)
         self._lay_out()
         self._show_options()
@@ -112,6 +115,7 @@ class ExportDialog(QDialog):
         form.addRow("Segments", self.choice)
         row = QHBoxLayout()
         row.addWidget(self.open_button)
+        row.addWidget(self.send_button)
         row.addStretch(1)
         row.addWidget(self.close_button)
         row.addWidget(self.export_button)
@@ -175,6 +179,7 @@ class ExportDialog(QDialog):
             self._say("Cancelled; nothing was kept.", "soft")
         self.files.setVisible(self.files.count() > 0)
         self.open_button.setVisible(self._report is not None)
+        self.send_button.setVisible(bool(self._dicom_files))
         self._enable()
 
     def _show_report(self, report: ExportReport) -> None:
@@ -207,6 +212,18 @@ class ExportDialog(QDialog):
     def _show_folder(self) -> None:
         if self._report is not None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._report.folder)))
+
+    @property
+    def _dicom_files(self) -> tuple[Path, ...]:
+        files = self._report.files if self._report is not None else ()
+        return tuple(path for path in files if path.suffix == ".dcm")
+
+    def _send(self) -> None:
+        from medviewer.ui.dialogs.pacs_send import Sendable, SendDialog
+
+        files = self._dicom_files
+        things = [Sendable(f"What was exported, {counted(len(files), 'DICOM file')}", files)]
+        SendDialog(self._app, things, self._show_pacs, self).open()
 
     def done(self, result: int) -> None:
         """Let go of the job; it goes on."""

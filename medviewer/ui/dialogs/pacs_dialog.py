@@ -7,39 +7,35 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
-    QAbstractItemView,
     QDialog,
     QHBoxLayout,
-    QHeaderView,
     QListWidget,
     QListWidgetItem,
     QSplitter,
-    QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
 from medviewer.core.errors import MedViewerError
-from medviewer.io.network.query import MAX_ROWS, Found, SeriesRow, StudyRow
+from medviewer.io.network.query import Found, PatientRow, StudyRow
 from medviewer.io.network.servers import Server
 from medviewer.jobs.job import Job, JobState
 from medviewer.ui.bind import Links
+from medviewer.ui.dialogs.pacs_quarantine import QuarantineDialog
 from medviewer.ui.dialogs.pacs_query import QueryForm
 from medviewer.ui.dialogs.pacs_queue import RetrieveQueue
+from medviewer.ui.dialogs.pacs_results import ResultsTree, row_of
 from medviewer.ui.dialogs.pacs_server import ServerDialog
 from medviewer.ui.dialogs.questions import ask_yes_no
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.panel import push_button
-from medviewer.ui.text import dicom_date, label, person_name, plain_tip
+from medviewer.ui.text import counted, label, plain_tip
 from medviewer.ui.theme import restyle
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
-ROW = Qt.ItemDataRole.UserRole
-COLUMNS = ("Patient", "ID", "Born", "Date", "Modality", "Description", "Accession no.", "Series", "Images")
-WIDTHS = (190, 110, 90, 90, 80, 220, 110, 60, 60)
 SIZE = (1240, 800)
 
 
@@ -55,12 +51,14 @@ class PacsDialog(QDialog):
         self._job: Job | None = None
         #: Where the results are from; another server may be chosen since.
         self._shown_of: Server | None = None
+        #: Fetches the rest of a search that a server has more rows for.
+        self._next: Callable[[], None] | None = None
         self.servers = QListWidget()
         self.servers.setObjectName("pacsServers")
         self.servers.itemDoubleClicked.connect(lambda _: self._edit())
         self.servers.currentRowChanged.connect(lambda _: self._enable())
         self.form = QueryForm(self._search)
-        self.results = _results_tree()
+        self.results = ResultsTree()
         self.results.itemExpanded.connect(self._expanded)
         self.results.itemSelectionChanged.connect(self._enable)
         self.results.itemActivated.connect(lambda *_: self._retrieve())
@@ -70,7 +68,9 @@ class PacsDialog(QDialog):
         self._arrange()
         self._links.connect(app.pacs.servers_changed, self._fill_servers)
         self._links.connect(app.workspace.active_changed, self._enable)
+        self._links.connect(app.pacs.transfers_changed, self._count_quarantine)
         self._fill_servers()
+        self._count_quarantine()
         self.resize(*SIZE)
         self.finished.connect(lambda _: self._close_down())
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -94,6 +94,11 @@ class PacsDialog(QDialog):
         self.clear_button = push_button("pacsClear", "Clear", self.form.clear)
         self.priors_button = push_button(
             "pacsPriors", "Priors", self._priors, tip="Other studies of the patient who is open"
+        )
+        self.more_button = push_button("pacsMore", "More", self._more, tip="Ask the server for the next rows")
+        self.more_button.hide()
+        self.quarantine_button = push_button(
+            "pacsQuarantine", "Quarantine…", self._quarantine, tip="What was sent here without being asked for"
         )
         self.stop_button = push_button("pacsStop", "Stop", self._stop)
         self.fetch_button = push_button(
@@ -119,6 +124,7 @@ class PacsDialog(QDialog):
         for button in (self.search_button, self.clear_button, self.priors_button, self.stop_button):
             actions.addWidget(button)
         actions.addWidget(self.said, 1)
+        actions.addWidget(self.more_button)
         actions.addWidget(self.fetch_button)
         main.addLayout(actions)
         main.addWidget(self.results, 1)
@@ -130,7 +136,10 @@ class PacsDialog(QDialog):
         below = QWidget()
         under = QVBoxLayout(below)
         under.setContentsMargins(0, 6, 0, 0)
-        under.addWidget(label("On the way", role="heading"))
+        title = QHBoxLayout()
+        title.addWidget(label("On the way", role="heading"), 1)
+        title.addWidget(self.quarantine_button)
+        under.addLayout(title)
         under.addWidget(self.queue, 1)
         down = QSplitter(Qt.Orientation.Vertical)
         down.addWidget(across)
@@ -187,12 +196,40 @@ class PacsDialog(QDialog):
     def _search(self) -> None:
         server, fields = self.server, self.form.fields()
         if server is not None:
-            self._ask("Searching…", lambda: self._app.pacs.query(server, fields), lambda f: self._show(server, f))
+            pacs = self._app.pacs
+            submit = pacs.patients if self.form.lists_patients else pacs.query
+            self._show_page(server, lambda offset: submit(server, fields, offset), 0)
 
     def _priors(self) -> None:
         server, volume = self.server, self._app.workspace.active
         if server is not None and volume is not None:
-            self._ask("Searching…", lambda: self._app.pacs.priors(server, volume), lambda f: self._show(server, f))
+            self._show_page(server, lambda _: self._app.pacs.priors(server, volume), 0)
+
+    def _show_page(self, server: Server, submit: Callable[[int], Job], offset: int) -> None:
+        """Ask for rows from `offset` on, and show them; remember how to ask for more."""
+
+        def show(found: object) -> None:
+            assert isinstance(found, Found)
+            self._shown_of = server
+            self.results.show_rows(found.rows, more=offset > 0)
+            more = found.next_offset
+            self._next = None if more is None else lambda: self._show_page(server, submit, more)
+            self._tell_count(self.results.topLevelItemCount())
+
+        self._ask("Searching…", lambda: submit(offset), show)
+
+    def _tell_count(self, count: int) -> None:
+        name = "patient" if isinstance(row_of(self.results.topLevelItem(0)), PatientRow) else "study"
+        many = {"patient": "patients", "study": "studies"}[name]
+        said = f"{count} {name if count == 1 else many}"
+        if self._next is not None:
+            self._tell(f"The first {said}; there are more. Narrow the search, or ask for more.", "warning")
+        else:
+            self._tell(f"{said}." if count else "Nothing matches.")
+
+    def _more(self) -> None:
+        if self._next is not None:
+            self._next()
 
     def _ask(self, text: str, submit: Callable[[], Job], show: Callable[[object], None]) -> None:
         """Submit a job and show its result, unless another was asked for meanwhile."""
@@ -224,38 +261,38 @@ class PacsDialog(QDialog):
         if self._job is not None:
             self._job.cancel()
 
-    def _show(self, server: Server, found: object) -> None:
-        assert isinstance(found, Found)
-        self._shown_of = server
-        self.results.clear()
-        for row in found.studies:
-            self.results.addTopLevelItem(_study_item(row))
-        count = len(found.studies)
-        if found.truncated:
-            self._tell(f"The first {MAX_ROWS} studies; there are more. Narrow the search.", "warning")
-        else:
-            self._tell(f"{count} {'study' if count == 1 else 'studies'}." if count else "Nothing matches.")
-
     def _expanded(self, item: QTreeWidgetItem) -> None:
-        row, server, first = item.data(0, ROW), self._shown_of, item.child(0)
-        if not isinstance(row, StudyRow) or server is None or first is None or first.data(0, ROW) is not None:
+        row, server, first = row_of(item), self._shown_of, item.child(0)
+        if server is None or first is None or row_of(first) is not None:
             return
+        what = "studies" if isinstance(row, PatientRow) else "series"
 
-        def show(series: object) -> None:
-            item.takeChildren()
-            if isinstance(series, tuple):
-                item.addChildren([_series_item(one) for one in series])
-                self._tell(f"{len(series)} series.")
+        def show(found: object) -> None:
+            if isinstance(found, tuple):
+                self.results.show_below(item, found)
+                self._tell(f"{len(found)} {what}.")
 
-        self._ask("Listing series…", lambda: self._app.pacs.series(server, row), show)
+        pacs = self._app.pacs
+        if isinstance(row, PatientRow):
+            self._ask("Listing studies…", lambda: pacs.studies_of(server, row), show)
+        elif isinstance(row, StudyRow):
+            self._ask("Listing series…", lambda: pacs.series(server, row), show)
 
     # ---- fetching
 
     def _retrieve(self) -> None:
-        rows = [item.data(0, ROW) for item in self.results.selectedItems()]
-        server = self._shown_of
-        if server is not None and rows:
-            self._app.pacs.retrieve(server, [row for row in rows if row is not None])
+        if self._shown_of is not None and self.results.chosen:
+            self._app.pacs.retrieve(self._shown_of, self.results.chosen)
+
+    def _quarantine(self) -> None:
+        dialog = QuarantineDialog(self._app, self)
+        dialog.finished.connect(self._count_quarantine)
+        dialog.open()
+
+    def _count_quarantine(self, *_: object) -> None:
+        count = self._app.pacs.quarantine.count
+        self.quarantine_button.setText(f"Quarantine: {counted(count, 'object')}…")
+        self.quarantine_button.setVisible(count > 0)
 
     def _tell(self, text: str, role: str = "soft") -> None:
         self.said.setText(text)
@@ -269,52 +306,10 @@ class PacsDialog(QDialog):
             button.setEnabled(known)
         self.stop_button.setEnabled(self._job is not None)
         self.priors_button.setEnabled(known and volume is not None and bool(volume.patient_id))
-        self.fetch_button.setEnabled(self._shown_of is not None and bool(self.results.selectedItems()))
+        self.more_button.setVisible(self._next is not None)
+        self.more_button.setEnabled(self._job is None)
+        self.fetch_button.setEnabled(self._shown_of is not None and bool(self.results.chosen))
 
 
 def _told(error: BaseException) -> str:
     return str(error) if isinstance(error, MedViewerError) else f"{type(error).__name__}; the log has the details."
-
-
-def _results_tree() -> QTreeWidget:
-    tree = QTreeWidget()
-    tree.setObjectName("pacsResults")
-    tree.setHeaderLabels(list(COLUMNS))
-    tree.setUniformRowHeights(True)
-    tree.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-    tree.setExpandsOnDoubleClick(False)
-    tree.setAlternatingRowColors(True)
-    header = tree.header()
-    for column, width in enumerate(WIDTHS):
-        header.resizeSection(column, width)
-    header.setSectionResizeMode(5, QHeaderView.ResizeMode.Stretch)
-    header.setStretchLastSection(False)
-    return tree
-
-
-def _study_item(row: StudyRow) -> QTreeWidgetItem:
-    texts = (
-        person_name(row.patient_name), row.patient_id, dicom_date(row.patient_birth_date), dicom_date(row.study_date),
-        ", ".join(row.modalities), row.description, row.accession_number, _count(row.series), _count(row.instances),
-    )  # fmt: skip
-    item = QTreeWidgetItem(list(texts))
-    item.setData(0, ROW, row)
-    item.setIcon(0, icon("study", "soft"))
-    for column in (7, 8):
-        item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    item.addChild(QTreeWidgetItem(["…"]))
-    return item
-
-
-def _series_item(row: SeriesRow) -> QTreeWidgetItem:
-    number = "" if row.number is None else f"Series {row.number}"
-    texts = (number, "", "", "", row.modality, row.description, row.body_part, "", _count(row.instances))
-    item = QTreeWidgetItem(list(texts))
-    item.setData(0, ROW, row)
-    item.setIcon(0, icon("series", "soft"))
-    item.setTextAlignment(8, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    return item
-
-
-def _count(number: int | None) -> str:
-    return "" if number is None else str(number)

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.core.errors import MedViewerError
+from medviewer.io.network.query import CHARSETS
 from medviewer.io.network.servers import Server
 from medviewer.ui.panels.panel import push_button
 from medviewer.ui.text import label
@@ -80,6 +81,7 @@ class ServerDialog(QDialog):
             listen_port=self.listen_port.value(),
             store_ae_titles=_listed(self.store_ae_titles.text()),
             store_hosts=_listed(self.store_hosts.text()),
+            charset=self.charset.currentData(),
             tls=self.tls.isChecked(),
             ca_file=self.ca_file.text().strip(),
             client_cert=self.client_cert.text().strip(),
@@ -109,6 +111,9 @@ class ServerDialog(QDialog):
         self.store_ae_titles.setPlaceholderText("AE titles, separated by commas")
         self.store_hosts = self._line("Also from", "pacsStoreHosts", ", ".join(server.store_hosts), self._is_move)
         self.store_hosts.setPlaceholderText("addresses, networks or names; the host above may always")
+        charsets = tuple(CHARSETS.items())
+        self.charset = self._combo("Asked in", "pacsCharset", charsets, server.charset, self._is_dimse)
+        self.charset.setToolTip("What names are asked for in when they are not plain ASCII.")
         self.auth = self._combo("Sign in with", "pacsAuth", AUTHS, server.auth, self._is_web)
         self.user = self._line("User name", "pacsUser", server.user, self._has_user)
         self.secret = self._line("Password or token", "pacsSecret", server.secret, self._has_secret)

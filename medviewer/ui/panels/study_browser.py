@@ -136,15 +136,31 @@ class StudyBrowser(Panel):
 
     def _menu(self, point: QPoint) -> None:
         item = self.tree.itemAt(point)
-        series = item.data(0, SERIES) if item is not None else None
+        if item is None:
+            return
+        series = item.data(0, SERIES)
         if isinstance(series, SeriesRef):
             menu = self.menu_for(series)
-            menu.exec(self.tree.viewport().mapToGlobal(point))
+        else:
+            menu = QMenu(self)
+            self._offer_to_send(menu, _series_below(item))
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.exec(self.tree.viewport().mapToGlobal(point))
+
+    def _offer_to_send(self, menu: QMenu, series: list[SeriesRef]) -> None:
+        """Add a command that sends series, and the segments made on them, to a server."""
+
+        def show() -> None:
+            from medviewer.ui.dialogs.pacs_send import SendDialog, sendables
+
+            things = sendables(self.app, series)
+            SendDialog(self.app, things, lambda: self.command("pacs"), self.window()).open()
+
+        menu.addAction("Send to PACS…").triggered.connect(show)
 
     def menu_for(self, series: SeriesRef) -> QMenu:
         """Return what can be done with a series."""
         menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         known = series.kind in OBJECT_KINDS
         show = menu.addAction("Open" if known else "Open as image")
         show.setEnabled(series.volume or known)
@@ -161,7 +177,17 @@ class StudyBrowser(Panel):
         if active is not None:
             over.triggered.connect(lambda: self.attempt(lambda: self.app.overlays.lay(series, active.id)))
             load.triggered.connect(lambda: self.attempt(lambda: self.app.attach.start(active.id, series.files[0])))
+        menu.addSeparator()
+        self._offer_to_send(menu, [series])
         return menu
+
+
+def _series_below(item: QTreeWidgetItem) -> list[SeriesRef]:
+    """Return the series of a study or a patient."""
+    series = item.data(0, SERIES)
+    if isinstance(series, SeriesRef):
+        return [series]
+    return [one for n in range(item.childCount()) if (child := item.child(n)) for one in _series_below(child)]
 
 
 def _patient_item(study: Study) -> QTreeWidgetItem:

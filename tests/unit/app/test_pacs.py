@@ -48,7 +48,7 @@ def test_from_a_search_to_the_open_study_and_its_priors(make_app, pump, orthanc,
     assert said.endswith("without encryption.")
     found = pump.finish(app.pacs.query(server, QueryFields(patient_id="PAT-1"))).result
     assert isinstance(found, Found)
-    row = next(row for row in found.studies if row.study_instance_uid == "2.25.1")
+    row = next(row for row in found.rows if row.study_instance_uid == "2.25.1")
     (series,) = pump.finish(app.pacs.series(server, row)).result
     assert series.instances == 12
     (entry,) = app.pacs.retrieve(server, [series])
@@ -60,7 +60,7 @@ def test_from_a_search_to_the_open_study_and_its_priors(make_app, pump, orthanc,
     assert volume.geometry.size[2] == 12
     assert app.studies.recent == ()
     priors = pump.finish(app.pacs.priors(server, volume)).result
-    assert [row.study_instance_uid for row in priors.studies] == ["2.25.2"]
+    assert [row.study_instance_uid for row in priors.rows] == ["2.25.2"]
 
 
 def test_a_broken_retrieve_is_named_and_resumes(make_app, pump, orthanc):
@@ -68,7 +68,7 @@ def test_a_broken_retrieve_is_named_and_resumes(make_app, pump, orthanc):
     with kit.Proxy(orthanc.dicom, cut_after=60_000) as proxy:
         server = orthanc.dimse(port=proxy.port)
         found = pump.finish(app.pacs.query(server, QueryFields(patient_id="PAT-10"))).result
-        (entry,) = app.pacs.retrieve(server, found.studies)
+        (entry,) = app.pacs.retrieve(server, found.rows)
         pump.finish(entry.job)
         assert entry.said.startswith("INCOMPLETE ")
         assert "/12" in entry.said
@@ -80,17 +80,19 @@ def test_a_broken_retrieve_is_named_and_resumes(make_app, pump, orthanc):
     assert entry.said == "Complete: 12 objects"
     pump.until(lambda: app.workspace.active is not None and not app.loading)
     app.pacs.forget(entry)
-    assert app.pacs.retrievals == []
+    assert app.pacs.transfers == []
 
 
 def test_sending_says_what_arrived(make_app, pump, orthanc, tmp_path):
     app = make_app()
     files = write_series(spheres_volume(), tmp_path)[:3]
     (tmp_path / "no.txt").write_text("no image")
-    job = pump.finish(app.pacs.send(orthanc.dimse(), [*files, tmp_path / "no.txt"]))
-    assert job.result.arrived == files
+    entry = app.pacs.send(orthanc.dimse(), "three", [*files, tmp_path / "no.txt", files[0]])
+    pump.finish(entry.job)
+    assert entry.report.arrived == files
+    assert entry.said == "3 of 4 have arrived. Not no.txt: it is not a DICOM file"
     pump.until(lambda: bool(app.messages.messages))
-    assert "3 of 4 files have arrived" in app.messages.messages[-1].text
+    assert "1 objects were not taken" in app.messages.messages[-1].text
 
 
 def test_cancel_is_quick_and_what_came_is_kept(make_app, pump, orthanc):
@@ -98,7 +100,7 @@ def test_cancel_is_quick_and_what_came_is_kept(make_app, pump, orthanc):
     with kit.Proxy(orthanc.dicom, pause_s=0.05) as proxy:
         server = orthanc.dimse(port=proxy.port)
         found = pump.finish(app.pacs.query(server, QueryFields(patient_id="PAT-1"))).result
-        (entry,) = app.pacs.retrieve(server, found.studies[:1])
+        (entry,) = app.pacs.retrieve(server, found.rows[:1])
         pump.until(lambda: bool(entry.job.fraction))
         entry.job.cancel()
         assert entry.job.state is JobState.CANCELLED
@@ -110,8 +112,8 @@ def test_nothing_of_a_patient_or_password_lies_in_names_settings_or_job_titles(m
     server = orthanc.web(secret="viewer")
     app.pacs.put_server(server)
     found = pump.finish(app.pacs.query(server, QueryFields(patient_name="planted"))).result
-    assert len(found.studies) == 3
-    (entry,) = app.pacs.retrieve(server, found.studies[:1])
+    assert len(found.rows) == 3
+    (entry,) = app.pacs.retrieve(server, found.rows[:1])
     pump.finish(entry.job)
     titles = " ".join(job.title for job in app.jobs.jobs) + repr(entry) + repr(found) + repr(server)
     assert "lanted" not in titles

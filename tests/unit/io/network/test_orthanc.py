@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from medviewer.io.network import dicomweb, dimse
 from medviewer.io.network.errors import IncompleteError, NetworkError
 from medviewer.io.network.query import QueryFields
 from medviewer.io.network.retrieve import Retrieved, retrieve
+from medviewer.io.network.sending import SendReport
+from medviewer.io.network.services import search, services
 from medviewer.jobs.job import JobCancelled, NullContext
+from tests.dicom_makers import pixels, write_slice
 from tests.pacs_kit import Proxy, free_port
+from tests.unit.io.network.conftest import body
 
 CTX = NullContext()
 WAYS = ("get", "move", "web")
@@ -27,17 +32,17 @@ def server_for(orthanc, way: str):
 
 def test_echo_and_search_answer(orthanc, study):
     assert dimse.echo(CTX, orthanc.dimse()) < 5
-    assert dicomweb.test(CTX, orthanc.web()) < 5
+    assert dicomweb.echo(CTX, orthanc.web()) < 5
 
 
 def test_both_kinds_find_the_same(orthanc, study):
     for fields in (QueryFields(), QueryFields(modality="ct"), QueryFields(date_from="20240101", date_to="20240101")):
         found = dimse.find_studies(CTX, orthanc.dimse(), fields)
         assert found == dicomweb.find_studies(CTX, orthanc.web(), fields)
-        row = next(row for row in found.studies if row.study_instance_uid == study.study_uid)
+        row = next(row for row in found.rows if row.study_instance_uid == study.study_uid)
         assert (row.modalities, row.instances) == (("CT",), len(study.files))
     for fields in (QueryFields(modality="MR"), QueryFields(date_from="19000101", date_to="19000102")):
-        uids = {row.study_instance_uid for row in dimse.find_studies(CTX, orthanc.dimse(), fields).studies}
+        uids = {row.study_instance_uid for row in dimse.find_studies(CTX, orthanc.dimse(), fields).rows}
         assert study.study_uid not in uids
     series = dimse.find_series(CTX, orthanc.dimse(), study.study_uid)
     assert [row.series_instance_uid for row in series] == [study.series_uid]
@@ -138,7 +143,7 @@ def test_W12_what_is_sent_is_bit_identical_and_sending_again_does_no_harm(orthan
     server = orthanc.web() if way == "web" else orthanc.dimse()
     send = dicomweb.store if way == "web" else dimse.store
     for _ in range(2):
-        report = dimse.SendReport()
+        report = SendReport()
         send(CTX, server, [path, text], report)
         assert report.arrived == [path]
         assert [file for file, _ in report.failed] == [text]
@@ -217,7 +222,7 @@ def test_a_study_that_is_gone_is_refused(orthanc, study, tmp_path):
 
 def test_W08_wrong_password_is_said(orthanc):
     with pytest.raises(NetworkError) as caught:
-        dicomweb.test(CTX, orthanc.web(secret="wrong"))
+        dicomweb.echo(CTX, orthanc.web(secret="wrong"))
     assert caught.value.code == "E_HTTP_401"
     assert "wrong" not in str(caught.value)
 
@@ -230,3 +235,82 @@ def test_S15_quota_stops_and_says_so(orthanc, study, tmp_path):
 def test_temporary_files_never_stay(orthanc, study, tmp_path: Path):
     retrieve(CTX, orthanc.dimse(), study.study_uid, tmp_path)
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def renamed(files, folder: Path, uid: str, **values: object) -> list[Path]:
+    """Return copies of files as another study; keywords are elements."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    for n, path in enumerate(files):
+        data = dcmread(path)
+        data.StudyInstanceUID, data.SeriesInstanceUID, data.SOPInstanceUID = uid, f"{uid}.1", f"{uid}.1.{n + 1}"
+        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+        for keyword, value in values.items():
+            setattr(data, keyword, value)
+        made.append(folder / f"{n}.dcm")
+        data.save_as(made[-1])
+    return made
+
+
+def test_patients_studies_and_series_are_found_by_both_ways(orthanc, study, tmp_path):
+    who = {"PatientName": "Yamada^Tarou=山田^太郎", "PatientID": "JP-1", "SpecificCharacterSet": "ISO_IR 192"}
+    orthanc.upload(renamed(study.files[:2], tmp_path, "2.25.77", BodyPartExamined="CHEST", **who))
+    for server in (orthanc.dimse(), orthanc.web()):
+        ask = services(server)
+        # This DICOMweb server does not decode what is beyond ASCII in an address.
+        for name in ("yamada, t", "Yam*", *(["山田"] if server.kind == "dimse" else [])):
+            (patient,) = ask.find_patients(CTX, server, QueryFields(patient_name=name)).rows
+            assert (patient.patient_name, patient.patient_id) == ("Yamada^Tarou=山田^太郎", "JP-1")
+            (row,) = ask.find_studies(CTX, server, QueryFields(patient_name=name)).rows
+            assert (row.study_instance_uid, row.series, row.instances) == ("2.25.77", 1, 2)
+        (row,) = search(CTX, server, QueryFields(patient_id="JP-1", body_part="chest")).rows
+        assert not search(CTX, server, QueryFields(patient_id="JP-1", body_part="foot")).rows
+        (series,) = ask.find_series(CTX, server, row.study_instance_uid)
+        assert (series.series_instance_uid, series.body_part, series.instances) == ("2.25.77.1", "CHEST", 2)
+
+
+@pytest.mark.parametrize("way", ["dimse", "web"])
+def test_W12_a_broken_sending_goes_on_and_each_object_arrives_once(orthanc, study, fetched_bodies, tmp_path, way):
+    uid = {"dimse": "2.25.1201", "web": "2.25.1202"}[way]
+    files = renamed(study.files[:20], tmp_path / "files", uid)
+    plain = orthanc.web() if way == "web" else orthanc.dimse()
+    port = orthanc.http if way == "web" else orthanc.dicom
+    report = SendReport()
+    with Proxy(port) as proxy:
+        proxy.cut_from_client = 9 * files[0].stat().st_size if way == "dimse" else files[0].stat().st_size // 2
+        url = f"http://127.0.0.1:{proxy.port}/dicom-web"
+        cut = replace(plain, url=url) if way == "web" else replace(plain, port=proxy.port)
+        with pytest.raises(NetworkError):
+            services(cut).store(CTX, cut, files, report)
+    assert len(report.arrived) < len(files)
+    assert report.text() == f"{len(report.arrived)}/20"
+    before = list(report.arrived)
+    services(plain).store(CTX, plain, report.left(files), report)
+    assert report.arrived[: len(before)] == before
+    assert sorted(report.arrived) == sorted(files)
+    services(plain).store(CTX, plain, files[:3], SendReport())
+    result = retrieve(CTX, plain, uid, tmp_path / "back")
+    assert result.count == len(files)
+    assert fetched_bodies(result) == {body(path) for path in files}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless, ExplicitVRBigEndian])
+def test_W09_compressed_objects_go_there_and_back_bit_identical(orthanc, study, tmp_path, way, syntax):
+    """Neither the server nor we encode anything anew: every element and every byte of the data set is the same."""
+    uid = f"2.25.9{WAYS.index(way)}{sum(map(ord, syntax))}"
+    uids = {"StudyInstanceUID": uid, "SeriesInstanceUID": f"{uid}.1", "SOPInstanceUID": f"{uid}.1.1"}
+    big = syntax == ExplicitVRBigEndian
+    path = write_slice(tmp_path / "out.dcm", pixels(), **({"syntax": syntax} if big else {}), **uids)
+    if not big:
+        data = dcmread(path)
+        data.compress(syntax, generate_instance_uid=False)
+        data.save_as(path)
+    server = server_for(orthanc, way)
+    services(server).store(CTX, server, [path], report := SendReport())
+    assert report.arrived == [path]
+    result = retrieve(CTX, server, uid, tmp_path / "back")
+    (back,) = result.folders[0].glob("*.dcm")
+    assert body(back) == body(path)
+    assert dcmread(back) == dcmread(path)
+    assert dcmread(back).file_meta.TransferSyntaxUID == syntax

@@ -9,12 +9,18 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from pydicom import dcmread
+from pydicom.uid import ImplicitVRLittleEndian
 
+from medviewer.app.scripting import load
 from medviewer.io.network import association, guard
 from medviewer.io.network import scp as scp_module
 from medviewer.io.network.inbox import MALFORMED, MISMATCH, NOT_ASKED_FOR, OK, Inbox, digest
 from medviewer.io.network.quarantine import Quarantine
+from medviewer.io.network.query import InstanceRow
 from medviewer.io.network.scp import StoreScp, networks
+from tests.dicom_makers import pixels, write_slice
+from tests.dicom_mutators import with_syntax
 from tests.pacs_kit import free_port
 from tests.pacs_peers import CT, CTX, changed, dimse_at, send
 
@@ -169,6 +175,25 @@ def test_S15_the_quarantine_has_a_quota(phantom_files, tmp_path):
         assert quarantine.keep(data, "X") == (n < 2)
         assert few.keep(data, "X") == (n < 1)
     assert sum(file.stat().st_size for file in (tmp_path / "quarantine").glob("*.dcm")) <= 2 * size + size // 2
+
+
+def test_W09_an_object_in_another_encoding_than_agreed_is_kept_as_it_came_and_opens_right(tmp_path):
+    sent, declared = tmp_path / "sent.dcm", tmp_path / "declared.dcm"
+    write_slice(sent, pixels(), syntax=ImplicitVRLittleEndian)
+    declared.write_bytes(with_syntax(sent.read_bytes(), b"1.2.840.10008.1.2.1"))
+    header = dcmread(sent, stop_before_pixels=True)
+    row = InstanceRow(
+        study_instance_uid=header.StudyInstanceUID,
+        series_instance_uid=header.SeriesInstanceUID,
+        sop_instance_uid=header.SOPInstanceUID,
+        sop_class_uid=CT,
+    )
+    server = dimse_at(104, listen_port=free_port())
+    inbox = Inbox(tmp_path / "in", row.study_instance_uid, [row])
+    with StoreScp(server, inbox, [CT], guard.Guard(CTX)):
+        assert send(server.listen_port, declared, "PACS", "US") == "arrived"
+    (folder,) = inbox.complete_series()
+    assert (load(folder).array == load(sent).array).all()
 
 
 def test_W06_an_object_without_an_end_is_cut_off(instance, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ def test_W02_a_closed_port_and_an_unknown_host_are_named():
     port = free_port()
     assert code_of(lambda: dimse.echo(CTX, dimse_at(port))) == "E_REFUSED"
     assert code_of(lambda: dimse.echo(CTX, dimse_at(port, host="no host.invalid"))) == "E_HOST"
-    assert code_of(lambda: dicomweb.test(CTX, web_at(port))) == "E_UNREACHABLE"
+    assert code_of(lambda: dicomweb.echo(CTX, web_at(port))) == "E_UNREACHABLE"
 
 
 def test_W02_silence_ends_in_time(silent, monkeypatch):
@@ -26,7 +26,7 @@ def test_W02_silence_ends_in_time(silent, monkeypatch):
     monkeypatch.setattr(http, "ANSWER_S", 0.5)
     start = time.monotonic()
     assert code_of(lambda: dimse.echo(CTX, dimse_at(silent))) == "E_NO_ANSWER"
-    assert code_of(lambda: dicomweb.test(CTX, web_at(silent))) == "E_TIMEOUT"
+    assert code_of(lambda: dicomweb.echo(CTX, web_at(silent))) == "E_TIMEOUT"
     assert time.monotonic() - start < 5
 
 
@@ -38,7 +38,7 @@ def test_W02_the_timeouts_are_the_promised_ones():
 @pytest.mark.parametrize("kind", ["dimse", "web"])
 def test_W02_cancel_takes_at_most_a_second(silent, kind):
     start = time.monotonic()
-    ask, server = (dimse.echo, dimse_at(silent)) if kind == "dimse" else (dicomweb.test, web_at(silent))
+    ask, server = (dimse.echo, dimse_at(silent)) if kind == "dimse" else (dicomweb.echo, web_at(silent))
     with pytest.raises(JobCancelled):
         ask(Cancelled(0.3), server)
     assert time.monotonic() - start < 1.3

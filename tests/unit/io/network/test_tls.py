@@ -13,6 +13,7 @@ from medviewer.io.network import association, dicomweb, dimse, guard
 from medviewer.io.network.errors import NetworkError
 from medviewer.io.network.inbox import Inbox
 from medviewer.io.network.scp import StoreScp
+from medviewer.io.network.sending import SendReport
 from tests.pacs_kit import free_port, web_server
 from tests.pacs_peers import CT, CTX, code_of, dimse_at, json_reply, tls_cases, web_at
 
@@ -34,10 +35,10 @@ def test_S16_W11_https_is_verified(authority, ca_file, case):
     with web_server(json_reply, tls_cases(authority)[case]) as port:
         server = web_at(port, "https", ca_file=ca_file)
         if case == "good":
-            assert dicomweb.test(CTX, server) < 5
+            assert dicomweb.echo(CTX, server) < 5
             return
         with pytest.raises(NetworkError) as caught:
-            dicomweb.test(CTX, server)
+            dicomweb.echo(CTX, server)
         assert caught.value.code == "E_TLS"
         words = {"self-signed": "issuer", "expired": "expired", "wrong host": "mismatch", "no TLS": "secure"}[case]
         assert words in caught.value.text
@@ -78,8 +79,8 @@ def test_S16_a_server_that_calls_back_needs_a_certificate_too(authority, ca_file
         # One more that connects and says nothing keeps nobody waiting.
         for uninvited in (replace(caller, tls=False), caller, replace(caller, client_cert=str(foreign))):
             with pytest.raises(NetworkError):
-                dimse.store(CTX, uninvited, [path], dimse.SendReport())
+                dimse.store(CTX, uninvited, [path], SendReport())
         assert inbox.present == 0
-        dimse.store(CTX, replace(caller, client_cert=str(own)), [path], report := dimse.SendReport())
+        dimse.store(CTX, replace(caller, client_cert=str(own)), [path], report := SendReport())
         assert report.arrived == [path]
     assert inbox.present == 1

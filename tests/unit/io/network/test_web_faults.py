@@ -27,7 +27,7 @@ def test_S16_S17_credentials_never_go_to_another_place():
         web_server(redirect_to(f"http://127.0.0.1:{other}/steal")) as port,
     ):
         server = web_at(port, auth="basic", user="me", secret="hush")
-        assert code_of(lambda: dicomweb.test(CTX, server)) == "E_HTTP_ORIGIN"
+        assert code_of(lambda: dicomweb.echo(CTX, server)) == "E_HTTP_ORIGIN"
         for uri in (f"http://127.0.0.1:{other}/bulk", "file:///etc/passwd", "//127.0.0.1:1/x", "ftp://x/y"):
             assert code_of(lambda uri=uri: dicomweb.bulk_data(CTX, server, uri)) == "E_HTTP_ORIGIN"
     assert heard == []
@@ -35,7 +35,7 @@ def test_S16_S17_credentials_never_go_to_another_place():
 
 def test_W08_a_circle_of_redirects_ends():
     with web_server(redirect_to("/dicom-web/studies?again")) as port:
-        assert code_of(lambda: dicomweb.test(CTX, web_at(port))) == "E_HTTP_REDIRECT"
+        assert code_of(lambda: dicomweb.echo(CTX, web_at(port))) == "E_HTTP_REDIRECT"
 
 
 @pytest.mark.parametrize(
