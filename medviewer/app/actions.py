@@ -14,12 +14,16 @@ from medviewer.app.flags import (
     can_undo,
     has_active_segment,
     has_frames,
+    has_grey,
+    has_suv,
+    has_unit,
     has_volume,
     is_dirty,
     may_have_hounsfield,
 )
 from medviewer.app.windows import auto_window, percentile_window
 from medviewer.core.errors import MedViewerError
+from medviewer.core.suv import BQML, PET_UNITS, SUV_BSA, SUV_BW, SUV_LBM
 from medviewer.core.view_state import WindowLevel
 
 
@@ -200,6 +204,20 @@ def _file_window(app: AppContext, ui: Ui) -> None:
         app.workspace.view.window = auto_window(app.workspace.active)
 
 
+def show_unit(unit: str) -> Run:
+    """Return a command that shows a PET image in another unit."""
+
+    def run(app: AppContext, ui: Ui) -> None:
+        if app.workspace.active is not None:
+            app.volumes.show_unit(app.workspace.active.id, unit)
+
+    return run
+
+
+def _invert(app: AppContext, ui: Ui) -> None:
+    app.workspace.view.inverted = not app.workspace.view.inverted
+
+
 def _toggle_outline(app: AppContext, ui: Ui) -> None:
     app.workspace.view.outline = not app.workspace.view.outline
 
@@ -213,6 +231,13 @@ def _action(
 ) -> Action:
     return Action(action_id, title, shortcut, menu, enabled, _guarded(run))
 
+
+_UNITS = {
+    SUV_BW: "SUV by body weight (SUVbw)",
+    SUV_LBM: "SUV by lean body mass (SUVlbm)",
+    SUV_BSA: "SUV by body surface area (SUVbsa)",
+    BQML: "Activity (Bq/ml)",
+}
 
 ACTIONS: tuple[Action, ...] = (
     _action("open_folder", "Open folder…", "Ctrl+O", "File", always, _open_folder),
@@ -250,6 +275,14 @@ ACTIONS: tuple[Action, ...] = (
     _action("window_bone", "Bone 1000 / 400", "F8", "View/Window", may_have_hounsfield, window_preset(400, 1000)),
     _action("window_brain", "Brain 80 / 40", "F9", "View/Window", may_have_hounsfield, window_preset(40, 80)),
     _action("window_liver", "Liver 150 / 70", "F10", "View/Window", may_have_hounsfield, window_preset(70, 150)),
+    _action("window_suv_5", "PET, SUV 0 to 5", "", "View/Window", has_suv, window_preset(2.5, 5)),
+    _action("window_suv_10", "PET, SUV 0 to 10", "", "View/Window", has_suv, window_preset(5, 10)),
+    _action("window_suv_20", "PET, SUV 0 to 20", "", "View/Window", has_suv, window_preset(10, 20)),
+    _action("invert", "Invert grey", "Ctrl+I", "View/Window", has_grey, _invert),
+    *(
+        _action(f"unit_{unit}", _UNITS[unit], "", "View/Window/PET unit", has_unit(unit), show_unit(unit))
+        for unit in PET_UNITS
+    ),
     _action("reset_layout", "Reset layout", "", "View", always, lambda a, u: u.reset_layout()),
     _action("about", "About MedViewer", "", "Help", always, lambda a, u: u.show_about()),
 )  # fmt: skip

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from medviewer.app.context import AppContext
 from medviewer.app.volumes import count_of
+from medviewer.app.windows import SUV_WINDOWED
 
 
 def always(_app: AppContext) -> bool:
@@ -27,6 +30,27 @@ def may_have_hounsfield(app: AppContext) -> bool:
     if volume is None or volume.colors is not None:
         return False
     return volume.unit == "HU" or (volume.modality in ("", "CT") and volume.stacking == "place")
+
+
+def has_unit(unit: str) -> Callable[[AppContext], bool]:
+    """Return what asks whether a PET image can be shown in a unit."""
+
+    def enabled(app: AppContext) -> bool:
+        volume = app.workspace.active
+        return volume is not None and volume.suv is not None and unit in volume.suv.units and unit != volume.unit
+
+    return enabled
+
+
+def has_suv(app: AppContext) -> bool:
+    """Whether standardized uptake values are looked at."""
+    volume = app.workspace.active
+    return volume is not None and volume.suv is not None and volume.unit in SUV_WINDOWED
+
+
+def has_grey(app: AppContext) -> bool:
+    """Whether an image without colours of its own is looked at."""
+    return app.workspace.active is not None and app.workspace.active.colors is None
 
 
 def has_active_segment(app: AppContext) -> bool:

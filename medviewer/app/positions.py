@@ -52,8 +52,8 @@ class Positions:
             self._told.add(pair)
             self._messages.add(
                 "info",
-                f"“{last.name}” and “{volume.name}” have different frames of reference: positions are not linked.",
-                "Register them to look at the same place.",
+                f"Positions not linked: “{last.name}” and “{volume.name}” have different frames of reference.",
+                "Register them first.",
                 "I_FRAME_OF_REFERENCE",
             )
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from medviewer.core.suv import SUV_BW, SUV_LBM
 from medviewer.core.view_state import TRUE_COLOR, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 
+#: Units whose values compare between patients, and the window they are opened in.
+SUV_WINDOWED = (SUV_BW, SUV_LBM)
+SUV_WINDOW = WindowLevel(5.0, 10.0)
+
 
 class Windows:
-    """Remembers the window of each volume, and shows it again when the volume is looked at."""
+    """Remembers the window of each volume, and shows it again when the volume is looked at; PET is dark on white."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._known: dict[str, WindowLevel] = {}
+        self._known: dict[str, tuple[WindowLevel, bool]] = {}
         workspace.view.window_changed.connect(self._remember)
         workspace.active_changed.connect(self._show)
         workspace.volume_removed.connect(self._forget)
@@ -20,20 +25,25 @@ class Windows:
     def _remember(self, level: WindowLevel) -> None:
         active = self._workspace.active
         if active is not None:
-            self._known[active.id] = level
+            self._known[active.id] = (level, self._workspace.view.inverted)
 
     def _show(self, volume: Volume | None) -> None:
         if volume is not None:
-            self._workspace.view.window = self._known.get(volume.id) or auto_window(volume)
+            level, inverted = self._known.get(volume.id) or (auto_window(volume), volume.modality == "PT")
+            self._workspace.view.inverted = inverted
+            self._workspace.view.window = level
 
     def _forget(self, volume: Volume) -> None:
         self._known.pop(volume.id, None)
 
 
 def auto_window(volume: Volume) -> WindowLevel:
-    """Return colours as stored, the window of the file, or one from the 1st to the 99th percentile of the voxels."""
+    """Return colours as stored, SUV 0 to 10, the window of the file, or the 1st to the 99th percentile."""
     if volume.colors is not None:
         return TRUE_COLOR
+    if volume.suv is not None and volume.unit in SUV_WINDOWED:
+        # What the file says is the range of the scanner's Bq/ml, and another in each study.
+        return SUV_WINDOW
     if volume.window is not None and volume.window[1] > 0:
         return WindowLevel(*volume.window)
     return percentile_window(volume)

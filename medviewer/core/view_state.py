@@ -43,6 +43,7 @@ class ViewState:
     crosshair_changed(Vec3)
         LPS mm.
     window_changed(WindowLevel)
+        The window, or whether it is inverted.
     overlay_changed()
         Opacity, outline or crosshair visibility.
     maximised_changed(str)
@@ -60,6 +61,7 @@ class ViewState:
     def __init__(self) -> None:
         self._crosshair: Vec3 = (0.0, 0.0, 0.0)
         self._window = WindowLevel(40.0, 400.0)
+        self._inverted = False
         self._overlay_opacity = 0.45
         self._outline = True
         self._crosshair_visible = True
@@ -88,6 +90,17 @@ class ViewState:
         if window != self._window:
             self._window = window
             self.window_changed.emit(window)
+
+    @property
+    def inverted(self) -> bool:
+        """Whether high values are dark, as PET is read."""
+        return self._inverted
+
+    @inverted.setter
+    def inverted(self, inverted: bool) -> None:
+        if inverted != self._inverted:
+            self._inverted = inverted
+            self.window_changed.emit(self._window)
 
     @property
     def overlay_opacity(self) -> float:

@@ -44,7 +44,8 @@ def _window_table(dtype: str, lower: float, upper: float) -> Gray:
 
 
 def _grey(values: npt.NDArray[np.float32], lower: float, upper: float) -> Gray:
-    scaled = (values - np.float32(lower)) * np.float32(255.0 / (upper - lower))
+    with np.errstate(over="ignore"):  # far outside the window is black or white
+        scaled = (values - np.float32(lower)) * np.float32(255.0 / (upper - lower))
     np.nan_to_num(scaled, copy=False, nan=0.0)
     grey: Gray = np.clip(scaled + np.float32(0.5), 0, 255).astype(np.uint8)
     return grey

@@ -239,7 +239,9 @@ def corner_texts(frame: PlaneFrame, volume: Volume, window: WindowLevel, zoom: f
     patient = tuple(shown(text, _MOST) for text in who if text)
     if patient:
         yield Words(patient, "top left")
-    series = tuple(shown(text, _MOST) for text in (volume.name, volume.modality) if text)
+    point = volume.time.text if volume.time is not None else ""
+    about = dict.fromkeys((volume.name, volume.modality, point))  # a series without a name has that of its modality
+    series = tuple(shown(text, _MOST) for text in about if text)
     if series:
         yield Words(series, "top right")
     which = slice_texts(frame, volume)
@@ -247,6 +249,8 @@ def corner_texts(frame: PlaneFrame, volume: Volume, window: WindowLevel, zoom: f
         yield Words(which, "bottom left", PLANE_COLORS[frame.grid.plane] if volume.has_depth else TEXT)
     digits = ".0f" if window.width >= _WHOLE_NUMBERS else ".4g"
     values = f"C {window.center:{digits}}  W {window.width:{digits}}"
+    if volume.suv is not None:
+        values += f"  {volume.unit}"
     if volume.colors is not None and window == TRUE_COLOR:
         values = "colours as stored"
     yield Words((values, f"{zoom:.0%}"), "bottom right", DIM)

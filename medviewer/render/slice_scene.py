@@ -267,8 +267,8 @@ class SliceScene:
             self._blank(frame, rgb)
             return from_rgb(rgb)
         self._grey = grey = window(values, level)
-        if self.volume is not None and self.volume.inverted:
-            np.subtract(255, grey, out=grey)  # MONOCHROME1: here and nowhere else
+        if self.volume is not None and self.volume.inverted != self.workspace.view.inverted:
+            np.subtract(255, grey, out=grey)  # MONOCHROME1, or as the reader wants it: here and nowhere else
         self._blank(frame, grey)
         return from_grey(grey)
 

@@ -436,7 +436,7 @@ def test_closing_a_volume_empties_the_panels(qtbot: QtBot, app: AppContext, wind
     qtbot.waitUntil(window.findChild(QWidget, "welcome").isVisible)
 
 
-def test_many_warnings_of_an_image_take_one_line(
+def test_warnings_of_an_image_stand_over_the_views_and_in_the_tip_of_its_facts(
     qtbot: QtBot, app: AppContext, window: MainWindow, phantom_volume: Volume
 ) -> None:
     warnings = tuple(SeriesWarning("W", f"Warning {n} that is long enough to fill a line.") for n in range(3))
@@ -444,8 +444,9 @@ def test_many_warnings_of_an_image_take_one_line(
     app.workspace.add_volume(odd)
     app.workspace.activate(odd.id)
     facts = window.findChild(QLabel, "volumeFacts")
-    qtbot.waitUntil(lambda: "3 warnings" in facts.text())
-    assert all(warning.text in facts.toolTip() for warning in warnings)
+    qtbot.waitUntil(lambda: all(warning.text in facts.toolTip() for warning in warnings))
+    assert "Warning" not in facts.text()
+    assert window.findChild(QLabel, "warningTexts").text() == warnings[0].text
 
 
 def test_a_fault_of_an_export_is_called_one(

@@ -167,7 +167,7 @@ def test_loose_pictures_are_gone_through_but_not_played(app: AppContext, window:
 def timed(phantom_volume: Volume) -> Volume:
     arrays = tuple(phantom_volume.array + np.int16(100 * n) for n in range(3))
     return replace(
-        phantom_volume, array=arrays[0], time=TimeAxis("b-value", ("0", "400", "800"), arrays), id="timed"
+        phantom_volume, array=arrays[0], time=TimeAxis("b-value", ("b = 0", "b = 400", "b = 800"), arrays), id="timed"
     )  # fmt: skip
 
 
@@ -181,12 +181,12 @@ def test_a_time_axis_is_stepped_and_keeps_window_and_masks(
     segmentation.put_segment(Segment(1, "Lesion"))
     app.workspace.view.window = WindowLevel(50.0, 500.0)
     where = window.findChild(QLabel, "playWhere")
-    assert where.text() == "b-value 1/3: 0"
+    assert where.text() == "b = 0 (1 of 3)"
     qtbot.waitUntil(window.commands.by_id["frame_on"].isEnabled)
     window.commands.by_id["frame_on"].trigger()
     window.commands.by_id["frame_on"].trigger()
     window.commands.by_id["frame_on"].trigger()
-    assert where.text() == "b-value 3/3: 800"
+    assert where.text() == "b = 800 (3 of 3)"
     shown = app.workspace.active
     assert shown is not None
     assert shown.value_at((0, 0, 0)) == timed.value_at((0, 0, 0)) + 200

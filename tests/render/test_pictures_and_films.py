@@ -150,3 +150,15 @@ def test_the_cube_of_sides_is_only_shown_for_what_lies_in_the_patient() -> None:
         scene = VolumeScene(show(volume), lambda: None, lambda: None, lambda: None)
         assert scene._cube.visible is visible
         scene.close()
+
+
+def test_grey_is_inverted_as_the_reader_wants_it_and_outside_stays_black() -> None:
+    grey = film()
+    workspace = shown(grey, WindowLevel(128, 256))
+    plain = slice_picture(workspace, "axial", (64, 48)).astype(int)
+    workspace.view.inverted = True
+    assert np.array_equal(slice_picture(workspace, "axial", (64, 48)), 255 - plain)
+    assert slice_picture(workspace, "axial", (128, 48))[:, :30].max() == 0
+    turned = shown(replace(grey, inverted=True), WindowLevel(128, 256))
+    turned.view.inverted = True
+    assert np.array_equal(slice_picture(turned, "axial", (64, 48)), plain), "MONOCHROME1 turned once more"

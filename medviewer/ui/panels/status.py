@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
+from medviewer.app.flags import has_frames
 from medviewer.app.messages import Message
 from medviewer.jobs.job import Job
 from medviewer.ui.bind import Merged
@@ -40,6 +41,10 @@ def next_step(app: AppContext) -> str:
         return "Correct the masks (B brush, E eraser), then save or export (Ctrl+E)."
     if any(item.fits for item in app.analyze.plan(volume.id)):
         return "Press Analyze (F5) to find organs and lesions."
+    if has_frames(app):
+        return "Step with , and . or play with P; draw with the brush (B)."
+    if not volume.has_depth:
+        return "Draw with the brush (B), then save or export (Ctrl+E)."
     return "No task fits. Draw with the brush (B) or register two series."
 
 

@@ -99,7 +99,6 @@ def volume_facts(volume: Volume, *, short: bool = False) -> str:
     if not short:
         person = person_name(volume.patient_name) if volume.patient_name else ""
         lines = [volume_title(volume), person, volume.patient_id, dicom_date(volume.study_date), *lines]
-    warnings = [f"⚠ {warning.text}" for warning in volume.warnings]
-    if short and len(warnings) > 1:
-        warnings = [f"⚠ {len(warnings)} warnings: rest the pointer here to read them"]
+    # In short they stand over the views.
+    warnings = [] if short else [f"⚠ {warning.text}" for warning in volume.warnings]
     return "\n".join(line for line in (*lines, *warnings) if line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QHideEvent
@@ -97,7 +98,7 @@ class PlayBar(QWidget):
         """Play or pause."""
         if self.player.playing:
             self.player.pause()
-        elif not self.play_button.isHidden():
+        elif self._volume is not None and self._volume.stacking != "number":
             self.player.play()
 
     def step(self, by: int) -> None:
@@ -206,7 +207,7 @@ class PlayBar(QWidget):
 
     def _where_text(self, volume: Volume, index: int) -> str:
         if volume.stacking == "place" and volume.time is not None:
-            return f"{volume.time.name} {index + 1}/{len(volume.time.labels)}: {volume.time.labels[index]}"
+            return replace(volume.time, index=index).text
         count = volume.geometry.size[2]
         if volume.stacking == "number":
             return f"picture {index + 1}/{count}"

@@ -57,7 +57,7 @@ def test_G13_two_frames_of_reference_have_two_positions_and_the_user_is_told_why
     assert desk.look("a") == PLACE
     assert desk.look("b") == (1.0, 2.0, 3.0)
     (told,) = desk.messages.messages
-    assert told.text == "“A” and “B” have different frames of reference: positions are not linked."
+    assert told.text == "Positions not linked: “A” and “B” have different frames of reference."
     assert "Register" in told.hint
 
 
