@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from medviewer.core.errors import InputError
 from medviewer.io.derived import read_dataset
+from medviewer.io.dicom_kinds import object_kind
 from medviewer.io.dicom_pr import Presentation, read_presentation
 from medviewer.io.dicom_reg import SpatialRegistration, read_registration
 from medviewer.io.dicom_sr import read_report
 from medviewer.io.encapsulated import EncapsulatedDocument, read_document
 from medviewer.io.report import Report
-from medviewer.io.study_tree import object_kind
 from medviewer.jobs.job import JobContext
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Final
 from uuid import NAMESPACE_OID, uuid5
@@ -11,70 +10,16 @@ from uuid import NAMESPACE_OID, uuid5
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Study
 from medviewer.core.geometry import Geometry
 from medviewer.io.dicom_header import Header
+from medviewer.io.dicom_kinds import object_kind, other_type, type_name
 from medviewer.io.dicom_slices import Part
 from medviewer.io.dicom_split import split_series
 from medviewer.io.dicom_tags import Tag
 from medviewer.io.dicom_text import decoded_text, has_bad_text, plain_text
 
 _MEDIA_DIRECTORY: Final = "1.2.840.10008.1.3.10"
-_STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
-#: Start of a SOP class UID -> kind of object; the longest start wins. What is not here is an image.
-_KINDS: Final = {
-    f"{_STORAGE}66.4": "seg",
-    f"{_STORAGE}66.7": "seg",
-    f"{_STORAGE}66.5": "surface",
-    f"{_STORAGE}66.1": "registration",
-    f"{_STORAGE}66.2": "fiducials",
-    f"{_STORAGE}66.3": "deformation",
-    f"{_STORAGE}66": "raw",
-    f"{_STORAGE}67": "real_world_mapping",
-    f"{_STORAGE}30": "parametric_map",
-    f"{_STORAGE}481.1": "dicom",
-    f"{_STORAGE}481.2": "rtdose",
-    f"{_STORAGE}481.3": "rtstruct",
-    f"{_STORAGE}481": "rt",
-    f"{_STORAGE}88": "sr",
-    f"{_STORAGE}88.59": "key_images",
-    f"{_STORAGE}91": "annotation",
-    f"{_STORAGE}11": "presentation",
-    f"{_STORAGE}104": "document",
-    f"{_STORAGE}9": "waveform",
-    f"{_STORAGE}4.2": "spectroscopy",
-}
-_KIND_NAMES: Final = {
-    "seg": "a segmentation",
-    "surface": "a surface segmentation",
-    "registration": "a registration",
-    "fiducials": "a set of fiducials",
-    "deformation": "a deformable registration, which is not applied",
-    "raw": "raw data",
-    "real_world_mapping": "a real world value mapping",
-    "parametric_map": "a parametric map",
-    "rtdose": "a dose distribution",
-    "rtstruct": "a structure set",
-    "rt": "a radiotherapy plan or record",
-    "sr": "a structured report",
-    "key_images": "a list of key images",
-    "annotation": "an annotation",
-    "presentation": "a presentation state",
-    "document": "a document",
-    "waveform": "a waveform",
-    "spectroscopy": "spectroscopy",
-}
 #: `SeriesRef.kind` of DICOM images that are no volume.
 PICTURES: Final = "dicom_pictures"
 _SCANNING: Final = SeriesWarning("W_SCANNING", "Still being scanned.")
-
-
-@cache
-def object_kind(sop_class_uid: str) -> str:
-    """Return the `SeriesRef.kind` of a SOP class: ``dicom`` for images, a name for everything else."""
-    parts = sop_class_uid.split(".")
-    for length in range(len(parts), 0, -1):
-        kind = _KINDS.get(".".join(parts[:length]))
-        if kind is not None:
-            return kind
-    return "dicom"
 
 
 class StudyTree:
@@ -183,10 +128,9 @@ def _preview(key: str, headers: Sequence[Header]) -> SeriesRef:
 
 def _series(uid: str, study_uid: str, headers: Sequence[Header]) -> list[SeriesRef]:
     """Return the parts of one series."""
-    images = [header for header in headers if object_kind(header.sop_class_uid) == "dicom"]
+    images = [header for header in headers if _is_image(header)]
     parts = split_series(images) if images else []
-    others = [header for header in headers if object_kind(header.sop_class_uid) != "dicom"]
-    parts += [_other_object(header) for header in others]
+    parts += [_other_object(header) for header in headers if not _is_image(header)]
     made_up = not headers[0].text(Tag.SERIES_INSTANCE_UID)
     refs = []
     for n, part in enumerate(parts):
@@ -199,12 +143,20 @@ def _series(uid: str, study_uid: str, headers: Sequence[Header]) -> list[SeriesR
 _GRIDS: Final = frozenset({"rtdose", "parametric_map"})
 
 
+def _is_image(header: Header) -> bool:
+    """Whether a header is that of an image, if only of one that lacks its pixels."""
+    uid = header.sop_class_uid
+    return object_kind(uid) == "dicom" and (header.has_pixels or not other_type(uid))
+
+
 def _other_object(header: Header) -> Part:
     kind = object_kind(header.sop_class_uid)
     if kind in _GRIDS and header.has_pixels:
         return Part((header,), None, by_itself=True)
-    name = _KIND_NAMES[kind]
-    warning = SeriesWarning("W_NOT_IMAGE", f"The object is {name}, not an image.")
+    why = f"The object is {type_name(header.sop_class_uid)}, not an image."
+    if kind == "dicom":
+        why = f"The object is of {other_type(header.sop_class_uid)}, which cannot be shown."
+    warning = SeriesWarning("W_NOT_IMAGE", why)
     return Part((header,), None, (warning,), refusal="E_NOT_IMAGE")
 
 

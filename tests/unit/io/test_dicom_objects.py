@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from medviewer.core.errors import MedViewerError
 from medviewer.imaging.shutter import Shutter
+from medviewer.io.dicom_kinds import object_kind
 from medviewer.io.dicom_sr import extent
 from medviewer.io.load_object import read_object
-from medviewer.io.study_tree import object_kind
 from medviewer.jobs.job import NullContext
 from tests import object_makers as makers
 
