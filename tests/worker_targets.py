@@ -116,3 +116,10 @@ def big_result(ctx: JobContext, payload: Any) -> Any:
 def no_such_pickle(ctx: JobContext, payload: Any) -> Any:
     """Return what cannot be sent."""
     return threading.Lock()
+
+
+def memory_limit(ctx: JobContext, payload: Any) -> int:
+    """Return how many bytes of address space the process may have; -1 for any number."""
+    import resource
+
+    return int(resource.getrlimit(resource.RLIMIT_AS)[0])

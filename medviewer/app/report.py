@@ -27,7 +27,8 @@ def write_report(ctx: JobContext, analysis: Analysis, folder: Path, sources: tup
     _write_lesions(analysis, folder / "lesions.csv")
     save_workspace(folder / "workspace.mvw", analysis.workspace, {analysis.volume.id: sources})
     report = _report(analysis, {value: path.relative_to(folder).as_posix() for value, path in files.items()})
-    (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     return report
 
 

@@ -42,6 +42,7 @@ from medviewer.io.dicom_walk import (
     NotUnderstoodError,
     Walk,
 )
+from medviewer.io.preamble import FOREIGN_PREAMBLE, is_foreign
 
 _FIRST_READ: Final = 16 * 1024
 _MOST_HEADER: Final = 64 * 1024 * 1024
@@ -85,7 +86,7 @@ class Header:
         For one slice of a mosaic (`medviewer.io.dicom_mosaic`), whose number `frame` is: the pixels are those of the
         whole picture, and the slice is a part of them.
     notes : tuple of SeriesWarning
-        What was missing or contradictory about the encoding: ``W_NO_META``, ``W_GUESSED_SYNTAX``.
+        What was missing or contradictory about the encoding: ``W_NO_META``, ``W_GUESSED_SYNTAX``, ``W_PREAMBLE``.
     """
 
     path: Path
@@ -215,6 +216,11 @@ def _parse_file(file: BinaryIO, path: Path, status: os.stat_result) -> Header:
     head = file.read(min(size, _FIRST_READ))
     if head[128:132] != b"DICM" and not looks_like_dicom(head):
         raise InputError(f"{path.name} is not a DICOM file.", code="E_NOT_DICOM")
+    header = _parse_head(file, head, path, status)
+    return replace(header, notes=(*header.notes, FOREIGN_PREAMBLE)) if is_foreign(head) else header
+
+
+def _parse_head(file: BinaryIO, head: bytes, path: Path, status: os.stat_result) -> Header:
     try:
         return _parse_fast(file, head, path, status)
     except NotUnderstoodError as reason:

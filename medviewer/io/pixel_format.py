@@ -128,6 +128,10 @@ class PixelFormat:
         )
 
 
+#: A compressed picture may unpack to this many bytes, or to `_MOST_RATIO` times its file, whichever is more: an empty
+#: picture packs very well, but none is as large as the largest that can be declared.
+_FREE_BYTES: Final = 64 * 1024 * 1024
+_MOST_RATIO: Final = 1000
 _FORMAT_TAGS: Final = (
     Tag.ROWS, Tag.COLUMNS, Tag.NUMBER_OF_FRAMES, Tag.SAMPLES_PER_PIXEL, Tag.PHOTOMETRIC_INTERPRETATION,
     Tag.BITS_ALLOCATED, Tag.BITS_STORED, Tag.HIGH_BIT, Tag.PIXEL_REPRESENTATION, Tag.RESCALE_SLOPE,
@@ -141,8 +145,8 @@ def pixel_format(header: Header) -> PixelFormat:
     Raises
     ------
     DecodeError
-        ``E_DIMENSIONS``, ``E_PHOTOMETRIC``, ``E_BITS``, ``E_RESCALE``, ``E_PALETTE`` or ``E_PIXEL_FORMAT``, naming the
-        file.
+        ``E_DIMENSIONS``, ``E_PHOTOMETRIC``, ``E_BITS``, ``E_RESCALE``, ``E_PALETTE``, ``E_PIXEL_FORMAT`` or ``E_BOMB``,
+        naming the file.
     """
     # The slices of a series hardly differ here, so that most answers are known.
     key = (
@@ -155,6 +159,12 @@ def pixel_format(header: Header) -> PixelFormat:
         if len(_known_formats) > 1000:
             _known_formats.clear()
         _known_formats[key] = form
+    if form.nbytes > max(_FREE_BYTES, _MOST_RATIO * header.file_size) and header.pixel_length is None:
+        raise DecodeError(
+            f"{header.path.name} promises {form.nbytes // 2**20} MB of pixels in {header.file_size} bytes.",
+            hint="The file is damaged or hostile. Fetch it again from where it came.",
+            code="E_BOMB",
+        )
     if form.photometric == _PALETTE:
         return replace(form, palette=palette(header))
     if Tag.MODALITY_LUT_SEQUENCE in header.values and not form.is_color:

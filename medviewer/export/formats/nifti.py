@@ -94,7 +94,8 @@ def write(ctx: JobContext, cases: Sequence[Case], folder: Path, options: NiftiOp
             write_nifti(mask, case.geometry, files[-1], **how)
         files.append(target / _LABELS)
         text = json.dumps(_describe(case, names, options), indent=1, ensure_ascii=False)
-        files[-1].write_text(text + "\n", encoding="utf-8")
+        # Half a character, out of a file's name, becomes the escape that JSON has for it.
+        files[-1].write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
         notes += [f"{case.id}: {warning.text}" for warning in case.volume.warnings]
     return Written(tuple(files), tuple(notes))
 

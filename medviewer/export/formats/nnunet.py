@@ -205,7 +205,9 @@ def _write_json(
     }
     paths = [target / "dataset.json", target / _MAPPING]
     for path, content in zip(paths, (dataset, mapping), strict=True):
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        # Half a character, out of a file's name, becomes the escape that JSON has for it.
+        path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     return paths
 
 

@@ -38,6 +38,7 @@ from medviewer.io.network.query import (
 )
 from medviewer.io.network.sending import SendReport, outgoing
 from medviewer.io.network.servers import Server
+from medviewer.io.preamble import without_preamble
 from medviewer.jobs.job import JobContext
 
 if TYPE_CHECKING:
@@ -218,14 +219,17 @@ def bulk_data(ctx: JobContext, server: Server, uri: str, most: int = MAX_INSTANC
 
 
 def store(ctx: JobContext, server: Server, files: Sequence[Path], report: SendReport) -> None:
-    """Send files, byte for byte, each in a request of its own; `report` knows which have arrived."""
+    """Send files, each in a request of its own; `report` knows which have arrived.
+
+    They go byte for byte, but for the preamble, which may hold a program.
+    """
 
     def work(guard: Guard) -> None:
         web = Web(server, guard)
         for path in outgoing(files, report):
             guard.progress(report.fraction, report.text())
             try:
-                why = _store_one(web, path.read_bytes())
+                why = _store_one(web, without_preamble(path.read_bytes()))
             except NetworkError as error:
                 if error.code not in _REFUSED_ONE:
                     raise
