@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Study
 from medviewer.core.errors import GeometryError, InputError, hint_for
 from medviewer.core.geometry import Geometry, Ijk, vec3
 from medviewer.core.shown_text import shown
-from medviewer.core.volume import Volume, VoxelArray
+from medviewer.core.volume import TimeAxis, Volume, VoxelArray
 from medviewer.io.decode_worker import decode_worker
 from medviewer.io.raw_voxels import Voxels
 from medviewer.io.reader import OpenRequest
@@ -33,6 +34,30 @@ _LABEL_WORDS: Final = frozenset({
 _LABEL_FOLDER: Final = re.compile(r"labels(Tr|Ts)?|masks?|segmentations?", re.IGNORECASE)
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The points of a fourth axis: what tells them apart, and a label for each; none for one volume."""
+
+    name: str = ""
+    labels: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, count: int, step_s: float = 0.0, start_s: float = 0.0) -> Times:
+        """Return `count` points, `step_s` seconds after each other where that is known; none for a single one."""
+        if count < 2:
+            return cls()
+        if step_s > 0:
+            return cls("time", tuple(f"t = {start_s + n * step_s:.5g} s" for n in range(count)))
+        return cls("volume", tuple(f"volume {n + 1}" for n in range(count)))
+
+    def shape(self, geometry: Geometry) -> tuple[int, ...]:
+        """Return the shape of all voxels: (k, j, i), or (point, k, j, i)."""
+        return (len(self.labels), *geometry.shape) if self.labels else geometry.shape
+
+
+ONE_TIME: Final = Times()
+
+
 def named_like_labels(path: Path) -> bool:
     """Whether the name of a file, or of its folder, says that it holds segments."""
     words = re.split(r"[^a-z]+", path.name.lower())
@@ -49,6 +74,7 @@ def image_study(
     volume: bool = True,
     refusal: str = "",
     warnings: Sequence[SeriesWarning] = (),
+    times: Times = ONE_TIME,
 ) -> Study:
     """Return an image file as a study of one series.
 
@@ -80,6 +106,8 @@ def image_study(
         volume=volume and geometry is not None,
         refusal=refusal,
         warnings=tuple(warnings),
+        time_labels=times.labels,
+        time_name=times.name,
     )
     return Study(study_instance_uid=series.study_instance_uid, description=shown(path.name), series=(series,))
 
@@ -146,19 +174,24 @@ def read_image(
     target : str
         ``module:function`` that takes the path and returns `Voxels`.
     header : callable
-        Returns something with a `geometry` from the path.
+        Returns something with a `geometry` and `times` from the path.
     decoder : str
         What reads the voxels, for the provenance.
     """
     path = request.series.files[0]
-    geometry: Geometry = header(path).geometry
+    found = header(path)
+    geometry: Geometry = found.geometry
+    times: Times = found.times
     with decode_worker(request.decode) as worker:
         voxels = worker.call(target, path, ctx)
     assert isinstance(voxels, Voxels)
+    if voxels.array.shape != times.shape(geometry):
+        raise InputError(f"{path.name} has changed while it was read.", hint="Open it again.", code="E_CHANGED")
     array, padding, notes = finite_voxels(voxels.array)
     warnings = (*request.series.warnings, *notes)
     volume = Volume(
-        array=array,
+        array=array[0] if times.labels else array,
+        time=_time_axis(array, times),
         geometry=geometry,
         name=request.series.title,
         modality=request.series.modality,
@@ -171,6 +204,13 @@ def read_image(
     request.on_first(volume)
     request.on_filled(geometry.region)
     return volume
+
+
+def _time_axis(array: VoxelArray, times: Times) -> TimeAxis | None:
+    if not times.labels:
+        return None
+    array.flags.writeable = False
+    return TimeAxis(times.name, times.labels, tuple(array))
 
 
 def finite_voxels(array: VoxelArray) -> tuple[VoxelArray, float | None, list[SeriesWarning]]:

@@ -30,6 +30,7 @@ MOST_LABELS: Final = 2000
 #: More colours than any map of labels has.
 MOST_COLORS: Final = 256
 _NOT_LABELS_HINT: Final = "Open it as an image instead."
+_4D_HINT: Final = "Split it into one file for each volume first."
 _RANGE_HINT: Final = "Renumber the labels first, or open it as an image."
 _LAYER: Final = re.compile(r"(Segment\d+)_LabelValue")
 
@@ -155,12 +156,13 @@ def read_label_map(ctx: JobContext, path: Path, threshold: float | None = None) 
     header = _header_of(path)
     if isinstance(header, photo.PhotoHeader):
         return _read_photo(ctx, path, header.geometry, threshold)
+    points = len(header.times.labels)
+    if points and not (isinstance(header, nrrd.NrrdHeader) and header.is_segmentation):
+        raise InputError(f"{path.name} holds {points} volumes, not one label map.", hint=_4D_HINT, code="E_4D")
     if isinstance(header, nrrd.NrrdHeader):
         layers = [to_labels(layer, path.name, threshold) for layer in nrrd.read_layers(header)]
         if header.is_segmentation:
             return _slicer_segments(path.name, header, layers)
-        if len(layers) > 1:
-            raise InputError(f"{path.name} has {len(layers)} values a voxel.", hint=_NOT_LABELS_HINT, code="E_4D")
     else:
         read: Callable[[JobContext, object], Any] = (
             metaimage.read_voxels if isinstance(header, metaimage.MetaHeader) else nifti.read_voxels

@@ -17,7 +17,7 @@ from medviewer.core.dicom_ref import Study
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
 from medviewer.core.volume import Volume
-from medviewer.io.image_file import NO_ORIENTATION, grid_of, gridless_study, image_study, read_image
+from medviewer.io.image_file import NO_ORIENTATION, ONE_TIME, Times, grid_of, gridless_study, image_study, read_image
 from medviewer.io.raw_voxels import RawBlock, Voxels, beside, check_block, read_block, read_head, scaled_values
 from medviewer.io.reader import SKIP, OpenRequest, Skip, reader
 from medviewer.io.readers.nifti import list_nifti
@@ -36,6 +36,7 @@ class AnalyzeHeader:
     block: RawBlock
     slope: float
     intercept: float
+    times: Times = ONE_TIME
 
 
 def list_pair(path: Path) -> Study:
@@ -47,7 +48,9 @@ def list_pair(path: Path) -> Study:
         header = read_header(path)
     except InputError as error:
         return gridless_study(path, "analyze", path.stem, error)
-    return image_study(path, "analyze", path.stem, header.geometry, warnings=[NO_ORIENTATION])
+    return image_study(
+        path, "analyze", path.stem, header.geometry, warnings=[NO_ORIENTATION], times=header.times
+    )  # fmt: skip
 
 
 @reader("analyze", kinds=["analyze"], suffixes=SUFFIXES, listing=list_pair)
@@ -59,11 +62,11 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
 
 
 def read_voxels(ctx: JobContext, path: object) -> Voxels:
-    """Read voxels in real units as (k, j, i); runs in the decode worker."""
+    """Read voxels in real units as (k, j, i), or (point, k, j, i); runs in the decode worker."""
     assert isinstance(path, Path)
     ctx.progress(None, "Reading Analyze")
     header = read_header(path)
-    stored = read_block(header.block).reshape(header.geometry.shape)
+    stored = read_block(header.block).reshape(header.times.shape(header.geometry))
     return Voxels(scaled_values(stored, header.slope, header.intercept))
 
 
@@ -85,10 +88,10 @@ def read_header(path: Path) -> AnalyzeHeader:
     try:
         header = Spm2AnalyzeHeader(head)
         sizes = tuple(int(n) for n in header.get_data_shape())
-        if any(n > 1 for n in sizes[3:]):
+        if any(n > 1 for n in sizes[4:]):
             shape = " x ".join(map(str, sizes))
             raise InputError(
-                f"{path.name} has {len(sizes)} dimensions ({shape}); only 3-D images are opened.", code="E_4D"
+                f"{path.name} has {len(sizes)} dimensions ({shape}); only 3-D and 4-D images are opened.", code="E_4D"
             )
         dtype = header.get_data_dtype()
         if dtype.kind not in "iuf":
@@ -102,4 +105,5 @@ def read_header(path: Path) -> AnalyzeHeader:
     i, j, k = (*sizes[:3], 1, 1, 1)[:3]
     spacing = [abs(float(mm)) or 1.0 for mm in header["pixdim"][1:4]]
     geometry = grid_of((i, j, k), np.diag(spacing), np.zeros(3), path.name)
-    return AnalyzeHeader(geometry, block, float(slope or 1.0), float(intercept or 0.0))
+    times = Times.of(sizes[3] if len(sizes) > 3 else 1)
+    return AnalyzeHeader(geometry, block, float(slope or 1.0), float(intercept or 0.0), times)

@@ -15,10 +15,19 @@ from typing import Final
 import numpy as np
 
 from medviewer.core.dicom_ref import Study
-from medviewer.core.errors import InputError
+from medviewer.core.errors import GeometryError, InputError
 from medviewer.core.geometry import Geometry
 from medviewer.core.volume import Volume
-from medviewer.io.image_file import grid_of, grid_warnings, gridless_study, image_study, named_like_labels, read_image
+from medviewer.io.image_file import (
+    ONE_TIME,
+    Times,
+    grid_of,
+    grid_warnings,
+    gridless_study,
+    image_study,
+    named_like_labels,
+    read_image,
+)
 from medviewer.io.raw_voxels import (
     RawBlock,
     Voxels,
@@ -47,6 +56,7 @@ class MetaHeader:
 
     block: RawBlock
     geometry: Geometry
+    times: Times = ONE_TIME
 
 
 def list_metaimage(path: Path) -> Study:
@@ -58,7 +68,7 @@ def list_metaimage(path: Path) -> Study:
         return gridless_study(path, "metaimage", name, error)
     labels = header.block.dtype[1] in "iu" and named_like_labels(path)
     warnings = grid_warnings(header.geometry)
-    return image_study(path, "metaimage", name, header.geometry, labels=labels, warnings=warnings)
+    return image_study(path, "metaimage", name, header.geometry, labels=labels, warnings=warnings, times=header.times)
 
 
 @reader("metaimage", kinds=["metaimage"], suffixes=SUFFIXES, listing=list_metaimage)
@@ -70,11 +80,11 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
 
 
 def read_voxels(ctx: JobContext, path: object) -> Voxels:
-    """Read voxels (k, j, i); runs in the decode worker."""
+    """Read voxels (k, j, i), or (point, k, j, i); runs in the decode worker."""
     assert isinstance(path, Path)
     ctx.progress(None, "Reading MetaImage")
     header = read_header(path)
-    return Voxels(volume_values(read_block(header.block).reshape(header.geometry.shape)))
+    return Voxels(volume_values(read_block(header.block).reshape(header.times.shape(header.geometry))))
 
 
 def read_header(path: Path) -> MetaHeader:
@@ -114,9 +124,10 @@ def _interpret(path: Path, fields: Mapping[str, str], end: int) -> MetaHeader:
     if not 1 < count < 8 or len(sizes) != count:
         raise ValueError("NDims and DimSize disagree")
     channels = int(fields.get("elementnumberofchannels", 1))
-    if channels != 1 or count < 3 or any(n != 1 for n in sizes[3:]):
+    if channels != 1 or count < 3 or any(n != 1 for n in sizes[4:]):
         shape = " x ".join(map(str, (*sizes, channels)))
-        raise InputError(f"{path.name} is no 3-D image of one channel ({shape}).", hint="Split it first.", code="E_4D")
+        text = f"{path.name} is no 3-D or 4-D image of one channel ({shape})."
+        raise InputError(text, hint="Split it first.", code="E_4D")
     if fields["elementtype"].upper() not in _TYPES or fields.get("binarydata", "True").lower() != "true":
         raise ValueError(f"element type {fields['elementtype']}")
     data = fields[_KEY]
@@ -135,7 +146,7 @@ def _interpret(path: Path, fields: Mapping[str, str], end: int) -> MetaHeader:
             raise ValueError("HeaderSize")
         block = at_the_end(block)
     check_block(block)
-    return MetaHeader(block, _geometry(path, fields, sizes, count))
+    return MetaHeader(block, _geometry(path, fields, sizes, count), Times.of(sizes[3] if count > 3 else 1))
 
 
 def _geometry(path: Path, fields: Mapping[str, str], sizes: tuple[int, ...], count: int) -> Geometry:
@@ -151,6 +162,9 @@ def _geometry(path: Path, fields: Mapping[str, str], sizes: tuple[int, ...], cou
     matrix = numbers(("transformmatrix", "rotation", "orientation"), list(np.eye(count).ravel()))
     spacing = numbers(("elementspacing", "elementsize"), [1.0] * count)
     origin = numbers(("offset", "position", "origin"), [0.0] * count)
-    rows = np.array(matrix).reshape(count, count)[:3, :3]
+    whole = np.array(matrix).reshape(count, count)
+    rows = whole[:3, :3]
+    if np.abs(whole[:3, 3:]).max(initial=0.0) > 0 or np.abs(whole[3:, :3]).max(initial=0.0) > 0:
+        raise GeometryError(f"{path.name} turns its fourth axis into space.", code="E_4D")
     i, j, k = sizes[:3]
     return grid_of((i, j, k), rows.T * np.array(spacing[:3]), origin[:3], path.name)

@@ -19,7 +19,16 @@ from medviewer.core.dicom_ref import SeriesWarning, Study
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
 from medviewer.core.volume import Volume
-from medviewer.io.image_file import NO_ORIENTATION, grid_of, grid_warnings, gridless_study, image_study, read_image
+from medviewer.io.image_file import (
+    NO_ORIENTATION,
+    ONE_TIME,
+    Times,
+    grid_of,
+    grid_warnings,
+    gridless_study,
+    image_study,
+    read_image,
+)
 from medviewer.io.raw_voxels import RawBlock, Voxels, check_block, read_block, read_head, volume_values
 from medviewer.io.reader import SKIP, OpenRequest, Skip, reader
 from medviewer.jobs.job import JobContext
@@ -38,6 +47,7 @@ class MghHeader:
     geometry: Geometry
     block: RawBlock
     warnings: tuple[SeriesWarning, ...]
+    times: Times = ONE_TIME
 
 
 def list_mgh(path: Path) -> Study:
@@ -46,7 +56,7 @@ def list_mgh(path: Path) -> Study:
         header = read_header(path)
     except InputError as error:
         return gridless_study(path, "mgh", path.stem, error)
-    return image_study(path, "mgh", path.stem, header.geometry, warnings=header.warnings)
+    return image_study(path, "mgh", path.stem, header.geometry, warnings=header.warnings, times=header.times)
 
 
 @reader("mgh", kinds=["mgh"], suffixes=SUFFIXES, listing=list_mgh)
@@ -58,11 +68,11 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
 
 
 def read_voxels(ctx: JobContext, path: object) -> Voxels:
-    """Read voxels (k, j, i); runs in the decode worker."""
+    """Read voxels (k, j, i), or (point, k, j, i); runs in the decode worker."""
     assert isinstance(path, Path)
     ctx.progress(None, "Reading MGH")
     header = read_header(path)
-    return Voxels(volume_values(read_block(header.block).reshape(header.geometry.shape)))
+    return Voxels(volume_values(read_block(header.block).reshape(header.times.shape(header.geometry))))
 
 
 def read_header(path: Path) -> MghHeader:
@@ -71,7 +81,7 @@ def read_header(path: Path) -> MghHeader:
     Raises
     ------
     InputError
-        ``E_MGH``, ``E_4D``, ``E_AFFINE``, ``E_PIXEL_FORMAT``, ``E_TRUNCATED``, ``E_BOMB`` and the like.
+        ``E_MGH``, ``E_AFFINE``, ``E_PIXEL_FORMAT``, ``E_TRUNCATED``, ``E_BOMB`` and the like.
     """
     head = read_head(path)
     packed = head[:2] == b"\x1f\x8b"
@@ -83,16 +93,14 @@ def read_header(path: Path) -> MghHeader:
         raise InputError(f"{path.name} has no whole MGH header.", code="E_MGH") from error
     if version != _VERSION:
         raise InputError(f"{path.name} is not an MGH file.", code="E_MGH")
-    if frames != 1:
-        raise InputError(f"{path.name} has {frames} frames; only 3-D images are opened.", code="E_4D")
     if kind not in _TYPES:
         raise InputError(f"{path.name} has voxels of type {kind}, which is not read.", code="E_PIXEL_FORMAT")
     skip = _FIRST_VOXEL if packed else 0
-    block = RawBlock(path, _FIRST_VOXEL - skip, (i, j, k), _TYPES[kind], "deflate" if packed else "raw", skip)
+    block = RawBlock(path, _FIRST_VOXEL - skip, (i, j, k, frames), _TYPES[kind], "deflate" if packed else "raw", skip)
     check_block(block)
     geometry = _grid(path.name, (i, j, k), numbers, known=good == 1)
     notes = grid_warnings(geometry) if good == 1 else [NO_ORIENTATION]
-    return MghHeader(geometry, block, tuple(notes))
+    return MghHeader(geometry, block, tuple(notes), Times.of(frames))
 
 
 def _grid(name: str, size: tuple[int, int, int], numbers: np.ndarray, *, known: bool) -> Geometry:

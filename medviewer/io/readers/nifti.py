@@ -23,6 +23,8 @@ from medviewer.core.geometry import Geometry, Ijk
 from medviewer.core.volume import Volume
 from medviewer.io.image_file import (
     NO_ORIENTATION,
+    ONE_TIME,
+    Times,
     grid_of,
     grid_warnings,
     gridless_study,
@@ -71,6 +73,7 @@ class NiftiHeader:
     intercept: float
     labels: bool
     warnings: tuple[SeriesWarning, ...]
+    times: Times = ONE_TIME
 
 
 def list_nifti(path: Path) -> Study:
@@ -89,7 +92,9 @@ def list_nifti(path: Path) -> Study:
     except InputError as error:
         return gridless_study(path, "nifti", name, error)
     labels = header.labels or (header.block.dtype[1] in "iu" and named_like_labels(path))
-    return image_study(path, "nifti", name, header.geometry, labels=labels, warnings=header.warnings)
+    return image_study(
+        path, "nifti", name, header.geometry, labels=labels, warnings=header.warnings, times=header.times
+    )
 
 
 @reader("nifti", kinds=["nifti"], suffixes=SUFFIXES, listing=list_nifti)
@@ -101,11 +106,11 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
 
 
 def read_voxels(ctx: JobContext, path: object) -> Voxels:
-    """Read voxels in real units as (k, j, i); runs in the decode worker."""
+    """Read voxels in real units as (k, j, i), or (point, k, j, i); runs in the decode worker."""
     assert isinstance(path, Path)
     ctx.progress(None, "Reading NIfTI")
     header = read_nifti_header(path)
-    stored = read_block(header.block).reshape(header.geometry.shape)
+    stored = read_block(header.block).reshape(header.times.shape(header.geometry))
     return Voxels(scaled_values(stored, header.slope, header.intercept))
 
 
@@ -125,25 +130,38 @@ def read_nifti_header(path: Path) -> NiftiHeader:
         size, sizes = _sizes(header, path.name)
         block = _block(path, header, sizes)
         geometry, warnings = _grid(header, size, path.name)
+        times = _times(header, sizes)
         slope, intercept = header.get_slope_inter()
     except (HeaderDataError, ValueError, OverflowError) as error:
         raise InputError(f"{path.name} has a broken NIfTI header ({error}).", code="E_NIFTI") from error
     labels = int(header["intent_code"]) == _INTENT_LABEL and block.dtype[1] in "iuf"
-    return NiftiHeader(geometry, block, slope or 1.0, intercept or 0.0, labels, tuple(warnings))
+    return NiftiHeader(geometry, block, slope or 1.0, intercept or 0.0, labels, tuple(warnings), times)
 
 
 def _sizes(header: Nifti1Header, name: str) -> tuple[Ijk, tuple[int, ...]]:
     """Return the size of the grid (i, j, k), and all sizes."""
     sizes = tuple(int(n) for n in header.get_data_shape())
-    if any(n > 1 for n in sizes[3:]):
+    if any(n > 1 for n in sizes[4:]):
         raise InputError(
-            f"{name} has {len(sizes)} dimensions ({' x '.join(map(str, sizes))}); only 3-D images are opened.",
+            f"{name} has {len(sizes)} dimensions ({' x '.join(map(str, sizes))}); only 3-D and 4-D images are opened.",
             code="E_4D",
         )
     i, j, k = (*sizes[:3], 1, 1, 1)[:3]
     if not sizes or min(sizes) < 1:
         raise GeometryError(f"{name} has an empty dimension.", code="E_DIMENSIONS")
     return (i, j, k), sizes
+
+
+#: Code of a unit of time -> seconds.
+_SECONDS: Final = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+
+
+def _times(header: Nifti1Header, sizes: tuple[int, ...]) -> Times:
+    """Return the points of the fourth axis, in seconds where the file says so."""
+    count = sizes[3] if len(sizes) > 3 else 1
+    unit = _SECONDS.get(header.get_xyzt_units()[1], 0.0)
+    step, start = float(header["pixdim"][4]) * unit, float(header["toffset"]) * unit
+    return Times.of(count, step if np.isfinite(step) else 0.0, start if np.isfinite(start) else 0.0)
 
 
 def _block(path: Path, header: Any, sizes: tuple[int, ...]) -> RawBlock:

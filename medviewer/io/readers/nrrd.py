@@ -8,7 +8,7 @@ https://teem.sourceforge.net/nrrd/format.html; 3D Slicer developer guide, "Segme
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,11 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.core.dicom_ref import SeriesWarning, Study
-from medviewer.core.errors import DecodeError, InputError
+from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
 from medviewer.core.volume import Volume
 from medviewer.io.image_file import (
     NO_ORIENTATION,
+    ONE_TIME,
+    Times,
     grid_of,
     grid_warnings,
     gridless_study,
@@ -67,6 +69,8 @@ _SPACES: Final = {
     "left-anterior-superior": (1, -1, 1), "las": (1, -1, 1),
 }  # fmt: skip
 _VECTOR: Final = re.compile(r"\(([^()]*)\)|none")
+#: Kinds of an axis that counts volumes.
+_POINT_KINDS: Final = frozenset({"", "none", "???", "list", "time", "domain", "space", "scalar"})
 _SEGMENT_KEY: Final = re.compile(r"Segment\d+_")
 
 
@@ -94,6 +98,7 @@ class NrrdHeader:
     spatial: tuple[int, ...]
     geometry: Geometry
     has_space: bool
+    times: Times = ONE_TIME
 
     @property
     def is_segmentation(self) -> bool:
@@ -109,14 +114,14 @@ def list_nrrd(path: Path) -> Study:
     except InputError as error:
         return gridless_study(path, "nrrd", name, error)
     labels = header.is_segmentation or (header.block.dtype[1] in "iu" and named_like_labels(path))
-    extra = [size for n, size in enumerate(header.block.sizes) if n not in header.spatial]
-    volume = all(size == 1 for size in extra)
+    layered = header.is_segmentation and bool(header.times.labels)
     warnings = grid_warnings(header.geometry) + ([] if header.has_space else [NO_ORIENTATION])
-    if not volume and not header.is_segmentation:
-        warnings.append(SeriesWarning("W_4D", f"It has {extra[0]} values a voxel; only 3-D images are opened."))
-    elif not volume:
+    if layered:
         warnings.append(SeriesWarning("W_NOT_IMAGE", "A segmentation with overlapping segments, not an image."))
-    return image_study(path, "nrrd", name, header.geometry, labels=labels, volume=volume, warnings=warnings)
+    times = ONE_TIME if layered else header.times
+    return image_study(
+        path, "nrrd", name, header.geometry, labels=labels, volume=not layered, warnings=warnings, times=times
+    )  # fmt: skip
 
 
 @reader("nrrd", kinds=["nrrd"], suffixes=SUFFIXES, listing=list_nrrd)
@@ -128,17 +133,15 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
 
 
 def read_voxels(ctx: JobContext, path: object) -> Voxels:
-    """Read voxels (k, j, i); runs in the decode worker."""
+    """Read voxels (k, j, i), or (point, k, j, i); runs in the decode worker."""
     assert isinstance(path, Path)
     ctx.progress(None, "Reading NRRD")
-    layers = read_layers(read_header(path))
-    if len(layers) != 1:
-        raise DecodeError(f"{path.name} has {len(layers)} values a voxel; only 3-D images are opened.", code="E_4D")
-    return Voxels(volume_values(layers[0]))
+    header = read_header(path)
+    return Voxels(volume_values(read_layers(header).reshape(header.times.shape(header.geometry))))
 
 
 def read_layers(header: NrrdHeader) -> npt.NDArray[np.generic]:
-    """Return stored values (layer, k, j, i); an image has one layer. Runs in the decode worker."""
+    """Return stored values (layer, k, j, i); a 3-D image has one layer. Runs in the decode worker."""
     stored = read_block(header.block)
     last = stored.ndim - 1
     space = [last - axis for axis in header.spatial]
@@ -216,17 +219,39 @@ def _interpret(path: Path, fields: Mapping[str, str], pairs: Mapping[str, str], 
     if len(spatial) != 3 or extra > 1:
         shape = " x ".join(map(str, sizes))
         raise InputError(f"{path.name} has {len(sizes)} dimensions ({shape}).", hint="Split it first.", code="E_4D")
+    times = _times(path, fields, sizes, spatial)
     signs, has_space = _signs(fields)
-    origin = _vectors(fields.get("space origin", "(0,0,0)"))[0] or (0.0, 0.0, 0.0)
+    origin = _point(fields.get("space origin", "(0,0,0)"))
     i, j, k = (sizes[axis] for axis in spatial)
     columns = np.array([steps[axis] for axis in spatial]).T * signs[:, None]
     geometry = grid_of((i, j, k), columns, np.array(origin) * signs, path.name)
-    return NrrdHeader(fields, pairs, block, spatial, geometry, has_space)
+    return NrrdHeader(fields, pairs, block, spatial, geometry, has_space, times)
+
+
+def _times(path: Path, fields: Mapping[str, str], sizes: Sequence[int], spatial: Sequence[int]) -> Times:
+    """Return the points of the axis that does not lie in space.
+
+    Raises
+    ------
+    InputError
+        ``E_PIXEL_FORMAT`` when it holds the parts of one value: a colour, a vector, a complex number.
+    """
+    kinds = fields.get("kinds", "").split()
+    for axis, count in enumerate(sizes):
+        if axis in spatial or count == 1:
+            continue
+        kind = kinds[axis].lower() if axis < len(kinds) else ""
+        if kind not in _POINT_KINDS:
+            text = f"{path.name} has {count} numbers a voxel ({kinds[axis]}); only plain numbers are opened."
+            raise InputError(text, hint="Convert it to one number a voxel.", code="E_PIXEL_FORMAT")
+        return Times.of(count)
+    return ONE_TIME
 
 
 def _signs(fields: Mapping[str, str]) -> tuple[npt.NDArray[np.float64], bool]:
     """Return what makes the space LPS, and whether the file names one that lies in a patient."""
-    signs = _SPACES.get(fields.get("space", "").lower())
+    name = fields.get("space", "").lower().removesuffix("-time")
+    signs = _SPACES.get(name[:3] if name in ("lpst", "rast", "last") else name)
     return np.array(signs or (1, 1, 1), dtype=np.float64), signs is not None
 
 
@@ -250,7 +275,33 @@ def _vectors(text: str) -> list[tuple[float, ...] | None]:
     found: list[tuple[float, ...] | None] = []
     for match in _VECTOR.finditer(text):
         vector = None if match[1] is None else tuple(float(word) for word in match[1].split(","))
+        if vector is not None and len(vector) == 4:
+            vector = _of_three(vector)
         if vector is not None and len(vector) != 3:
             raise ValueError("a vector without three numbers")
         found.append(None if vector is None or all(np.isnan(vector)) else vector)
     return found
+
+
+def _point(text: str) -> tuple[float, ...]:
+    """Return a place in space; a fourth number is a time, and a place that is not known is 0."""
+    match = _VECTOR.match(text)
+    numbers = [float(word) for word in match[1].split(",")] if match is not None and match[1] is not None else []
+    if not numbers or all(np.isnan(numbers)):
+        return (0.0, 0.0, 0.0)
+    if len(numbers) not in (3, 4):
+        raise ValueError("space origin")
+    return tuple(numbers[:3])
+
+
+def _of_three(vector: tuple[float, ...]) -> tuple[float, ...] | None:
+    """Return the part in space of a vector whose fourth number is time, as ITK writes them; None for an axis of time.
+
+    Raises
+    ------
+    ValueError
+        When it goes along both.
+    """
+    if vector[3] and any(vector[:3]):
+        raise ValueError("an axis in space and time")
+    return None if vector[3] else vector[:3]

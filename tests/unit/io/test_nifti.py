@@ -69,14 +69,6 @@ def test_a_mask_with_trailing_dimensions_of_one(tmp_path, decode_worker):
     assert load(path, decode_worker).array.shape == (5, 4, 3)
 
 
-def test_four_dimensions_are_listed_but_no_volume(tmp_path):
-    (study,) = scan_paths(CTX, [save(tmp_path / "a.nii", np.zeros((3, 4, 5, 6), np.int16))])
-    (series,) = study.series
-    assert not series.volume
-    assert [w.code for w in series.warnings] == ["W_4D"]
-    assert "3 x 4 x 5 x 6" in series.warnings[0].text
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
 def test_an_affine_that_is_no_grid_is_refused(tmp_path, value):
     path = save(tmp_path / "a.nii", np.zeros((3, 4, 5), np.int16))
