@@ -15,7 +15,7 @@ STAMP=$VENV/setup.stamp
 # What Qt and VTK load at run time, then what the tests use.
 SYSTEM_PACKAGES="libgl1 libegl1 libglib2.0-0 libdbus-1-3 libbrotli1 libxkbcommon0 libfontconfig1 libxcb-cursor0
 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libxkbcommon-x11-0
-xvfb xauth xdotool openbox dicom3tools imagemagick orthanc orthanc-dicomweb"
+xvfb xauth xdotool openbox dicom3tools dcm2niix imagemagick orthanc orthanc-dicomweb"
 
 say() { printf 'setup: %s\n' "$*"; }
 stop() {

@@ -151,7 +151,7 @@ def _runs(slices: Slices) -> list[Part]:
         return [Part(slices.headers, None, (replace(warning, text=text),), refusal="E_UNEVEN_SPACING")]
     warning = replace(warning, text=f"{warning.text} Opened as {len(runs)} evenly spaced parts.")
     return [
-        _part(run, warning, label=f"slices {start + 1} to {stop}")
+        _part(run, warning, label=f"slices {start + 1} to {stop}" if stop - start > 1 else f"slice {stop}")
         for run, (start, stop) in zip(runs, bounds, strict=True)
     ]  # fmt: skip
 
