@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import struct
+import warnings
 from typing import Any, Final
 
 import numpy as np
@@ -78,7 +79,10 @@ def _us(number: int, header: Header) -> bytes:
 
 def _csa_header(header: Header) -> dict[str, Any]:
     """Return the tags of the CSA image header, read by nibabel."""
-    from nibabel.nicom.csareader import CSAReadError, read
+    with warnings.catch_warnings():
+        # It says of its other readers, which are not used here, that they are experimental.
+        warnings.simplefilter("ignore")
+        from nibabel.nicom.csareader import CSAReadError, read
 
     creators = [_GROUP << 16 | element for element in range(0x10, 0x100)]
     dataset = read_elements(header, [*creators, *(_GROUP << 16 | n << 8 | 0x10 for n in range(0x10, 0x100))])
