@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -200,8 +200,12 @@ def _auto_window(app: AppContext, ui: Ui) -> None:
 
 
 def _file_window(app: AppContext, ui: Ui) -> None:
-    if app.workspace.active is not None:
-        app.workspace.view.window = auto_window(app.workspace.active)
+    """Show the image as its own file says: also without the shutter of a presentation state."""
+    volume = app.workspace.active
+    if volume is not None:
+        if volume.shutter is not None:
+            app.workspace.replace_volume(replace(volume, shutter=None))
+        app.workspace.view.window = auto_window(volume)
 
 
 def show_unit(unit: str) -> Run:

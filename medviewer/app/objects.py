@@ -243,13 +243,17 @@ class DerivedObjects:
         _check_patient(state.report.patient_id, volume, name)
         columns, rows, _ = volume.geometry.size
         shown = state.shutter.mask(rows, columns) if state.shutter is not None else None
-        self._app.workspace.replace_volume(replace(volume, inverted=state.inverted, shutter=shown))
+        view = self._app.workspace.view
+        self._app.workspace.replace_volume(replace(volume, shutter=shown))
         self._jump(volume, place)
+        # The state says how it is to look, whatever the image itself says (MONOCHROME1).
+        view.inverted = state.inverted != volume.inverted
         if state.window is not None:
-            self._app.workspace.view.window = WindowLevel(*state.window)
+            view.window = WindowLevel(*state.window)
         self._tell(state.report.warnings)
         said = [item.name.lower() for item in state.report.items if item.name in ("Window", "Polarity", "Shutter")]
-        self._app.messages.add("info", f"Applied {state.report.title}: {', '.join(said)}.")
+        text = f"Applied {state.report.title}: {', '.join(said)}."
+        self._app.messages.add("info", text, "F1 shows the image as its own file says.")
         if state.report.marks or any(item.name == "Text" for item in state.report.items):
             self.report_read.emit(state.report)
 

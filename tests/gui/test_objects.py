@@ -82,6 +82,9 @@ def test_a_double_click_applies_a_presentation_state(
     assert app.workspace.view.window.width == 155.0
     # No words, no marks: nothing to read.
     assert window.findChild(ReportDialog) is None
+    window.commands.run("window_file")
+    assert app.workspace.active.shutter is None
+    assert app.workspace.view.window.width != 155.0
 
 
 def test_a_pdf_is_saved_and_given_to_the_viewer_and_what_only_says_so_is_not(

@@ -112,7 +112,8 @@ def test_a_presentation_state_sets_window_polarity_and_shutter(app, pump, opened
     volume = app.workspace.active
     assert volume.id == opened.id
     assert (app.workspace.view.window.center, app.workspace.view.window.width) == (55.0, 155.0)
-    assert volume.inverted
+    assert app.workspace.view.inverted
+    assert not volume.inverted
     assert (volume.shutter.sum(), volume.shutter[4:12, 2:20].all()) == (8 * 18, True)
     assert round(float(volume.geometry.lps_to_index(app.workspace.view.crosshair_lps)[2])) == 2
     # Its words are shown beside the image.
