@@ -69,7 +69,8 @@ def test_a_dropped_mask_lands_and_the_menu_offers_both_ways(
     tree = window.findChild(QTreeWidget, "studyTree")
     qtbot.waitUntil(lambda: "lesion_mask" in rows(tree), timeout=WAIT_MS)
     menu = browser.menu_for(rows(tree)["lesion_mask"].data(0, SERIES))
-    show, load = menu.actions()
+    actions = {action.text(): action for action in menu.actions()}
+    show, load = actions["Open as image"], actions["Load as segments of the image shown"]
     assert show.isEnabled()
     assert load.isEnabled()
     load.trigger()
