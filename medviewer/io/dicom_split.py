@@ -72,11 +72,12 @@ def split_series(headers: Sequence[Header]) -> list[Part]:
     if broken:
         parts = _with_broken(parts, broken)
     notes += _about_encoding(headers)
-    split = sum(not part.interpolation for part in parts)
-    if split > 1:
-        note = f"The series is not one stack: it was split into {split} parts."
-        notes.append(SeriesWarning("W_SPLIT", note))
-    return [replace(part, warnings=(*part.warnings, *notes)) for part in parts]
+    count = sum(not part.interpolation for part in parts)
+    split = SeriesWarning("W_SPLIT", f"The series is not one stack: it was split into {count} parts.")
+    return [
+        replace(part, warnings=(*part.warnings, *notes, *([split] if count > 1 and not part.interpolation else [])))
+        for part in parts
+    ]
 
 
 def _about_encoding(headers: Sequence[Header]) -> list[SeriesWarning]:

@@ -21,7 +21,7 @@ from medviewer.export.exporter import Check, Written, exporter
 from medviewer.export.names import safe_name, unique_names
 from medviewer.export.nifti_file import check_nifti, write_nifti
 from medviewer.export.nnunet_rules import FILE_ENDING, check_raw_dataset
-from medviewer.imaging.sitk_image import is_orthonormal
+from medviewer.export.upright import upright
 from medviewer.jobs.job import JobContext
 
 _MAPPING = "medviewer_export.json"
@@ -112,12 +112,6 @@ def _check_cases(cases: Sequence[Case]) -> tuple[str, ...]:
             code="E_MODALITY",
         )
     for case in cases:
-        if not is_orthonormal(case.geometry):
-            raise ExportError(
-                f"The slices of {case.id} are sheared (tilted gantry), which nnU-Net cannot read.",
-                hint="Export as NIfTI, or resample the image first.",
-                code="E_SHEARED",
-            )
         array: VoxelArray = case.volume.array
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ExportError(
@@ -129,6 +123,7 @@ def _check_cases(cases: Sequence[Case]) -> tuple[str, ...]:
 
 
 def _verify(ctx: JobContext, cases: Sequence[Case], folder: Path, options: NnunetOptions) -> list[Check]:
+    cases = [upright(case) for case in cases]
     target = folder / _folder_name(options)
     vocabulary = _vocabulary(cases)
     checks: list[Check] = []
@@ -147,6 +142,8 @@ def _verify(ctx: JobContext, cases: Sequence[Case], folder: Path, options: Nnune
 @exporter("nnunet", "nnU-Net raw dataset", accepts=["volume", "segments"], verify=_verify)
 def write(ctx: JobContext, cases: Sequence[Case], folder: Path, options: NnunetOptions) -> Written:
     """Write ``DatasetNNN_Name`` with imagesTr, labelsTr, dataset.json and where everything came from."""
+    # nnU-Net reads no sheared grid.
+    cases = [upright(case) for case in cases]
     channels = _check_cases(cases)
     vocabulary = _vocabulary(cases)
     overlaps = {case.id: found for case in cases if (found := _overlaps(case, options))}

@@ -8,6 +8,7 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 
 from medviewer.core.geometry import Geometry
 from medviewer.core.segmentation import Segment
@@ -115,6 +116,29 @@ def test_G08_a_tilted_series_is_exported_on_its_own_slices(tmp_path: Path) -> No
         np.testing.assert_allclose(position, geometry.index_to_lps((0, 0, k)), atol=1e-3)
     nifti = run_export(CTX, "nifti", [case], tmp_path / "nifti")
     assert all(check.passed for check in nifti.checks)
+
+
+def test_G08_nnunet_gets_a_tilted_series_on_an_upright_grid(tmp_path: Path) -> None:
+    geometry = Geometry((40, 36, 12), (1.0, 1.0, 2.5), ORIGIN, SHEARED)
+    k, j, i = np.indices(geometry.shape)
+    places = geometry.index_to_lps(np.stack([i, j, k], axis=-1))
+    # A picture whose value says where in the patient it is.
+    array = np.rint(20 * places @ [0.6, 0.5, 0.4]).astype(np.int16)
+    volume = Volume(array, geometry, "tilted", "CT", "HU")
+    case = with_a_ball(volume, center_mm=np.array(geometry.center_lps), radius_mm=9.0)
+    report = run_export(CTX, "nnunet", [case], tmp_path / "out")
+    assert all(check.passed for check in report.checks)
+    assert any("upright grid" in note for note in report.notes)
+    image = sitk.ReadImage(str(next((tmp_path / "out").rglob("*_0000.nii.gz"))))
+    label = sitk.ReadImage(str(next((tmp_path / "out").rglob("labelsTr/*.nii.gz"))))
+    voxels, labels = sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(label)
+    ball = next(value for value in (1, 2) if np.count_nonzero(labels == value) > 100)
+    inside = np.argwhere(labels == ball)[:, ::-1]
+    places = np.array([image.TransformIndexToPhysicalPoint([int(n) for n in ijk]) for ijk in inside])
+    assert np.linalg.norm(places - geometry.center_lps, axis=1).max() <= 9.0 + 0.8
+    wanted = 20 * places @ [0.6, 0.5, 0.4]
+    assert np.abs(voxels[labels == ball] - wanted).max() <= 1.5
+    assert np.count_nonzero(labels == ball) * 2.5 * np.cos(TILT) == pytest.approx(4 / 3 * np.pi * 9**3, rel=0.05)
 
 
 def test_G07_the_real_head_goes_back_to_its_28_slices(shared_data: Path, tmp_path: Path) -> None:
