@@ -11,7 +11,7 @@ DICOM PS3.3 10.7.1 (Pixel Spacing and its calibration), C.7.6.3.1.7 (Pixel Aspec
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
 
@@ -24,6 +24,7 @@ from medviewer.io.dicom_geometry import slice_frame, slice_position
 from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_slices import Part
 from medviewer.io.dicom_tags import Tag
+from medviewer.io.us_regions import region_spacing
 
 _STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
 #: Classes whose images lie in the patient: one without a place has lost it.
@@ -36,6 +37,9 @@ _SPACINGS: Final = (Tag.PIXEL_SPACING, Tag.IMAGER_PIXEL_SPACING, Tag.NOMINAL_SCA
 _FORMAT: Final = (
     Tag.ROWS, Tag.COLUMNS, Tag.SAMPLES_PER_PIXEL, Tag.PHOTOMETRIC_INTERPRETATION, Tag.BITS_ALLOCATED, Tag.BITS_STORED,
     Tag.PIXEL_REPRESENTATION, *_SPACINGS, Tag.PIXEL_ASPECT_RATIO,
+)  # fmt: skip
+_NO_SPACING: Final = SeriesWarning(
+    "W_NO_SPACING", "No file says how large a pixel is: lengths are counted in pixels, not in mm."
 )  # fmt: skip
 
 
@@ -151,11 +155,23 @@ def picture_grid(headers: Sequence[Header]) -> PictureGrid:
         if spacing is not None and len(spacing) == 2 and min(spacing) > 0:
             grid = flat_grid((columns, rows, count), (spacing[1], spacing[0]))
             return PictureGrid(grid, True, False, tuple(_magnified(first, tag)))
-    text = "No file says how large a pixel is: lengths are counted in pixels, not in mm."
-    aspect = pixel_aspect(first)
-    return PictureGrid(
-        flat_grid((columns, rows, count), (1.0, aspect)), False, False, (SeriesWarning("W_NO_SPACING", text),)
-    )  # fmt: skip
+    pixels = flat_grid((columns, rows, count), (1.0, pixel_aspect(first)))
+    # What the regions say is read when the pictures are opened.
+    known_later = Tag.SEQUENCE_OF_ULTRASOUND_REGIONS in first.values
+    return PictureGrid(pixels, False, False, () if known_later else (_NO_SPACING,))
+
+
+def opened_grid(headers: Sequence[Header]) -> tuple[PictureGrid, list[SeriesWarning]]:
+    """Return the grid of pictures that are being opened, and what was not said when they were listed."""
+    grid = picture_grid(headers)
+    if grid.in_mm or Tag.SEQUENCE_OF_ULTRASOUND_REGIONS not in headers[0].values:
+        return grid, []
+    spacing = region_spacing(headers)
+    if spacing is None:
+        return grid, [_NO_SPACING]
+    text = "Lengths are right inside the scanned region only, not in the margins of the picture."
+    in_mm = replace(grid, geometry=flat_grid(grid.geometry.size, spacing), in_mm=True)
+    return in_mm, [SeriesWarning("W_SCANNED_REGION", text)]
 
 
 def flat_grid(size: tuple[int, int, int], spacing: tuple[float, float]) -> Geometry:

@@ -16,7 +16,7 @@ def lines(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return {line.id: line for line in found}
 
 
-# R-02 is measured but not asked for: colour, films and pictures without a place are listed, not opened.
+# R-02 is a share of all real files; a sample of the odd ones lies below it.
 @pytest.mark.parametrize("line_id", sorted(rows().keys() - {"R-02"}))
 def test_the_bar_is_reached(lines: dict[str, Line], line_id: str) -> None:
     line = lines[line_id]

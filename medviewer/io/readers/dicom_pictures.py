@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medviewer.core.volume import Volume
 from medviewer.io.dicom_frames import slice_headers
-from medviewer.io.dicom_pictures import frame_times_ms, picture_grid
+from medviewer.io.dicom_pictures import frame_times_ms, opened_grid
 from medviewer.io.reader import SKIP, OpenRequest, Skip, reader
 from medviewer.io.readers.dicom_series import read_headers
 from medviewer.io.study_tree import PICTURES
@@ -17,12 +17,13 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     if not request.series.files:
         return SKIP
     headers = slice_headers(request.series)
-    grid = picture_grid(headers)
+    grid, notes = opened_grid(headers)
     return read_headers(
         ctx,
         request,
         headers,
         grid.geometry,
+        warnings=notes,
         stacking=request.series.stacking,
         in_patient=grid.in_patient,
         in_mm=grid.in_mm,

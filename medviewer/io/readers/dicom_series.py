@@ -18,6 +18,7 @@ from medviewer.io.decode_worker import DecodeSource, check_promises, decode_work
 from medviewer.io.dicom_frames import frame_headers, slice_headers
 from medviewer.io.dicom_geometry import stack_geometry
 from medviewer.io.dicom_header import Header, read_header
+from medviewer.io.dicom_overlay import overlay_warnings
 from medviewer.io.dicom_resample import RegularGrid, grid_through, resample_between
 from medviewer.io.dicom_tags import Tag
 from medviewer.io.dicom_text import decoded_text
@@ -72,7 +73,7 @@ def read_headers(
     formats = [pixel_format(header) for header in headers]
     about_files = [w for w in map(check_length, headers, formats) if w is not None]
     found = [*warnings, *_summed(about_files), *_length_of_files(request.series)]
-    found += _flat_slices(formats) + _color_depth(formats[0])
+    found += _flat_slices(formats) + _color_depth(formats[0]) + overlay_warnings(headers)
     pet = pet_scale(headers) if request.series.modality == "PT" else None
     if pet is not None:
         # One path: the first picture is in the unit of the volume already.
