@@ -16,6 +16,7 @@ import numpy as np
 from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.errors import DecodeError, GeometryError
 from medviewer.core.geometry import Points
+from medviewer.core.region import Region
 from medviewer.core.volume import Volume
 from medviewer.io.dicom_frames import frame_headers
 from medviewer.io.dicom_geometry import slice_frame, slice_position, stack_geometry
@@ -50,7 +51,15 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume:
     ordered = [planes[n] for n in np.argsort(along, kind="stable")]
     if len(ordered) == 1:
         warnings.append(SeriesWarning("W_SINGLE_SLICE", "A single plane of doses: it has no depth."))
-    return read_headers(ctx, request, ordered, stack_geometry(ordered), warnings=warnings)
+    # Doses are small: shown when all are there, as only then the window is known, from none to the highest.
+    quiet = OpenRequest(series=request.series, decode=request.decode)
+    volume = read_headers(ctx, quiet, ordered, stack_geometry(ordered), warnings=warnings)
+    highest = float(volume.array.max())
+    if highest > 0:
+        volume = replace(volume, window=(highest / 2, highest))
+    request.on_first(volume)
+    request.on_filled(Region.whole(volume.array.shape))
+    return volume
 
 
 def _text(numbers: Sequence[float] | Points) -> bytes:

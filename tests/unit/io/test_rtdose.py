@@ -62,6 +62,8 @@ def test_G26_doses_are_in_gray_on_their_own_grid(dose, dtype, syntax) -> None:
     assert volume.geometry.spacing == pytest.approx((2.0, 3.0, 2.5))
     np.testing.assert_allclose(volume.geometry.index_to_lps((6, 4, 3)), (-38.0, 42.0, -112.5))
     assert volume.series.frame_of_reference_uid == "1.2.3.4.6"
+    highest = float(volume.array.max())
+    assert volume.window == (highest / 2, highest)
 
 
 def test_G26_compressed_doses_equal_their_source(dose) -> None:
