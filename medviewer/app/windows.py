@@ -10,6 +10,8 @@ from medviewer.core.workspace import Workspace
 #: Units whose values compare between patients, and the window they are opened in.
 SUV_WINDOWED = (SUV_BW, SUV_LBM)
 SUV_WINDOW = WindowLevel(5.0, 10.0)
+#: A picture of 8 bits without a brighter pixel would be black: a mask, or one of fewer bits.
+_DARK = 63
 
 
 class Windows:
@@ -38,7 +40,11 @@ class Windows:
 
 
 def auto_window(volume: Volume) -> WindowLevel:
-    """Return colours as stored, SUV 0 to 10, the window of the file, or the 1st to the 99th percentile."""
+    """Return how an image is opened.
+
+    Colours and pictures of 8 bits as stored; SUV 0 to 10; else the window of the file, or, without one, from the 1st to
+    the 99th percentile.
+    """
     if volume.colors is not None:
         return TRUE_COLOR
     if volume.suv is not None and volume.unit in SUV_WINDOWED:
@@ -46,6 +52,8 @@ def auto_window(volume: Volume) -> WindowLevel:
         return SUV_WINDOW
     if volume.window is not None and volume.window[1] > 0:
         return WindowLevel(*volume.window)
+    if volume.stacking != "place" and volume.array.dtype == "uint8" and volume.array.max() > _DARK:
+        return TRUE_COLOR  # of 8 bits: made to be looked at as it is
     return percentile_window(volume)
 
 

@@ -24,6 +24,7 @@ from medviewer.render.slice_scene import SliceScene
 #: As in 3D Slicer: what the views and their lines are known by.
 PLANE_COLORS: dict[Plane, Color] = {"axial": (240, 90, 80), "coronal": (110, 190, 90), "sagittal": (235, 200, 70)}
 TEXT: Color = (226, 230, 234)
+_EDGE: Color = (0, 0, 0)
 DIM: Color = (150, 158, 166)
 REVIEW_COLORS: dict[str, Color] = {"open": (255, 170, 60), "accepted": (90, 210, 120)}
 SELECTED: Color = (255, 240, 120)
@@ -201,8 +202,9 @@ def scale_bar(frame: PlaneFrame, ratio: float, *, in_mm: bool = True) -> Iterato
     y = frame.height - (24 if frame.width >= _ROOMY * ratio else 10) * ratio
     x0 = round((frame.width - pixels) / 2) + 0.5
     x1 = round(x0 + pixels) + 0.5
-    for start, end in (((x0, y), (x1, y)), *(((x, y - 4 * ratio), (x, y + 4 * ratio)) for x in (x0, x1))):
-        yield Line(start, end, TEXT)
+    lines = (((x0, y), (x1, y)), *(((x, y - 4 * ratio), (x, y + 4 * ratio)) for x in (x0, x1)))
+    yield from (Line(start, end, _EDGE, 3.0) for start, end in lines)  # to be seen on white
+    yield from (Line(start, end, TEXT) for start, end in lines)
     text = f"{length:g} px"
     if in_mm:
         text = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"

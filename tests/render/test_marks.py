@@ -17,6 +17,7 @@ from medviewer.core.view_state import WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.render.marks import (
+    TEXT,
     Circle,
     Line,
     Polygon,
@@ -142,7 +143,8 @@ def test_words(letter: Volume, workspace: Workspace) -> None:
     assert words["bottom right"] == ("C 50  W 1900", "100%")
     assert [words[p][0] for p in ("left", "right", "top", "bottom")] == ["R", "L", "H", "F"]
     workspace.view.crosshair_visible = False
-    assert len([m for m in marks(scene) if isinstance(m, Line)]) == 3  # the scale bar
+    lines = [m for m in marks(scene) if isinstance(m, Line)]
+    assert [m.color for m in lines] == [(0, 0, 0)] * 3 + [TEXT] * 3  # the scale bar, to be seen on black and white
     scene.close()
 
 

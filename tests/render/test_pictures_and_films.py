@@ -14,7 +14,7 @@ from medviewer.core.view_state import TRUE_COLOR, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.render.colors import from_rgb, to_rgb
-from medviewer.render.marks import Line, Words, marks
+from medviewer.render.marks import TEXT, Line, Words, marks
 from medviewer.render.offscreen import slice_picture
 from medviewer.render.plane import only_plane
 from medviewer.render.slice_scene import SliceScene
@@ -36,7 +36,7 @@ def words(volume: Volume, frame: int = 0) -> dict[str, tuple[str, ...]]:
     scene.resize(480, 360)
     scene.show_slice(frame)
     found = {m.place: m.text for m in marks(scene) if isinstance(m, Words)}
-    assert not any(isinstance(m, Line) and m.color != (226, 230, 234) for m in marks(scene)), "no crosshair"
+    assert not any(isinstance(m, Line) and m.color not in (TEXT, (0, 0, 0)) for m in marks(scene)), "no crosshair"
     scene.close()
     return found
 

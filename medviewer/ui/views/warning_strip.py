@@ -11,12 +11,9 @@ from medviewer.ui.bind import Links
 from medviewer.ui.icons import icon
 from medviewer.ui.text import label, plain_tip
 
-#: As many are shown without asking; of more, the first.
-SHOWN = 2
-
 
 class WarningStrip(QFrame):
-    """Shows the warnings of the active volume; it cannot be closed.
+    """Shows the warnings of the active volume; all but the first can be folded away, none can be closed.
 
     Parameters
     ----------
@@ -28,7 +25,7 @@ class WarningStrip(QFrame):
         super().__init__(parent)
         self.setObjectName("warningStrip")
         self._texts: tuple[str, ...] = ()
-        self._all = False
+        self._folded: set[str] = set()
         self._volume_id = ""
         sign = label()
         sign.setPixmap(icon("warning", "warning").pixmap(16))
@@ -61,21 +58,18 @@ class WarningStrip(QFrame):
             self._show(volume)
 
     def _show(self, volume: Volume | None) -> None:
-        if volume is None or volume.id != self._volume_id:
-            self._all = False
         self._volume_id = volume.id if volume is not None else ""
         self._texts = tuple(warning.text for warning in volume.warnings) if volume is not None else ()
         self.setVisible(bool(self._texts))
         self._fill()
 
     def _toggle(self) -> None:
-        self._all = not self._all
+        self._folded ^= {self._volume_id}
         self._fill()
 
     def _fill(self) -> None:
-        many = len(self._texts) > SHOWN
-        shown = self._texts if self._all or not many else self._texts[:1]
-        self.words.setText("\n".join(shown))
+        folded = self._volume_id in self._folded
+        self.words.setText("\n".join(self._texts[:1] if folded else self._texts))
         self.words.setToolTip(plain_tip("\n".join(self._texts)))
-        self.more.setVisible(many)
-        self.more.setText("Fewer" if self._all else f"{len(self._texts) - 1} more")
+        self.more.setVisible(len(self._texts) > 1)
+        self.more.setText(f"{len(self._texts) - 1} more" if folded else "Fold")

@@ -81,6 +81,10 @@ def test_pet_in_suv_opens_dark_on_white_from_0_to_10_and_keeps_what_the_reader_c
 
 def test_a_colour_picture_opens_as_stored_and_a_nearly_even_one_is_not_lost() -> None:
     assert auto_window(photo()) == TRUE_COLOR
+    grey = replace(photo(), colors=None)
+    assert auto_window(grey) == TRUE_COLOR
+    mask = replace(grey, array=(grey.array > 128).astype(np.uint8))
+    assert auto_window(mask) == WindowLevel(0.5, 1.0), "labels of 0 and 1 would be black"
     volume = spheres_volume().volume
     even = np.zeros(volume.array.shape, np.int16)
     even[0, 0, 0] = 7
