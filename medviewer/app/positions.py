@@ -48,11 +48,11 @@ class Positions:
 
     def _tell(self, last: Volume, volume: Volume) -> None:
         pair = frozenset((last.id, volume.id))
-        if pair not in self._told and differ_in_frame(last, volume):
+        if pair not in self._told and differ_in_frame(last, volume) and not _other_patient(last, volume):
             self._told.add(pair)
             self._messages.add(
                 "info",
-                f"Positions not linked: “{last.name}” and “{volume.name}” have different frames of reference.",
+                f"Different frames of reference, so positions are not linked: “{last.name}”, “{volume.name}”.",
                 "Register them first.",
                 "I_FRAME_OF_REFERENCE",
             )
@@ -77,11 +77,15 @@ def differ_in_frame(one: Volume, other: Volume) -> bool:
     return bool(frames[0] and frames[1] and frames[0] != frames[1])
 
 
+def _other_patient(one: Volume, other: Volume) -> bool:
+    return bool(one.patient_id and other.patient_id and one.patient_id != other.patient_id)
+
+
 def linked_place(workspace: Workspace, one: Volume, other: Volume, lps: Vec3) -> Vec3 | None:
     """Return which place in `other` is that in `one` (LPS mm); None when nobody knows."""
     if not (one.in_patient and other.in_patient) or "time" in (one.stacking, other.stacking):
         return None
-    if one.patient_id and other.patient_id and one.patient_id != other.patient_id:
+    if _other_patient(one, other):
         return None
     for registration in reversed(workspace.registrations):
         transform = registration.transform

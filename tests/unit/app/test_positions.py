@@ -57,7 +57,7 @@ def test_G13_two_frames_of_reference_have_two_positions_and_the_user_is_told_why
     assert desk.look("a") == PLACE
     assert desk.look("b") == (1.0, 2.0, 3.0)
     (told,) = desk.messages.messages
-    assert told.text == "Positions not linked: “A” and “B” have different frames of reference."
+    assert told.text == "Different frames of reference, so positions are not linked: “A”, “B”."
     assert "Register" in told.hint
 
 
@@ -70,6 +70,14 @@ def test_G13_a_registration_links_both_ways() -> None:
     assert desk.look("b") == pytest.approx((21.0, -12.0, 6.0))
     desk.go((0.0, 0.0, 0.0))
     assert desk.look("a") == pytest.approx((-10.0, 5.0, -2.0))
+    assert not desk.messages.messages
+
+
+def test_of_two_patients_nobody_expects_one_place() -> None:
+    desk = Desk(series("a", "1.2", patient_id="one"), series("b", "1.3", patient_id="other"))
+    desk.look("a")
+    desk.go(PLACE)
+    assert desk.look("b") == first_look(desk.workspace.volume("b"))
     assert not desk.messages.messages
 
 
