@@ -184,7 +184,7 @@ def web_server(reply: Reply, context: ssl.SSLContext | None = None) -> Iterator[
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign,assignment]
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
@@ -195,3 +195,13 @@ def web_server(reply: Reply, context: ssl.SSLContext | None = None) -> Iterator[
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+def body(path: Path) -> bytes:
+    """Return the data set of a file: all after the meta information, which names whoever wrote the file."""
+    from pydicom.filereader import _read_file_meta_info, read_preamble
+
+    with path.open("rb") as file:
+        read_preamble(file, False)
+        _read_file_meta_info(file)
+        return file.read()

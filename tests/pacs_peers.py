@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import psutil
 import trustme
 from pydicom import Dataset, dcmread
 
+from medviewer.io.network.association import drop, new_ae
 from medviewer.io.network.errors import NetworkError
 from medviewer.io.network.servers import Server
 from medviewer.jobs.job import JobCancelled, NullContext
+from tests.pacs_kit import Reply
 
 CTX = NullContext()
 
@@ -68,8 +74,8 @@ def send(port: int, path: Path, calling: str, called: str) -> str:
 
 def tls_server_context(issuer: trustme.CA, *names: str, expired: bool = False) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    more = {"not_after": datetime(2020, 1, 1, tzinfo=UTC), "not_before": datetime(2019, 1, 1, tzinfo=UTC)}
-    issuer.issue_cert(*names, **(more if expired else {})).configure_cert(context)
+    after, before = (datetime(2020, 1, 1, tzinfo=UTC), datetime(2019, 1, 1, tzinfo=UTC)) if expired else (None, None)
+    issuer.issue_cert(*names, not_after=after, not_before=before).configure_cert(context)
     return context
 
 
@@ -83,7 +89,7 @@ def tls_cases(authority: trustme.CA) -> dict[str, ssl.SSLContext | None]:
     }
 
 
-def json_reply(request) -> None:
+def json_reply(request: BaseHTTPRequestHandler) -> None:
     request.send_response(200)
     request.send_header("Content-Type", "application/dicom+json")
     request.send_header("Content-Length", "2")
@@ -91,8 +97,8 @@ def json_reply(request) -> None:
     request.wfile.write(b"[]")
 
 
-def redirect_to(place: str):
-    def reply(request) -> None:
+def redirect_to(place: str) -> Reply:
+    def reply(request: BaseHTTPRequestHandler) -> None:
         request.send_response(302)
         request.send_header("Location", place)
         request.send_header("Content-Length", "0")
@@ -101,8 +107,8 @@ def redirect_to(place: str):
     return reply
 
 
-def reply_with(body: bytes, kind: str, length: int | None = None, encoding: str = ""):
-    def reply(request) -> None:
+def reply_with(body: bytes, kind: str, length: int | None = None, encoding: str = "") -> Reply:
+    def reply(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
         request.send_header("Content-Type", kind)
         request.send_header("Content-Length", str(len(body) if length is None else length))
@@ -155,3 +161,34 @@ def study_answer(uid: str, **values: str) -> Dataset:
     for keyword, value in values.items():
         setattr(answer, keyword, value)
     return answer
+
+
+def push(port: int, path: Path) -> None:
+    """Send an object as somebody would who checks nothing."""
+    from pynetdicom.presentation import build_context
+
+    ae = new_ae("PACS")
+    assoc = ae.associate("127.0.0.1", port, contexts=[build_context(CT)], ae_title="US")
+    data = dcmread(path)
+    # What the library cannot put into words never reaches anybody.
+    with suppress(TypeError, ValueError, RuntimeError):
+        assoc.send_c_store(data)
+    drop(assoc)
+
+
+def flood(port: int, callers: int) -> int:
+    """Connect many times, half of them announcing PDUs of 4 GB; return by how many bytes our memory grew."""
+    process = psutil.Process()
+    before = process.memory_info().rss
+    opened = []
+    for n in range(callers):
+        try:
+            sock = socket.create_connection(("127.0.0.1", port), timeout=5)
+            sock.sendall(struct.pack(">BBL", 1, 0, 0xFFFFFFFF) + bytes(64) if n % 2 else b"\x01")
+        except OSError:
+            continue
+        opened.append(sock)
+    grown = process.memory_info().rss - before
+    for sock in opened:
+        sock.close()
+    return grown

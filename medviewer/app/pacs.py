@@ -12,7 +12,7 @@ from psygnal import Signal
 from medviewer.app.paths import data_dir
 from medviewer.app.transfers import Make, Retrieval, Sending, Transfer
 from medviewer.core.errors import InputError
-from medviewer.core.shown_text import person_name
+from medviewer.core.shown_text import dicom_date, person_name, shown
 from medviewer.io.network.inbox import study_folder
 from medviewer.io.network.quarantine import Quarantine
 from medviewer.io.network.query import Found, PatientRow, QueryFields, SeriesRow, StudyRow
@@ -254,12 +254,12 @@ def _by_study(rows: Sequence[StudyRow | SeriesRow]) -> dict[str, tuple[str, tupl
     for row in rows:
         if isinstance(row, SeriesRow) and row.study_instance_uid not in whole:
             title, series = made.get(row.study_instance_uid, ("", ()))
-            name = row.description or row.modality or "series"
+            name = shown(row.description or row.modality or "series")
             joined = f"{title}, {name}" if title else name
             made[row.study_instance_uid] = (joined, (*series, row.series_instance_uid))
     return made
 
 
 def _title(row: StudyRow) -> str:
-    parts = (person_name(row.patient_name), row.study_date, row.description)
-    return "  ".join(part for part in parts if part) or "Study"
+    parts = (person_name(row.patient_name), dicom_date(row.study_date), row.description)
+    return shown("  ".join(part for part in parts if part)) or "Study"

@@ -55,3 +55,8 @@ def _components(group: str) -> list[str]:
     """Return family name and whatever follows it; the family name may be empty."""
     family, *rest = (part.strip() for part in group.split("^"))
     return [family, *(part for part in rest if part)]
+
+
+def dicom_date(date: str) -> str:
+    """Return a DICOM date (``20240131``) as ``2024-01-31``; anything else as it is."""
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdigit() else date

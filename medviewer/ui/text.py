@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 from medviewer.core import shown_text
 from medviewer.core.dicom_ref import Stacking
 from medviewer.core.geometry import Vec3
+from medviewer.core.shown_text import dicom_date as dicom_date
 from medviewer.core.volume import Volume
 
 
@@ -84,11 +85,6 @@ def voxel_text(kji: tuple[int, int, int], volume: Volume | None = None) -> str:
 def person_name(name: str) -> str:
     """Return a DICOM person name (``Doe^Jane``) for people; one that is empty is said to be missing."""
     return shown_text.person_name(name) or "No name"
-
-
-def dicom_date(date: str) -> str:
-    """Return a DICOM date (``20240131``) as ``2024-01-31``; anything else as it is."""
-    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdigit() else date
 
 
 def duration(seconds: float) -> str:

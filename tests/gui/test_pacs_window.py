@@ -59,7 +59,7 @@ def test_search_shows_studies_and_their_series(dialog: PacsDialog, qtbot: QtBot)
     assert second is not None
     assert first.text(0) == "Doe, Jane"
     assert second.text(0) == "<b>Roe</b>, R"
-    assert dialog.said.text() == "2 studies."
+    assert dialog.said.text() == "2 studies at One."
     first.setExpanded(True)
     qtbot.waitUntil(lambda: first.child(0) is not None and first.child(0).text(0) == "Series 4")
 
@@ -151,7 +151,7 @@ def test_patients_open_to_their_studies(dialog: PacsDialog, qtbot: QtBot, monkey
     monkeypatch.setattr(dimse, "find_patients", lambda *_: Found(patients))
     dialog.form.level.setCurrentIndex(1)
     dialog.search_button.click()
-    qtbot.waitUntil(lambda: dialog.said.text() == "1 patient.")
+    qtbot.waitUntil(lambda: dialog.said.text() == "1 patient at One.")
     patient = dialog.results.topLevelItem(0)
     patient.setSelected(True)
     assert not dialog.fetch_button.isEnabled()
@@ -175,7 +175,7 @@ def test_more_rows_are_asked_for_and_numbers_sorted_as_numbers(
     for count in (5, 7):
         dialog.more_button.click()
         qtbot.waitUntil(lambda count=count: dialog.results.topLevelItemCount() == count)
-    assert dialog.said.text() == "7 studies."
+    assert dialog.said.text() == "7 studies at One."
     assert dialog.more_button.isHidden()
     dialog.results.sortByColumn(9, Qt.SortOrder.AscendingOrder)
     assert [dialog.results.topLevelItem(n).text(9) for n in range(7)] == [str(10 * n) for n in range(7)]

@@ -151,7 +151,7 @@ def find_series(ctx: JobContext, server: Server, *study_uids: str) -> tuple[Seri
         rows: list[SeriesRow] = []
         for n, uid in enumerate(study_uids):
             if n:
-                guard.progress(n / len(study_uids), f"{n}/{len(study_uids)}")
+                guard.progress(None, f"Asking, {n} of {len(study_uids)}")
             rows += [series_row(a, uid) for a in web.search(ask, SERIES_KEYS, _PAGE * 5, study_instance_uid=uid)]
         return in_order(row for row in rows if row.series_instance_uid)
 

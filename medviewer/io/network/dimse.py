@@ -162,7 +162,7 @@ def _find(
         with associate(server, guard, [build_context(model)]) as assoc:
             for n, query in enumerate(queries):
                 if n:
-                    guard.progress(n / len(queries), f"{n}/{len(queries)}")
+                    guard.progress(None, f"Asking, {n} of {len(queries)}")
                 found.append(_answers(assoc, server, guard, query, most, model, offset))
         return found
 

@@ -10,6 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
+from urllib3.exceptions import NameResolutionError
 
 from medviewer.io.network.association import quiet_logs, tls_error
 from medviewer.io.network.errors import NetworkError
@@ -150,8 +151,15 @@ class OneOriginSession(requests.Session):
                 self.server, "E_HTTP_TRUNCATED", "broke off in the middle of an answer", "Try again; nothing is lost."
             ) from None
         # From None throughout: the library's texts hold the address, which holds what was searched for.
-        except (requests.exceptions.RequestException, OSError):
+        except (requests.exceptions.RequestException, OSError) as error:
             self._guard.alive()
+            if _cause(error, NameResolutionError) is not None:
+                host = urlsplit(self.server.url).hostname
+                raise NetworkError(
+                    f"The name {host} is not known in this network.",
+                    hint="Check the address, and whether the network or VPN is up.",
+                    code="E_HOST",
+                ) from None
             raise http_error(
                 self.server, "E_UNREACHABLE", "cannot be reached or broke the connection",
                 "Check the address, the network or VPN, and whether the server runs.",
@@ -182,14 +190,20 @@ class OneOriginSession(requests.Session):
         raise http_error(self.server, "E_HTTP_ORIGIN", "points to another place; nothing was sent there")
 
     def _secure(self, error: requests.exceptions.SSLError) -> NetworkError:
-        """Return what the TLS layer said, which the library wraps several times."""
-        cause: BaseException | None = error
-        for _ in range(8):
-            if cause is None or isinstance(cause, ssl.SSLError):
-                break
-            inner = getattr(cause, "reason", None) or (cause.args[0] if cause.args else None) or cause.__cause__
-            cause = inner if isinstance(inner, BaseException) else None
+        """Return what the TLS layer said."""
+        cause = _cause(error, ssl.SSLError)
         return tls_error(self.server.name, cause if isinstance(cause, ssl.SSLError) else ssl.SSLError())
+
+
+def _cause(error: BaseException, kind: type[BaseException]) -> BaseException | None:
+    """Return the error of a kind that the libraries have wrapped several times."""
+    cause: BaseException | None = error
+    for _ in range(8):
+        if cause is None or isinstance(cause, kind):
+            return cause
+        inner = getattr(cause, "reason", None) or (cause.args[0] if cause.args else None) or cause.__cause__
+        cause = inner if isinstance(inner, BaseException) else None
+    return None
 
 
 def _origin(url: str) -> tuple[str, str, int]:

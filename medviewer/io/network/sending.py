@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import filecmp
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+#: Loose: servers may take what strays a little from PS3.5 section 9.
+_UID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
 @dataclass(slots=True)
@@ -53,6 +57,9 @@ def outgoing(files: Sequence[Path], report: SendReport) -> dict[Path, tuple[str,
         kind = file_kind(path)
         if kind is None:
             report.failed.append((path, "it is not a DICOM file"))
+            continue
+        if not all(map(_UID.fullmatch, kind)):
+            report.failed.append((path, "its UIDs are not valid"))
             continue
         first = by_uid.setdefault(kind[2], path)
         if first != path and not filecmp.cmp(first, path, shallow=False):

@@ -23,7 +23,7 @@ from medviewer.io.network.servers import Server
 from medviewer.jobs.job import Job, JobState
 from medviewer.ui.bind import Links
 from medviewer.ui.dialogs.pacs_quarantine import QuarantineDialog
-from medviewer.ui.dialogs.pacs_query import QueryForm
+from medviewer.ui.dialogs.pacs_query import HELP, QueryForm
 from medviewer.ui.dialogs.pacs_queue import RetrieveQueue
 from medviewer.ui.dialogs.pacs_results import ResultsTree, row_of
 from medviewer.ui.dialogs.pacs_server import ServerDialog
@@ -36,7 +36,7 @@ from medviewer.ui.theme import restyle
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
-SIZE = (1240, 800)
+SIZE = (1320, 800)
 
 
 class PacsDialog(QDialog):
@@ -132,7 +132,7 @@ class PacsDialog(QDialog):
         across.addWidget(left)
         across.addWidget(right)
         across.setStretchFactor(1, 1)
-        across.setSizes([230, SIZE[0] - 230])
+        across.setSizes([210, SIZE[0] - 210])
         below = QWidget()
         under = QVBoxLayout(below)
         under.setContentsMargins(0, 6, 0, 0)
@@ -170,6 +170,8 @@ class PacsDialog(QDialog):
         self.servers.setCurrentRow(min(chosen, self.servers.count() - 1))
         if not self._app.pacs.servers:
             self._tell("Add a server to search.")
+        elif self._shown_of is None:
+            self._tell(HELP)
         self._enable()
 
     def _add(self) -> None:
@@ -214,18 +216,22 @@ class PacsDialog(QDialog):
             self.results.show_rows(found.rows, more=offset > 0)
             more = found.next_offset
             self._next = None if more is None else lambda: self._show_page(server, submit, more)
-            self._tell_count(self.results.topLevelItemCount())
+            self._tell_count(server, self.results.topLevelItemCount())
 
+        if not offset:
+            # What another search found must not be taken for what this one finds.
+            self.results.clear()
+            self._next = None
         self._ask("Searching…", lambda: submit(offset), show)
 
-    def _tell_count(self, count: int) -> None:
+    def _tell_count(self, server: Server, count: int) -> None:
         name = "patient" if isinstance(row_of(self.results.topLevelItem(0)), PatientRow) else "study"
         many = {"patient": "patients", "study": "studies"}[name]
-        said = f"{count} {name if count == 1 else many}"
+        said = f"{count} {name if count == 1 else many} at {server.name}"
         if self._next is not None:
             self._tell(f"The first {said}; there are more. Narrow the search, or ask for more.", "warning")
         else:
-            self._tell(f"{said}." if count else "Nothing matches.")
+            self._tell(f"{said}." if count else f"Nothing matches at {server.name}.")
 
     def _more(self) -> None:
         if self._next is not None:
@@ -265,12 +271,12 @@ class PacsDialog(QDialog):
         row, server, first = row_of(item), self._shown_of, item.child(0)
         if server is None or first is None or row_of(first) is not None:
             return
-        what = "studies" if isinstance(row, PatientRow) else "series"
 
         def show(found: object) -> None:
             if isinstance(found, tuple):
                 self.results.show_below(item, found)
-                self._tell(f"{len(found)} {what}.")
+                studies = "study" if len(found) == 1 else "studies"
+                self._tell(f"{len(found)} {studies if isinstance(row, PatientRow) else 'series'}.")
 
         pacs = self._app.pacs
         if isinstance(row, PatientRow):

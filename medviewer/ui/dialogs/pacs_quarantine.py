@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from medviewer.core.shown_text import shown
 from medviewer.io.network.quarantine import Unasked
 from medviewer.ui.dialogs.questions import ask_yes_no
 from medviewer.ui.panels.panel import push_button
@@ -90,7 +91,7 @@ def _item(entry: Unasked) -> QTreeWidgetItem:
         dicom_date(entry.study_date), entry.modality, entry.description, str(len(entry.files)),
         f"{entry.size / 1e6:.1f}",
     )  # fmt: skip
-    item = QTreeWidgetItem(list(texts))
+    item = QTreeWidgetItem([shown(text) for text in texts])
     item.setData(0, ENTRY, entry)
     for column in (7, 8):
         item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

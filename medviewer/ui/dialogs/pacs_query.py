@@ -71,7 +71,6 @@ class QueryForm(QWidget):
         for title in SPANS:
             dates.addWidget(push_button(f"pacs{title}", title, partial(self._span, title)))
         dates.addStretch(1)
-        dates.addWidget(label(HELP, role="soft"))
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(10)

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTreeWidget, QTreeWidgetItem, QWidget
 
+from medviewer.core.shown_text import shown
 from medviewer.io.network.query import PatientRow, SeriesRow, StudyRow
 from medviewer.ui.icons import icon
-from medviewer.ui.text import dicom_date, person_name
+from medviewer.ui.text import dicom_date, person_name, plain_tip
 
 Row = PatientRow | StudyRow | SeriesRow
 ROW = Qt.ItemDataRole.UserRole
 COLUMNS = (
     "Patient", "ID", "Born", "Date", "Modality", "Description", "Accession no.", "Referred by", "Series", "Images",
 )  # fmt: skip
-WIDTHS = (190, 110, 90, 90, 80, 200, 110, 110, 60, 70)
+WIDTHS = (170, 110, 86, 86, 84, 200, 100, 100, 56, 60)
 _DATE, _DESCRIPTION, _NUMBERS = 3, 5, (8, 9)
 
 
@@ -32,6 +33,7 @@ class ResultsTree(QTreeWidget):
         self.setExpandsOnDoubleClick(False)
         self.setAlternatingRowColors(True)
         header = self.header()
+        header.setMinimumSectionSize(48)
         for column, width in enumerate(WIDTHS):
             header.resizeSection(column, width)
         header.setSectionResizeMode(_DESCRIPTION, QHeaderView.ResizeMode.Stretch)
@@ -63,7 +65,10 @@ class ResultItem(QTreeWidgetItem):
     """One row; numbers are sorted as numbers."""
 
     def __init__(self, row: Row) -> None:
-        super().__init__(_texts(row))
+        texts = [shown(text) for text in _texts(row)]
+        super().__init__(texts)
+        for column, text in enumerate(texts):
+            self.setToolTip(column, plain_tip(text))
         self.setData(0, ROW, row)
         picture = {PatientRow: "study", StudyRow: "folder", SeriesRow: "series"}[type(row)]
         self.setIcon(0, icon(picture, "soft"))
@@ -100,13 +105,15 @@ def _identity(row: Row) -> tuple[str, ...]:
 def _texts(row: Row) -> list[str]:
     if isinstance(row, SeriesRow):
         number = "Series" if row.number is None else f"Series {row.number}"
-        return [number, "", "", "", row.modality, row.description, row.body_part, "", "", _count(row.instances)]
+        what = "  ·  ".join(text for text in (row.description, row.body_part) if text)
+        return [number, "", "", "", row.modality, what, "", "", "", _count(row.instances)]
     person = [person_name(row.patient_name), row.patient_id, dicom_date(row.patient_birth_date)]
     if isinstance(row, PatientRow):
         return person
+    referring = person_name(row.referring_physician) if row.referring_physician else ""
     return [
         *person, dicom_date(row.study_date), ", ".join(row.modalities), row.description, row.accession_number,
-        person_name(row.referring_physician), _count(row.series), _count(row.instances),
+        referring, _count(row.series), _count(row.instances),
     ]  # fmt: skip
 
 

@@ -91,6 +91,8 @@ class SendDialog(QDialog):
         self._sent = sent
         self.list = QListWidget()
         self.list.setObjectName("pacsSendList")
+        self.list.setWordWrap(True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         for thing in things:
             self.list.addItem(_item(thing))
         self.list.itemChanged.connect(lambda _: self._enable())

@@ -107,12 +107,14 @@ class ServerDialog(QDialog):
         self.listen_host.setToolTip("127.0.0.1: only this machine can send. 0.0.0.0: the network can, during a C-MOVE.")
         self.listen_port = self._port("Listen on port", "pacsListenPort", server.listen_port, self._is_move)
         titles = ", ".join(server.store_ae_titles)
-        self.store_ae_titles = self._line("Also accept from", "pacsStoreAeTitles", titles, self._is_move)
+        self.store_ae_titles = self._line("Further callers", "pacsStoreAeTitles", titles, self._is_move)
         self.store_ae_titles.setPlaceholderText("AE titles, separated by commas")
-        self.store_hosts = self._line("Also from", "pacsStoreHosts", ", ".join(server.store_hosts), self._is_move)
-        self.store_hosts.setPlaceholderText("addresses, networks or names; the host above may always")
+        self.store_hosts = self._line(
+            "Further addresses", "pacsStoreHosts", ", ".join(server.store_hosts), self._is_move
+        )
+        self.store_hosts.setPlaceholderText("addresses, networks or names")
         charsets = tuple(CHARSETS.items())
-        self.charset = self._combo("Asked in", "pacsCharset", charsets, server.charset, self._is_dimse)
+        self.charset = self._combo("Character set", "pacsCharset", charsets, server.charset, self._is_dimse)
         self.charset.setToolTip("What names are asked for in when they are not plain ASCII.")
         self.auth = self._combo("Sign in with", "pacsAuth", AUTHS, server.auth, self._is_web)
         self.user = self._line("User name", "pacsUser", server.user, self._has_user)

@@ -11,6 +11,7 @@ import pytest
 
 from medviewer.io.network.query import InstanceRow
 from tests import pacs_kit as kit
+from tests.pacs_kit import body
 from tests.pacs_peers import CT
 
 
@@ -22,16 +23,6 @@ class Study:
     series_uid: str
     files: tuple[Path, ...]
     bodies: frozenset[bytes]
-
-
-def body(path: Path) -> bytes:
-    """Return the data set of a file: all after the meta information, which names whoever wrote the file."""
-    from pydicom.filereader import _read_file_meta_info, read_preamble
-
-    with path.open("rb") as file:
-        read_preamble(file, False)
-        _read_file_meta_info(file)
-        return file.read()
 
 
 @pytest.fixture(scope="session")

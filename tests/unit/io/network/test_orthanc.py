@@ -19,8 +19,7 @@ from medviewer.io.network.sending import SendReport
 from medviewer.io.network.services import search, services
 from medviewer.jobs.job import JobCancelled, NullContext
 from tests.dicom_makers import pixels, write_slice
-from tests.pacs_kit import Proxy, free_port
-from tests.unit.io.network.conftest import body
+from tests.pacs_kit import Proxy, body, free_port
 
 CTX = NullContext()
 WAYS = ("get", "move", "web")
@@ -93,42 +92,6 @@ def test_W03_a_cut_leaves_it_incomplete_and_resume_completes_it(orthanc, study, 
     result = retrieve(CTX, plain, study.study_uid, tmp_path)
     assert fetched_bodies(result) == study.bodies
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
-
-
-def attempt(server, study_uid: str, folder: Path) -> tuple[Retrieved | None, IncompleteError | None]:
-    try:
-        return retrieve(CTX, server, study_uid, folder), None
-    except IncompleteError as error:
-        return None, error
-    except NetworkError:
-        return None, None
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
-def test_W03_forty_cuts_forty_resumes(orthanc, study, fetched_bodies, tmp_path, way):
-    """R-28: wherever a transfer is cut, what came is kept, the rest is named, and resuming completes it."""
-    seeds = random.Random(28)
-    plain = server_for(orthanc, way)
-    for n in range(14):
-        folder, after = tmp_path / str(n), seeds.randrange(500, 330_000)
-        listen = free_port()
-        port = {"get": orthanc.dicom, "move": listen, "web": orthanc.http}[way]
-        with Proxy(
-            port, cut_after=after if way != "move" else None, listen=orthanc.listen if way == "move" else 0
-        ) as p:
-            p.cut_from_client = after if way == "move" else None
-            p.pause_s = seeds.choice((0.0, 0.001))
-            cut = {
-                "get": replace(plain, port=p.port),
-                "move": replace(plain, listen_port=listen),
-                "web": replace(plain, url=f"http://127.0.0.1:{p.port}/dicom-web"),
-            }[way]
-            result, left = attempt(cut, study.study_uid, folder)
-            assert left is None or len(list(folder.rglob("*.dcm"))) == left.present < left.wanted
-            assert p.cuts or result is not None
-        result = result or retrieve(CTX, plain, study.study_uid, folder)
-        assert fetched_bodies(result) == study.bodies
 
 
 @pytest.mark.parametrize("way", ["dimse", "web"])

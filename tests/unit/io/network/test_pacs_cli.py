@@ -12,9 +12,8 @@ from medviewer.__main__ import main
 from medviewer.app.paths import data_dir
 from medviewer.io.network.quarantine import Quarantine
 from medviewer.io.network.servers import ServerStore
-from tests.pacs_kit import free_port
+from tests.pacs_kit import body, free_port
 from tests.pacs_peers import changed
-from tests.unit.io.network.conftest import body
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,8 @@ def test_W02_a_closed_port_and_an_unknown_host_are_named():
     assert code_of(lambda: dimse.echo(CTX, dimse_at(port))) == "E_REFUSED"
     assert code_of(lambda: dimse.echo(CTX, dimse_at(port, host="no host.invalid"))) == "E_HOST"
     assert code_of(lambda: dicomweb.echo(CTX, web_at(port))) == "E_UNREACHABLE"
+    nowhere = replace(web_at(port), url="https://no-host.invalid/dicom-web")
+    assert code_of(lambda: dicomweb.echo(CTX, nowhere)) == "E_HOST"
 
 
 def test_W02_silence_ends_in_time(silent, monkeypatch):
