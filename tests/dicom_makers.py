@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.uid import CTImageStorage, EnhancedMRImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, EnhancedMRImageStorage, ExplicitVRLittleEndian, JPEGLosslessSV1, generate_uid
 
 SHAPE = (32, 40)
 FrameGroups = Callable[[int], dict[str, Any]]
@@ -71,6 +73,19 @@ def write_slice(path: Path, picture: np.ndarray, position: Sequence[float] = (0.
         path, enforce_file_format=True, little_endian=not big, implicit_vr=str(syntax).endswith("10008.1.2")
     )
     return path
+
+
+def as_lossless_jpeg(source: Path, target: Path) -> Path:
+    """Write a file of 16-bit pixels compressed as JPEG Lossless, which pydicom does not write."""
+    import imagecodecs
+
+    dataset = dcmread(source)
+    stream = imagecodecs.jpeg8_encode(dataset.pixel_array.view(np.uint16), lossless=True)
+    dataset.PixelData = encapsulate([stream])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    dataset.save_as(target)
+    return target
 
 
 def item(**values: Any) -> Dataset:

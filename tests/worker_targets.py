@@ -123,3 +123,23 @@ def memory_limit(ctx: JobContext, payload: Any) -> int:
     import resource
 
     return int(resource.getrlimit(resource.RLIMIT_AS)[0])
+
+
+_kept: list[Any] = []
+
+
+def keep_memory(ctx: JobContext, payload: Any) -> int:
+    """Take memory and never give it back, as decoders that leak do; return the process id."""
+    _kept.append(np.ones(int(payload), np.uint8))
+    return os.getpid()
+
+
+def meet(ctx: JobContext, payload: Any) -> int:
+    """Wait until as many files lie in a folder as calls are to run at once; return the process id."""
+    folder, count = payload
+    (folder / str(os.getpid())).touch()
+    pause = threading.Event()
+    while len(list(folder.iterdir())) < count:
+        ctx.check_cancelled()
+        pause.wait(0.01)
+    return os.getpid()

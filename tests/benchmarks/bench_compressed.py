@@ -28,6 +28,7 @@ from medviewer.io.reader import open_series
 from medviewer.jobs.job import NullContext
 from medviewer.jobs.worker import WorkerProcess
 from medviewer.jobs.worker_pool import free_cores
+from tests.dicom_makers import as_lossless_jpeg
 
 pytestmark = pytest.mark.benchmark_run
 CTX = NullContext()
@@ -58,19 +59,13 @@ def chest(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[P
 
 
 def compressed(paths: list[Path], syntax: str, folder: Path) -> SeriesRef:
-    import imagecodecs
-    from pydicom.encaps import encapsulate
-
     folder.mkdir()
     for path in paths:
-        dataset = pydicom.dcmread(path)
         if syntax == JPEGLosslessSV1:
-            stream = imagecodecs.jpeg8_encode(dataset.pixel_array.view(np.uint16), lossless=True)
-            dataset.PixelData = encapsulate([stream])
-            dataset["PixelData"].is_undefined_length = True
-            dataset.file_meta.TransferSyntaxUID = syntax
-        else:
-            dataset.compress(syntax, generate_instance_uid=False)
+            as_lossless_jpeg(path, folder / path.name)
+            continue
+        dataset = pydicom.dcmread(path)
+        dataset.compress(syntax, generate_instance_uid=False)
         dataset.save_as(folder / path.name)
     (study,) = scan_paths(CTX, [folder])
     return study.series[0]

@@ -31,6 +31,7 @@ def good_files(bench: Bench) -> list[Path]:
         dataset.compress(syntax, generate_instance_uid=False)
         dataset.save_as(folder / f"{name}.dcm")
         files.append(folder / f"{name}.dcm")
+    files.append(dicom_makers.as_lossless_jpeg(plain, folder / "jpeg.dcm"))
     frames = np.stack([dicom_makers.pixels(n, np.uint16) for n in range(3)])
     files.append(dicom_makers.write_enhanced(folder / "frames.dcm", frames, [(0, 0, float(n)) for n in range(3)]))
     return files
