@@ -9,6 +9,7 @@ import logging
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -92,7 +93,7 @@ def decode_slices(ctx: JobContext, request: object) -> Decoded:
     assert isinstance(request, DecodeRequest)
     # Its log has a traceback for every decoder that fails; here the next one is tried, and the last error is told.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    target = request.target.open()
+    target = _mapped(request.target)
     decoders: list[str] = []
     warnings: list[SeriesWarning] = []
     told = time.monotonic()
@@ -103,10 +104,16 @@ def decode_slices(ctx: JobContext, request: object) -> Decoded:
             if time.monotonic() - told > _TELL_EVERY_S:
                 told = time.monotonic()
                 ctx.progress(None)
-            target[n], decoder, warning = reader.decode(coded, request)
+            decoder, warning = reader.decode(coded, request, target[n])
             decoders.append(decoder)
             warnings += [] if warning is None else [warning]
     return Decoded(tuple(decoders), tuple(warnings))
+
+
+@lru_cache(1)
+def _mapped(block: Block) -> npt.NDArray[Any]:
+    """Return the array of a block, which stays mapped: the batches of a series share one."""
+    return block.open()
 
 
 class _FrameReader:
@@ -117,8 +124,10 @@ class _FrameReader:
         self._path: Path | None = None
         self._frames: EncapsulatedFrames | Dataset | None = None
 
-    def decode(self, coded: CodedFrame, request: DecodeRequest) -> tuple[npt.NDArray[Any], str, SeriesWarning | None]:
-        """Return a frame, its decoder, and what is to be said about it."""
+    def decode(
+        self, coded: CodedFrame, request: DecodeRequest, out: npt.NDArray[Any]
+    ) -> tuple[str, SeriesWarning | None]:
+        """Put a frame into `out`; return its decoder, and what is to be said about it."""
         name, form = coded.path.name, request.form
         if self._path != coded.path:
             self._files.close()
@@ -127,12 +136,13 @@ class _FrameReader:
         try:
             if isinstance(self._frames, EncapsulatedFrames):
                 data = self._frames.frame(coded.frame)
-                frame, decoder = decode_frame(data, coded.syntax, form, name, request.only)
-                return frame, decoder, _sign_warning(data, coded.syntax, form, name)
+                decoder = decode_frame(data, coded.syntax, form, name, out, request.only)
+                return decoder, _sign_warning(data, coded.syntax, form, name)
         except OSError as error:
             raise DecodeError(f"{name} cannot be read: {error.strerror}.", code="E_FILE") from error
         assert self._frames is not None
-        return _inflated_frame(self._frames, coded.frame, form, name), "zlib", None
+        out[...] = _inflated_frame(self._frames, coded.frame, form, name)
+        return "zlib", None
 
     def _open(self, coded: CodedFrame) -> EncapsulatedFrames | Dataset:
         try:

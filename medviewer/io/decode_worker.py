@@ -7,8 +7,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
+import numpy.typing as npt
 import psutil
 
 from medviewer.core.dicom_ref import SeriesWarning
@@ -68,6 +70,19 @@ def decode_worker(worker: WorkerProcess | None) -> Iterator[WorkerProcess]:
         own.close()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shared:
+    """An array that a worker fills and this process reads."""
+
+    block: Block
+    pixels: npt.NDArray[Any]
+
+    @classmethod
+    def new(cls, shape: tuple[int, ...], dtype: str) -> _Shared:
+        block = empty_block(shape, dtype)
+        return cls(block, block.open())
+
+
 class DecodeSource:
     """Compressed files, decoded in the workers; ``headers[k]`` is slice ``k``.
 
@@ -91,18 +106,18 @@ class DecodeSource:
         most = max(1, min(total, _BATCH, _BATCH_BYTES // form.nbytes))
         todo = list(batches(parts, most))
         count = self._worker.count if isinstance(self._worker, WorkerPool) and total >= _WORTH_TWO else 1
-        shared = [empty_block((most, *decoded_shape(form)), form.stored_dtype) for _ in range(count)]
-        free: queue.SimpleQueue[Block] = queue.SimpleQueue()
-        for block in shared:
-            free.put(block)
+        blocks = [_Shared.new((most, *decoded_shape(form)), form.stored_dtype) for _ in range(count)]
+        free: queue.SimpleQueue[_Shared] = queue.SimpleQueue()
+        for shared in blocks:
+            free.put(shared)
         inner = _Part(ctx)
 
         def run(batch: range) -> range:
-            block = free.get()
+            shared = free.get()
             try:
-                self._fill(inner, stack, batch, block)
+                self._fill(inner, stack, batch, shared)
             finally:
-                free.put(block)
+                free.put(shared)
             return batch
 
         lanes = ThreadPoolExecutor(count, thread_name_prefix="decode")
@@ -112,22 +127,22 @@ class DecodeSource:
         finally:
             inner.stopped.set()
             lanes.shutdown(cancel_futures=True)
-            for block in shared:
-                block.remove()
+            for shared in blocks:
+                shared.block.remove()
 
-    def _fill(self, ctx: JobContext, stack: Stack, slices: range, block: Block) -> None:
+    def _fill(self, ctx: JobContext, stack: Stack, slices: range, shared: _Shared) -> None:
         """Decode a batch; a crash is traced to its file, and to the decoder, without which the file is tried again."""
         try:
-            self._decode(ctx, stack, slices, block)
+            self._decode(ctx, stack, slices, shared)
         except WorkerDied as error:
             if len(slices) > 1:
                 for k in slices:
-                    self._fill(ctx, stack, range(k, k + 1), block)
+                    self._fill(ctx, stack, range(k, k + 1), shared)
             else:
-                self._decode_without_the_culprit(ctx, stack, slices, block, error)
+                self._decode_without_the_culprit(ctx, stack, slices, shared, error)
 
     def _decode_without_the_culprit(
-        self, ctx: JobContext, stack: Stack, slices: range, block: Block, error: WorkerDied
+        self, ctx: JobContext, stack: Stack, slices: range, shared: _Shared, error: WorkerDied
     ) -> None:
         """Try the decoders of one slice one by one, each of which may crash."""
         header = self._headers[slices.start]
@@ -137,7 +152,7 @@ class DecodeSource:
         refused: DecodeError | None = None
         for decoder in CHAINS.get(header.transfer_syntax_uid, ()):
             try:
-                self._decode(ctx, stack, slices, block, (decoder,))
+                self._decode(ctx, stack, slices, shared, (decoder,))
             except WorkerDied:
                 continue
             except DecodeError as other:
@@ -151,21 +166,20 @@ class DecodeSource:
         ) from error
 
     def _decode(
-        self, ctx: JobContext, stack: Stack, slices: range, block: Block, only: tuple[str, ...] | None = None
+        self, ctx: JobContext, stack: Stack, slices: range, shared: _Shared, only: tuple[str, ...] | None = None
     ) -> None:
         form = _frame_form(stack.formats[slices.start])
         if any(_frame_form(stack.formats[k]) != form for k in slices):
             raise DecodeError("The slices differ in how their pixels are stored.", code="E_BITS")
-        request = DecodeRequest(tuple(_coded(self._headers[k]) for k in slices), form, block, only)
+        request = DecodeRequest(tuple(_coded(self._headers[k]) for k in slices), form, shared.block, only)
         decoded = self._worker.call(
             "medviewer.io.decode_task:decode_slices", request, ctx, time_limit=_SECONDS_A_FILE
         )  # fmt: skip
         assert isinstance(decoded, Decoded)
         self.decoders.update(decoded.decoders)
         self.warnings += decoded.warnings
-        pixels = block.open()
         for n, k in enumerate(slices):
-            stack.place(k, pixels[n])
+            stack.place(k, shared.pixels[n])
 
 
 def check_promises(headers: Sequence[Header], formats: Sequence[PixelFormat]) -> None:

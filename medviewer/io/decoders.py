@@ -82,8 +82,8 @@ class FrameForm:
 
 
 def decode_frame(
-    data: bytes, syntax: str, form: FrameForm, name: str, only: Sequence[str] | None = None
-) -> tuple[Frame, str]:  # fmt: skip
+    data: bytes, syntax: str, form: FrameForm, name: str, out: Frame, only: Sequence[str] | None = None
+) -> str:
     """Decode one frame.
 
     Parameters
@@ -95,15 +95,15 @@ def decode_frame(
     form : FrameForm
     name : str
         Of the file, for messages.
+    out : array of `form.shape` and `form.dtype`, contiguous
+        Gets the stored values; bits above BitsStored are as the decoder left them.
     only : sequence of str, optional
         Decoders to try; by default the chain of the syntax.
 
     Returns
     -------
-    frame : array of `form.shape` and `form.dtype`
-        Stored values; bits above BitsStored are as the decoder left them.
-    decoder : str
-        What decoded it.
+    str
+        The decoder.
 
     Raises
     ------
@@ -123,10 +123,11 @@ def decode_frame(
     reasons = []
     for decoder in only or installed(syntax):
         try:
-            frame = (
-                _imagecodecs(data, syntax, form) if decoder == "imagecodecs" else _pydicom(data, syntax, form, decoder)
-            )
-            return _checked(frame, form), decoder
+            if decoder == "imagecodecs":
+                _imagecodecs(data, syntax, form, out)
+            else:
+                _take(_pydicom(data, syntax, form, decoder), out)
+            return decoder
         except (KeyboardInterrupt, SystemExit, JobCancelled):
             raise
         # Rust decoders panic with a BaseException; the next decoder is tried all the same.
@@ -138,36 +139,34 @@ def decode_frame(
     )
 
 
-def _checked(frame: Frame, form: FrameForm) -> Frame:
-    """Return a frame in the declared type; raises for one of another shape, or with wider values."""
-    if frame.shape != form.shape or frame.dtype.itemsize > form.dtype.itemsize or frame.dtype.kind not in "iu":
-        raise ValueError(f"decodes to {frame.shape} {frame.dtype}, declared {form.shape} {form.dtype}")
-    if frame.dtype.itemsize < form.dtype.itemsize:
-        return frame.astype(form.dtype)
-    return frame.view(form.dtype)
+def _take(frame: Frame, out: Frame) -> None:
+    """Take over a frame; raises for one of another shape, or with wider values."""
+    if frame.shape != out.shape or frame.dtype.itemsize > out.dtype.itemsize or frame.dtype.kind not in "iu":
+        raise ValueError(f"decodes to {frame.shape} {frame.dtype}, declared {out.shape} {out.dtype}")
+    out[...] = frame.view(out.dtype) if frame.dtype.itemsize == out.dtype.itemsize else frame
 
 
-def _imagecodecs(data: bytes, syntax: str, form: FrameForm) -> Frame:
+def _imagecodecs(data: bytes, syntax: str, form: FrameForm, out: Frame) -> None:
+    """Decode straight into `out`: a stream that holds less or more than declared is found out by that."""
     import imagecodecs
 
     if form.samples != 1:
         raise ValueError("only for one sample per pixel")
+    words = out.view(f"u{out.dtype.itemsize}")
     if syntax == RLE:
-        stored = np.dtype(f"<u{form.bits_allocated // 8}")
-        # As long as declared, so that a stream that holds less or more is found out.
-        decoded = imagecodecs.dicomrle_decode(data, stored)
-        if len(decoded) != form.rows * form.columns * stored.itemsize:
+        flat = words.reshape(-1).view(np.uint8).data
+        decoded = imagecodecs.dicomrle_decode(data, words.dtype.newbyteorder("<"), out=flat)
+        if len(decoded) != out.nbytes:
             raise ValueError(f"decodes to {len(decoded)} bytes")
-        return np.frombuffer(decoded, stored).reshape(form.shape)
+        return
     decode: Callable[..., Frame] = imagecodecs.jpegls_decode if syntax in JPEG_LS else imagecodecs.jpeg8_decode
-    words = np.dtype(f"u{form.bits_allocated // 8}")
     try:
-        # An array of the declared shape: a stream that promises more is refused before memory is taken for it.
-        return decode(data, out=np.empty(form.shape, words))
+        decode(data, out=words)
     except ValueError:
         if words.itemsize == 1:
             raise
-    return decode(data, out=np.empty(form.shape, np.uint8))
+        # 8 bits in a stream, 16 allocated.
+        out[...] = decode(data, out=np.empty(form.shape, np.uint8))
 
 
 def _pydicom(data: bytes, syntax: str, form: FrameForm, plugin: str) -> Frame:

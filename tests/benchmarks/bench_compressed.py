@@ -17,15 +17,11 @@ import pytest
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from medviewer.core.dicom_ref import SeriesRef
-from medviewer.io.coded_frames import EncapsulatedFrames
+from medviewer.io.decode_task import decode_slices
 from medviewer.io.decode_worker import new_decode_worker
-from medviewer.io.decoders import FrameForm, decode_frame
-from medviewer.io.dicom_frames import slice_headers
 from medviewer.io.dicom_scan import scan_paths
-from medviewer.io.native_pixels import Stack
-from medviewer.io.pixel_format import pixel_format
 from medviewer.io.reader import open_series
-from medviewer.jobs.job import NullContext
+from medviewer.jobs.job import JobContext, NullContext
 from medviewer.jobs.worker import WorkerProcess
 from medviewer.jobs.worker_pool import free_cores
 from tests.dicom_makers import as_lossless_jpeg
@@ -71,18 +67,14 @@ def compressed(paths: list[Path], syntax: str, folder: Path) -> SeriesRef:
     return study.series[0]
 
 
-def in_this_process(series: SeriesRef) -> np.ndarray:
-    """Decode as the worker does, into the same kind of array, without another process."""
-    headers = slice_headers(series)
-    formats = [pixel_format(header) for header in headers]
-    stack = Stack(formats, np.int16)
-    for k, (header, form) in enumerate(zip(headers, formats, strict=True)):
-        shape = FrameForm(form.rows, form.columns, form.bits_allocated, form.bits_stored, form.signed)
-        assert header.pixel_offset is not None
-        with header.path.open("rb") as file:
-            data = EncapsulatedFrames(file, header.pixel_offset, 1, header.path.name).frame(0)
-        stack.place(k, decode_frame(data, header.transfer_syntax_uid, shape, header.path.name)[0])
-    return stack.array
+class Here(WorkerProcess):
+    """Runs calls in this process: what is left is the work without the boundary."""
+
+    def __init__(self) -> None:
+        super().__init__("here")
+
+    def call(self, target: str, payload: object, ctx: JobContext, **options: object) -> object:
+        return decode_slices(ctx, payload)
 
 
 def with_pydicom(series: SeriesRef) -> np.ndarray:
@@ -116,9 +108,9 @@ def test_compressed_series(
 ) -> None:
     series = compressed(chest, SYNTAXES[name], tmp_path / "series")
     one, several = workers
-    np.testing.assert_array_equal(open_series(CTX, series, several).array, in_this_process(series))
+    np.testing.assert_array_equal(open_series(CTX, series, several).array, open_series(CTX, series, Here()).array)
     found = medians({
-        "this process": lambda: in_this_process(series),
+        "this process": lambda: open_series(CTX, series, Here()),
         "one worker": lambda: open_series(CTX, series, one),
         f"{free_cores()} workers": lambda: open_series(CTX, series, several),
         "pydicom": lambda: with_pydicom(series),
