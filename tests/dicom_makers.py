@@ -88,6 +88,18 @@ def as_lossless_jpeg(source: Path, target: Path) -> Path:
     return target
 
 
+def write_dose(path: Path, **elements: Any) -> Path:
+    """Write a dose of 3 planes, 2 mm apart from (1, 1, 1), in the frame of reference of `write_slice`."""
+    stored = np.random.default_rng(0).integers(0, 60000, (3, 6, 8), dtype=np.uint16)
+    values = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.2", "Modality": "RTDOSE", "NumberOfFrames": 3, "Rows": 6,
+        "Columns": 8, "PixelSpacing": [3.0, 3.0], "DoseUnits": "GY", "DoseGridScaling": "0.001", "RescaleSlope": None,
+        "GridFrameOffsetVector": [0.0, 2.0, 4.0], "SeriesInstanceUID": "1.2.3.4.9", "SeriesDescription": "Dose",
+        "SeriesNumber": 2, "RescaleIntercept": None,
+    }  # fmt: skip
+    return write_slice(path, stored, (1.0, 1.0, 1.0), **(values | elements))
+
+
 def item(**values: Any) -> Dataset:
     """Return a data set with elements by keyword; dicts become sequences of one item, None leaves one out."""
     dataset = Dataset()

@@ -145,6 +145,30 @@ def test_tasks_lists_the_usable_and_the_broken(
     assert "Cannot be used: stray" in out
 
 
+def test_a_time_point_is_listed_and_chosen(
+    capsys: pytest.CaptureFixture[str], air_plugin: None, tmp_path: Path
+) -> None:
+    for n in range(8):
+        point, k = divmod(n, 4)
+        write_slice(
+            tmp_path / "in" / f"{n}.dcm", pixels(n), (0.0, 0.0, 2.0 * k), EchoTime=20.0 * (point + 1), InstanceNumber=n
+        )
+    code, out, _ = run(capsys, "info", tmp_path / "in")
+    assert code == 0
+    assert "2 points by echo time: 0: TE 20 ms; 1: TE 40 ms" in out
+    _, out, _ = run(capsys, "info", tmp_path / "in", "--json")
+    assert json.loads(out)["studies"][0]["series"][0]["time_labels"] == ["TE 20 ms", "TE 40 ms"]
+    words = ("analyze", tmp_path / "in", "--task", "tmp_air.air", "--device", "cpu", "--json")
+    code, out, err = run(capsys, *words, "-o", tmp_path / "out", "--time", "1")
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["series"]["time_point"] == "TE 40 ms (2 of 2)"
+    assert report["tasks"][0]["run"]["time_points"] == ["TE 40 ms (2 of 2)"]
+    code, _, err = run(capsys, *words, "-o", tmp_path / "other", "--time", "2")
+    assert code == 3
+    assert "2 points" in err
+
+
 def test_analyze_then_export(capsys: pytest.CaptureFixture[str], study: Path, air_plugin: None, tmp_path: Path) -> None:
     code, out, err = run(
         capsys, "analyze", study / "DICOM", "-o", tmp_path / "out", "--task", "tmp_air.air", "--device", "cpu", "--json"

@@ -226,6 +226,8 @@ def _series_item(series: SeriesRef, is_open: bool, is_active: bool) -> QTreeWidg
     facts = [series.title, series.modality, number]
     if series.size:
         facts += size_texts(series.size, series.spacing, series.stacking)
+    if series.time_labels:
+        facts.append(f"{len(series.time_labels)} points: {series.time_labels[0]} to {series.time_labels[-1]}")
     opens = segments or words is not None
     facts += [f"⚠ {warning.text}" for warning in series.warnings if not (opens and warning.code == "W_NOT_IMAGE")]
     facts.append(_what_a_double_click_does(series))

@@ -6,29 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from medviewer.app.context import AppContext
 from medviewer.core.dicom_ref import SeriesRef
-from tests.dicom_makers import pixels, write_slice
+from tests.dicom_makers import pixels, write_dose, write_slice
 
 
 def write_ct(folder: Path, **elements: Any) -> None:
     for n in range(4):
         own = {"InstanceNumber": n + 1, **elements}
         write_slice(folder / f"{elements.get('SeriesInstanceUID', 'ct')}_{n}.dcm", pixels(n), (0, 0, 2.0 * n), **own)
-
-
-def write_dose(path: Path, **elements: Any) -> None:
-    stored = np.random.default_rng(0).integers(0, 60000, (3, 6, 8), dtype=np.uint16)
-    values = {
-        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.2", "Modality": "RTDOSE", "NumberOfFrames": 3, "Rows": 6,
-        "Columns": 8, "PixelSpacing": [3.0, 3.0], "DoseUnits": "GY", "DoseGridScaling": "0.001", "RescaleSlope": None,
-        "GridFrameOffsetVector": [0.0, 2.0, 4.0], "SeriesInstanceUID": "1.2.3.4.9", "SeriesDescription": "Dose",
-        "SeriesNumber": 2, "RescaleIntercept": None,
-    }  # fmt: skip
-    write_slice(path, stored, (1.0, 1.0, 1.0), **(values | elements))
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_rescale
 from pydicom.sequence import Sequence as DicomSequence
 
+from medviewer.app.documents import load_workspace, save_workspace
 from medviewer.core.suv import BQML, SUV_BSA, SUV_BW, SUV_LBM
+from medviewer.core.workspace import Workspace
 from medviewer.imaging.units import volume_in_unit
 from medviewer.io.decode_worker import new_decode_worker
 from medviewer.io.dicom_scan import scan_paths
@@ -242,6 +244,15 @@ def test_G21_slices_in_different_units_are_refused(pet, tmp_path) -> None:
     with pytest.raises(Exception, match="different units") as refused:
         open_series(CTX, study.series[0])
     assert refused.value.code == "E_PET_UNITS"
+
+
+def test_a_saved_workspace_opens_in_its_unit(pet, tmp_path) -> None:
+    workspace = Workspace()
+    workspace.add_volume(volume_in_unit(pet(), SUV_LBM))
+    save_workspace(tmp_path / "a.mvw", workspace, {})
+    (volume,) = load_workspace(CTX, tmp_path / "a.mvw").volumes
+    assert volume.unit == SUV_LBM
+    np.testing.assert_array_equal(volume.array, workspace.volumes[0].array)
 
 
 def test_a_real_pet_equals_its_nifti_and_pydicom(shared_data) -> None:
