@@ -13,6 +13,7 @@ from typing import IO
 from medviewer.app.context import AppContext
 from medviewer.app.paths import data_dir, log_file, settings_file
 from medviewer.app.settings import Settings
+from medviewer.core.private import redacted
 from medviewer.jobs.runner import Post
 from medviewer.jobs.shared_array import sweep_blocks
 from medviewer.plugin_host.registry import PluginRegistry
@@ -34,14 +35,28 @@ def build_context(post: Post, *, journal: bool = True) -> AppContext:
     return AppContext(post, Settings.load(settings_file()), discover_plugins(), journal=journal)
 
 
+#: Libraries whose messages quote the values that they are about.
+_QUOTING = ("pydicom", "pynetdicom", "highdicom", "nibabel", "dicomweb_client")
+
+
+class _Redacting(logging.Formatter):
+    """Writes records, tracebacks included, without values of patients."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
 def set_up_logging() -> None:
     """Log warnings to a file of bounded size in the data folder; a native crash leaves its stack beside it.
 
-    The log holds no patient values: messages name files by what happened, and tracebacks show code, not variables.
+    The log holds no patient values: messages name files by what happened, tracebacks show code, not variables, and what
+    an error quotes all the same is replaced.
     """
     global _crash_file
     handler = RotatingFileHandler(log_file(), maxBytes=1 << 20, backupCount=2, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in _QUOTING:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.WARNING)

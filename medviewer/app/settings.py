@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+
+from medviewer.io.network.private import write_private
 
 log = logging.getLogger(__name__)
 
@@ -74,17 +75,17 @@ class Settings:
             return
         lines = [f"version = {VERSION}"]
         lines += [f"{item.name} = {_toml(getattr(self, item.name))}" for item in fields(self) if item.name != "path"]
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            temporary.replace(self.path)
+            # The names of recent files are nobody else's business.
+            write_private(self.path, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
         except OSError:
             log.warning("The settings could not be saved.")
 
     def add_recent(self, path: Path) -> None:
         """Put a path on top of the recent list."""
-        if self.keep_recent:
-            text = str(path.absolute())
+        text = str(path.absolute())
+        # TOML has no way to write a name that is no Unicode.
+        if self.keep_recent and text == text.encode("utf-8", "replace").decode("utf-8"):
             self.recent = [text, *(p for p in self.recent if p != text)][:MAX_RECENT]
 
 

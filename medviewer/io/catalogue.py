@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.core.errors import LibraryError
+from medviewer.core.private import keep_private
 from medviewer.io.catalogue_rows import STATUSES, Filters, Order, Page, SeriesRow, Status, pack_files, unpack_warnings
 from medviewer.io.catalogue_schema import companions, connect, is_damage, set_aside
 from medviewer.io.catalogue_sql import (
@@ -223,6 +224,7 @@ class Catalogue:
             ).fetchone()
             if row is None:
                 return None
+            keep_private(row[1], row[2], row[3], row[7])
             return Study(
                 study_instance_uid=row[0],
                 patient_name=row[1],

@@ -21,6 +21,7 @@ from typing import Final, Literal
 
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.core.errors import InputError, hint_for
+from medviewer.core.private import keep_private
 from medviewer.core.region import Region
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import JobContext
@@ -152,6 +153,7 @@ def open_one(ctx: JobContext, request: OpenRequest) -> Volume:
             continue
         volume = candidate.read(ctx, request)
         if volume is not SKIP:
+            keep_private(volume.patient_name, volume.patient_id)
             return volume
     raise InputError(f"There is no reader for series “{series.title}” ({series.kind}).", code="E_NO_READER")
 

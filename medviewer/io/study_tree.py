@@ -9,6 +9,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Study
 from medviewer.core.geometry import Geometry
+from medviewer.core.private import keep_private
 from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_kinds import object_kind, other_type, type_name
 from medviewer.io.dicom_slices import Part
@@ -92,15 +93,18 @@ def _study(uid: str, header: Header, series: Sequence[SeriesRef]) -> Study:
                 "A name or description does not follow its declared character set; some of it may be wrong.",
             ),
         )
+    name, patient_id = decoded_text(header, Tag.PATIENT_NAME), decoded_text(header, Tag.PATIENT_ID)
+    birth_date, accession = plain_text(header, Tag.PATIENT_BIRTH_DATE), decoded_text(header, Tag.ACCESSION_NUMBER)
+    keep_private(name, patient_id, birth_date, accession)
     return Study(
         study_instance_uid=uid,
-        patient_name=decoded_text(header, Tag.PATIENT_NAME),
-        patient_id=decoded_text(header, Tag.PATIENT_ID),
-        patient_birth_date=plain_text(header, Tag.PATIENT_BIRTH_DATE),
+        patient_name=name,
+        patient_id=patient_id,
+        patient_birth_date=birth_date,
         patient_sex=plain_text(header, Tag.PATIENT_SEX),
         study_date=plain_text(header, Tag.STUDY_DATE),
         description=decoded_text(header, Tag.STUDY_DESCRIPTION),
-        accession_number=decoded_text(header, Tag.ACCESSION_NUMBER),
+        accession_number=accession,
         series=tuple(series),
         warnings=warnings,
     )

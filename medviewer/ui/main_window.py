@@ -149,7 +149,8 @@ class MainWindow(QMainWindow):
             if isinstance(panel, TasksPanel):
                 panel.suggest(suggested == "analyze")
         volume = self.app.workspace.active
-        name = f"{volume.name} — " if volume is not None and volume.name else ""
+        # Other programs and the lists of the desktop see the title: nothing out of the files is in it.
+        name = f"{volume.modality} — " if volume is not None and volume.modality.isalnum() else ""
         star = "*" if self.app.workspace.dirty else ""
         self.setWindowTitle(f"{star}{name}MedViewer")
 

@@ -214,7 +214,6 @@ def test_S11_ten_thousand_fragments(one, outcome):
     assert found.digest == twin.digest or found.state == "REFUSED"
 
 
-@pytest.mark.slow
 def test_S12_a_hundred_files_that_leak_elsewhere(one, all_outcomes, tmp_path):
     """Bad VRs in the meta information: 739 MB a file for some."""
     data = one().read_bytes()

@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from medviewer.core.private import keep_private
 from medviewer.io.network.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -268,7 +269,7 @@ def _check_letters(values: Iterable[str], charset: str) -> None:
 
 def study_row(answer: Dataset) -> StudyRow:
     """Return a row from an answer at the study level; what is missing or malformed is left empty."""
-    return StudyRow(
+    row = StudyRow(
         study_instance_uid=text(answer, "StudyInstanceUID"),
         patient_name=text(answer, "PatientName"),
         patient_id=text(answer, "PatientID"),
@@ -283,16 +284,20 @@ def study_row(answer: Dataset) -> StudyRow:
         series=number(answer, "NumberOfStudyRelatedSeries"),
         instances=number(answer, "NumberOfStudyRelatedInstances"),
     )
+    keep_private(row.patient_name, row.patient_id, row.patient_birth_date, row.accession_number)
+    return row
 
 
 def patient_row(answer: Dataset) -> PatientRow:
     """Return a row from an answer at the patient level."""
-    return PatientRow(
+    row = PatientRow(
         patient_name=text(answer, "PatientName"),
         patient_id=text(answer, "PatientID"),
         patient_birth_date=text(answer, "PatientBirthDate"),
         patient_sex=text(answer, "PatientSex"),
     )
+    keep_private(row.patient_name, row.patient_id, row.patient_birth_date)
+    return row
 
 
 def series_row(answer: Dataset, study_uid: str) -> SeriesRow:
