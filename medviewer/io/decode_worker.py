@@ -35,9 +35,6 @@ _CANCEL_GRACE_S: Final = 0.7
 #: cores end together.
 _BATCH: Final = 16
 _BATCH_BYTES: Final = 32 * 2**20
-#: No stream of an image unpacks to more bytes than this and also to more than so many times its own length.
-_MOST_BYTES: Final = 64 * 2**20
-_MOST_RATIO: Final = 2000
 #: With fewer slices than this, a second process is not worth its start.
 _WORTH_TWO: Final = 32
 
@@ -180,17 +177,6 @@ class DecodeSource:
         self.warnings += decoded.warnings
         for n, k in enumerate(slices):
             stack.place(k, shared.pixels[n])
-
-
-def check_promises(headers: Sequence[Header], formats: Sequence[PixelFormat]) -> None:
-    """Refuse a file whose few compressed bytes promise a huge picture, before memory is taken for it: ``E_BOMB``."""
-    for header, form in zip(headers, formats, strict=True):
-        if form.nbytes > max(_MOST_BYTES, _MOST_RATIO * header.file_size):
-            raise DecodeError(
-                f"{header.path.name} promises {form.columns} x {form.rows} pixels in {header.file_size} bytes.",
-                hint="The file is probably broken. Fetch it again from where it came.",
-                code="E_BOMB",
-            )
 
 
 def _frame_form(form: PixelFormat) -> FrameForm:

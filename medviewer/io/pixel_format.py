@@ -131,7 +131,7 @@ class PixelFormat:
 #: A compressed picture may unpack to this many bytes, or to `_MOST_RATIO` times its file, whichever is more: an empty
 #: picture packs very well, but none is as large as the largest that can be declared.
 _FREE_BYTES: Final = 64 * 1024 * 1024
-_MOST_RATIO: Final = 1000
+_MOST_RATIO: Final = 2000
 _FORMAT_TAGS: Final = (
     Tag.ROWS, Tag.COLUMNS, Tag.NUMBER_OF_FRAMES, Tag.SAMPLES_PER_PIXEL, Tag.PHOTOMETRIC_INTERPRETATION,
     Tag.BITS_ALLOCATED, Tag.BITS_STORED, Tag.HIGH_BIT, Tag.PIXEL_REPRESENTATION, Tag.RESCALE_SLOPE,

@@ -14,7 +14,7 @@ from medviewer.core.errors import DecodeError
 from medviewer.core.geometry import Geometry
 from medviewer.core.region import Region
 from medviewer.core.volume import ColorArray, TimeAxis, Volume, VoxelArray
-from medviewer.io.decode_worker import DecodeSource, check_promises, decode_worker
+from medviewer.io.decode_worker import DecodeSource, decode_worker
 from medviewer.io.dicom_frames import frame_headers, slice_headers
 from medviewer.io.dicom_geometry import stack_geometry
 from medviewer.io.dicom_header import Header, read_header
@@ -101,7 +101,6 @@ def _read_slices(
     if all(header.is_native for header in headers):
         with ThreadPoolExecutor(1, thread_name_prefix="read") as helper:
             return load_stack(ctx, formats, NativeSource(headers, helper), on_first, on_filled, shown)
-    check_promises(headers, formats)
     with decode_worker(request.decode) as worker:
         source = DecodeSource(worker, headers)
         opening.decoders = source.decoders
