@@ -83,6 +83,8 @@ def _through(frames: Sequence[SliceFrame], positions: Points, planes: Points) ->
     """Return the grid by least squares of position = origin + step * plane, when every slice is near enough."""
     middle, around = positions.mean(axis=0), planes - planes.mean()
     step = around @ (positions - middle) / float(around @ around)
+    if np.linalg.norm(positions - middle - np.outer(around, step), axis=1).max() > TOLERANCE_MM:
+        return None
     geometry = straight_grid(frames[0], int(planes[-1]) + 1, middle - step * planes.mean(), step)
     numbers = tuple(int(n) for n in planes)
     deviation = corner_error_mm(geometry, frames, positions, numbers)

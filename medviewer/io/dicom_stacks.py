@@ -169,7 +169,7 @@ def _computed(slices: Slices) -> list[Part]:
             f"are true slices, unchanged and within {grid.deviation_mm:.2f} mm of their places; the others are "
             f"computed{_wide_gaps(slices)}."
         )
-        warnings = [_gap_warning(slices), *_about_tilt(grid.geometry), SeriesWarning("W_RESAMPLED", text)]
+        warnings = [SeriesWarning("W_RESAMPLED", text), _gap_warning(slices), *_about_tilt(grid.geometry)]
         label = f"all slices, resampled to {step:.2f} mm, {interpolation}"
         parts.append(Part(slices.headers, grid.geometry, tuple(warnings), label, interpolation=interpolation))
     return parts
