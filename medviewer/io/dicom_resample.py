@@ -154,6 +154,16 @@ def resample_between(
     return planes
 
 
+def repeat_between(labels: VoxelArray, planes: Sequence[int]) -> None:
+    """Give every computed plane of an array (k, j, i) what the nearest true slice has."""
+    numbers = np.array(planes)
+    for k in range(len(labels)):
+        after = int(np.searchsorted(numbers, k))
+        if numbers[after] != k:
+            before = numbers[after - 1]
+            labels[k] = labels[numbers[after] if 2 * k >= before + numbers[after] else before]
+
+
 def _between(
     before: VoxelArray, after: VoxelArray, weight: float, interpolation: Interpolation, padding: float | None
 ) -> VoxelArray:

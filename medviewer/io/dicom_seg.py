@@ -22,6 +22,8 @@ from medviewer.core.segmentation import Color, LabelArray
 from medviewer.core.terminology import ANATOMICAL_STRUCTURE, TISSUE, CodedConcept
 from medviewer.imaging.cielab import lab_to_rgb
 from medviewer.io.derived import MISFIT, Target, fractional
+from medviewer.io.dicom_geometry import TOLERANCE_MM
+from medviewer.io.dicom_resample import planes_of, repeat_between
 from medviewer.io.image_index import image_slices
 from medviewer.io.label_file import LabelFile, NamedSegment
 from medviewer.io.label_fit import fit_layers, misfit
@@ -65,6 +67,8 @@ def read_seg(
         _fill_labelmap(ctx, builder, pixels, places, _ignored(dataset, described))
     else:
         _fill_masks(ctx, builder, pixels, planes, places)
+    if source is target.geometry:
+        notes += _between(builder.layers, places, target, name)
     layers = fit_layers(builder.layers, source, target.geometry, name, resample=MISFIT in target.accepted)
     segments, unnamed = _segments(builder, described, name)
     return LabelFile(target.geometry, layers, segments, (*notes, *unnamed))
@@ -75,7 +79,14 @@ def _grid_and_places(
 ) -> tuple[Geometry, list[Place]]:
     """Return the grid that the frames are put on, the image's or, to be resampled, their own; and their places."""
     by_image = any(plane.position is None for plane in planes)
-    places = find_places(planes, target.geometry, image_slices(target.series) if by_image and target.series else None)
+    resampled = target.series is not None and bool(target.series.interpolation)
+    places = find_places(
+        planes,
+        target.geometry,
+        image_slices(target.series) if by_image and target.series else None,
+        # A true slice lies this near to its plane of the grid.
+        TOLERANCE_MM if resampled else None,
+    )
     if places is not None:
         return target.geometry, places
     if by_image:
@@ -95,6 +106,19 @@ def _grid_and_places(
     if places is None or MISFIT not in target.accepted:
         raise misfit(source, target.geometry, name)
     return source, places
+
+
+def _between(layers: Sequence[LabelArray], places: Sequence[Place], target: Target, name: str) -> list[str]:
+    """Fill the computed planes of a resampled image when a file was drawn on its true slices alone; say so."""
+    series = target.series
+    if series is None or not series.interpolation:
+        return []
+    planes = planes_of(series)
+    if not {place.k for place in places} <= {*planes}:
+        return []
+    for labels in layers:
+        repeat_between(labels, planes)
+    return [f"{name} was drawn on the {len(planes)} original slices; the planes between them repeat the nearest one."]
 
 
 class _Builder:

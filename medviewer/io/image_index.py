@@ -13,6 +13,7 @@ from medviewer.core.geometry import Geometry, Points
 from medviewer.io.dicom_frames import frame_headers
 from medviewer.io.dicom_geometry import slice_frame, slice_position
 from medviewer.io.dicom_header import Header, read_header
+from medviewer.io.dicom_resample import planes_of
 from medviewer.io.dicom_tags import Tag
 
 #: SOPInstanceUID and frame (from 1) of an image.
@@ -30,8 +31,10 @@ def image_slices(series: SeriesRef) -> dict[ImageKey, int]:
     found: dict[ImageKey, int] = {}
     frames = series.frames or (0,) * len(series.files)
     depth = len(series.files) // max(1, len(series.time_labels))
+    planes = planes_of(series)
     for n, (path, frame) in enumerate(zip(series.files, frames, strict=True)):
-        found.setdefault((read_header(path).text(Tag.SOP_INSTANCE_UID), frame + 1), n % max(1, depth))
+        k = planes[n] if series.interpolation else n % max(1, depth)
+        found.setdefault((read_header(path).text(Tag.SOP_INSTANCE_UID), frame + 1), k)
     return found
 
 

@@ -186,7 +186,10 @@ def _full_tiles(dataset: Dataset, frames: int) -> list[SegPlane]:
 
 
 def find_places(
-    planes: Sequence[SegPlane], grid: Geometry, slices: dict[ImageKey, int] | None = None
+    planes: Sequence[SegPlane],
+    grid: Geometry,
+    slices: dict[ImageKey, int] | None = None,
+    off_mm: float | None = None,
 ) -> list[Place] | None:
     """Return the place of every frame on a grid; None when one does not lie on its voxels.
 
@@ -194,10 +197,15 @@ def find_places(
     ----------
     slices : dict or None
         Which slice k each image of the target is, for frames that have no position.
+    off_mm : float or None
+        How far a frame may lie off its voxels; by default what rounding explains.
     """
     places: list[Place] = []
     for plane in planes:
-        place = _place(plane, grid) if plane.position is not None else _on_image(plane, grid, slices or {})
+        if plane.position is None:
+            place = _on_image(plane, grid, slices or {})
+        else:
+            place = _place(plane, grid, tolerance_mm(grid) if off_mm is None else off_mm)
         if place is None:
             return None
         places.append(place)
@@ -209,7 +217,7 @@ def _on_image(plane: SegPlane, grid: Geometry, slices: dict[ImageKey, int]) -> P
     return Place(k, 0, 0, plane.size) if k is not None and plane.size == grid.size[:2] else None
 
 
-def _place(plane: SegPlane, grid: Geometry) -> Place | None:
+def _place(plane: SegPlane, grid: Geometry, off_mm: float) -> Place | None:
     assert plane.position is not None
     assert plane.column_step is not None
     assert plane.row_step is not None
@@ -217,7 +225,7 @@ def _place(plane: SegPlane, grid: Geometry) -> Place | None:
     corners = [plane.position + plane.column_step * c + plane.row_step * r for c, r in ((0, 0), last)]
     ends = grid.lps_to_index(corners)
     whole = np.rint(ends)
-    if float(np.abs(grid.index_to_lps(whole) - corners).max()) > tolerance_mm(grid):
+    if float(np.abs(grid.index_to_lps(whole) - corners).max()) > off_mm:
         return None
     steps = grid.lps_to_index_matrix[:3, :3] @ np.array([plane.column_step, plane.row_step]).T
     # Columns and rows step by one voxel along i and j, or along j and i, forwards or backwards.

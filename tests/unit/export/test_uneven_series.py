@@ -16,8 +16,11 @@ from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.export.case import Case, cases_of
 from medviewer.export.exporter import run_export
+from medviewer.io.derived import Target
 from medviewer.io.dicom_resample import planes_of
 from medviewer.io.dicom_scan import scan_paths
+from medviewer.io.image_index import image_slices
+from medviewer.io.load_segments import SegmentRequest, read
 from medviewer.io.reader import open_series
 from medviewer.jobs.job import NullContext
 from tests.f_phantom import ORIGIN, SIZE, SPACING, make_series
@@ -85,6 +88,24 @@ def test_G07_masks_go_back_to_the_slices_that_were_there(tmp_path: Path, directi
             header = pydicom.dcmread(path, stop_before_pixels=True)
             np.testing.assert_array_equal(found.pop(str(header.SOPInstanceUID), np.zeros_like(ball[k])), ball[k])
         assert not found
+
+
+def test_G07_masks_of_the_original_slices_come_back_onto_the_grid(tmp_path: Path) -> None:
+    whole = make_series(tmp_path / "series", Geometry(SIZE, SPACING, ORIGIN, SHEARED))
+    for k in (2, 4, 5):
+        whole.series.files[k].unlink()
+    (study,) = scan_paths(CTX, [tmp_path / "series"])
+    series = next(s for s in study.series if s.interpolation == "linear")
+    case = with_a_ball(open_series(CTX, series), center_mm=whole.geometry.index_to_lps((5, 4, 3)), radius_mm=6.0)
+    (path,) = run_export(CTX, "dicom-seg", [case], tmp_path / "seg").files
+    uids = series.series_instance_uid, series.frame_of_reference_uid
+    found = read(CTX, SegmentRequest(path, Target(case.geometry, *uids, case.volume.patient_id, series=series)))
+    ball = case.mask(case.segments[0])
+    # Planes 2, 4 and 5 are computed; 2 and 4 and 5 lie nearest to 3, 3 and 6, halves going up.
+    np.testing.assert_array_equal(found.layers[0] > 0, ball[[0, 1, 3, 3, 3, 6, 6]])
+    assert any("repeat the nearest" in text for text in found.warnings)
+    keys = image_slices(series)
+    assert sorted(keys.values()) == [0, 1, 3, 6]
 
 
 def test_G07_other_formats_write_the_grid_and_say_so(tmp_path: Path) -> None:
