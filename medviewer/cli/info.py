@@ -54,6 +54,7 @@ def _series_facts(series: SeriesRef) -> dict[str, Any]:
         "series_number": series.series_number,
         "body_part_examined": series.body_part_examined,
         "kind": series.kind,
+        "stacking": series.stacking,
         "volume": series.volume,
         "size": _list(series.size),
         "spacing": _list(series.spacing),
@@ -100,15 +101,28 @@ def show_studies(output: Output, studies: Sequence[Study], skipped: Mapping[str,
 
 def _line(series: SeriesRef) -> str:
     grid = grid_of(series)
+    # Pictures have no depth.
+    axes = 3 if series.stacking == "place" else 2
     parts = [
-        f"{series.modality or series.kind:4}{series.title}",
-        "×".join(str(n) for n in series.size or ()),
-        f"{'×'.join(f'{s:.4g}' for s in series.spacing)} mm" if series.spacing else "",
+        f"{series.modality or series.kind:4}{'' if series.modality else ' '}{series.title}",
+        "×".join(str(n) for n in (series.size or ())[:axes]),
+        f"{'×'.join(f'{s:.4g}' for s in series.spacing[:axes])} mm" if series.spacing else "",
+        _stack(series),
         f"{_orientation(grid)} from ({', '.join(f'{v:.1f}' for v in grid.origin)}) mm" if grid else "",
         f"{len(set(series.files))} files",
         "" if series.volume else "not a volume",
     ]
     return "  ".join(part for part in parts if part)
+
+
+def _stack(series: SeriesRef) -> str:
+    """Return what a stack of pictures is; empty for a volume."""
+    if series.stacking == "place" or not series.size:
+        return ""
+    count = series.size[2]
+    if series.stacking == "time":
+        return f"film of {count} frames"
+    return f"{count} pictures" if count > 1 else "picture"
 
 
 def _orientation(grid: Geometry) -> str:

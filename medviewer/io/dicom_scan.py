@@ -209,12 +209,19 @@ class _Scan:
     def _shown_photos(self) -> list[Study]:
         """Return the photographs; beside DICOM files only those that were chosen."""
         # Discs carry the pictures of their viewer.
-        if not self._tree.has_studies:
-            return self._photos
-        shown = [study for study in self._photos if study.series[0].files[0] in self._chosen]
+        shown = self._photos
+        if self._tree.has_studies:
+            shown = [study for study in self._photos if study.series[0].files[0] in self._chosen]
         if len(shown) < len(self._photos):
             self._skipped["pictures beside DICOM files"] += len(self._photos) - len(shown)
-        return shown
+        # Those of one folder are one study.
+        folders: dict[str, Study] = {}
+        for study in shown:
+            first = folders.get(study.study_instance_uid)
+            folders[study.study_instance_uid] = (
+                study if first is None else replace(first, series=(*first.series, *study.series))
+            )
+        return list(folders.values())
 
     def finish(self) -> ScanResult:
         """Split the series and return the studies."""

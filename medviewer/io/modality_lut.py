@@ -8,6 +8,8 @@ DICOM PS3.3 C.11.1.1 (Modality LUT attributes).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,11 +57,18 @@ def modality_lut(header: Header) -> ModalityLut | None:
     """
     if Tag.MODALITY_LUT_SEQUENCE not in header.values:
         return None
+    signed = header.integer(Tag.PIXEL_REPRESENTATION) == 1
+    return _read(header.path, header.mtime_ns, signed, header.big_endian)
+
+
+@lru_cache(maxsize=16)
+def _read(path: Path, mtime_ns: int, signed: bool, big_endian: bool) -> ModalityLut | None:
+    """Read the table of a file, once for all its frames; the time of its last change is part of the key."""
     from pydicom import dcmread
 
-    name = header.path.name
+    name = path.name
     try:
-        with header.path.open("rb") as file:
+        with path.open("rb") as file:
             source = inflated_dicom(file, name)
             dataset = dcmread(
                 source,
@@ -68,23 +77,23 @@ def modality_lut(header: Header) -> ModalityLut | None:
                 specific_tags=["ModalityLUTSequence", "PixelRepresentation"],
             )
         items = dataset.get("ModalityLUTSequence")
-        return _table(items[0], header) if items else None
+        return _table(items[0], signed=signed, big_endian=big_endian) if items else None
     except OSError as error:
         raise DecodeError(f"{name} cannot be read: {error.strerror}.", code="E_FILE") from error
     except (AttributeError, TypeError, ValueError, KeyError, NotImplementedError, EOFError, IndexError) as error:
         raise DecodeError(f"{name} has a Modality LUT that cannot be used.", code="E_RESCALE") from error
 
 
-def _table(item: Dataset, header: Header) -> ModalityLut:
+def _table(item: Dataset, *, signed: bool, big_endian: bool) -> ModalityLut:
     count, first, bits = (int(v) for v in item["LUTDescriptor"].value)
     count = count % 65536 or 65536
-    if header.integer(Tag.PIXEL_REPRESENTATION) == 1:
+    if signed:
         first = (first + 32768) % 65536 - 32768
     else:
         first %= 65536
     data = item["LUTData"].value
     if isinstance(data, bytes):
-        order = ">" if header.big_endian else "<"
+        order = ">" if big_endian else "<"
         # Eight-bit entries may lie in bytes or in words.
         wide = bits > 8 or len(data) >= 2 * count
         values = np.frombuffer(data, f"{order}u2" if wide else "u1")

@@ -63,6 +63,7 @@ def palette(header: Header) -> Palette:
 
 @lru_cache(maxsize=16)
 def _read(path: Path, mtime_ns: int, signed: bool, big_endian: bool) -> Palette:
+    """Read the table of a file, once for all its frames; the time of its last change is part of the key."""
     from pydicom import dcmread
 
     keywords = [f"{color}PaletteColorLookupTable{part}" for color in _COLORS for part in ("Descriptor", "Data")]

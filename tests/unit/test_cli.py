@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from medviewer import __main__ as entry
 from medviewer.cli import commands, doctor, window
@@ -116,6 +118,20 @@ def test_a_demo_study_has_its_truth_beside_it(study: Path) -> None:
     assert len(list((study / "DICOM").iterdir())) == 32
     truth = json.loads((study / "truth" / "truth.json").read_text(encoding="utf-8"))
     assert (truth["seed"], truth["size"]) == (3, [48, 48, 32])
+
+
+def test_info_tells_films_and_pictures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    frames = np.zeros((5, 20, 30), np.uint8)
+    values = {"ImagePositionPatient": None, "Modality": "US", "NumberOfFrames": 5, "FrameTime": 40.0}
+    write_slice(tmp_path / "film.dcm", frames, Rows=20, Columns=30, SeriesDescription="Heart", **values)
+    code, out, _ = run(capsys, "info", tmp_path)
+    assert code == 0
+    assert "US  Heart  30×20  0.8×0.7 mm  film of 5 frames  1 files" in out
+    (tmp_path / "film.dcm").unlink()
+    Image.fromarray(frames[0]).save(tmp_path / "mole.png")
+    assert "photo mole  30×20  picture  1 files" in run(capsys, "info", tmp_path)[1]
+    (series,) = json.loads(run(capsys, "info", tmp_path, "--json")[1])["studies"][0]["series"]
+    assert (series["stacking"], series["spacing"]) == ("number", None)
 
 
 def test_info_tells_series_and_geometry(capsys: pytest.CaptureFixture[str], study: Path) -> None:

@@ -30,6 +30,7 @@ from medviewer.io.inflate import MOST_BYTES, MOST_RATIO
 from medviewer.io.native_pixels import empty_voxels
 from medviewer.io.raw_voxels import volume_values
 from medviewer.io.reader import PHOTO, SKIP, OpenRequest, Skip, reader
+from medviewer.io.study_tree import made_up_uid
 from medviewer.jobs.job import JobContext
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class PhotoPixels:
 
 
 def list_photo(path: Path) -> Study:
-    """Return a picture file as a study of one series.
+    """Return a picture file as a series of the study that its folder is.
 
     Raises
     ------
@@ -103,8 +104,10 @@ def list_photo(path: Path) -> Study:
         path, PHOTO, path.stem, header.geometry, labels=named_like_labels(path), warnings=header.warnings
     )  # fmt: skip
     # Its grid counts pixels: there is no spacing to be told.
-    series = replace(study.series[0], stacking=header.stacking, spacing=None)
-    return replace(study, series=(series,))
+    folder = path.resolve().parent
+    uid = made_up_uid(f"{PHOTO} study", str(folder))
+    series = replace(study.series[0], study_instance_uid=uid, stacking=header.stacking, spacing=None)
+    return replace(study, study_instance_uid=uid, description=folder.name, series=(series,))
 
 
 @reader("photo", kinds=[PHOTO], suffixes=SUFFIXES, listing=list_photo)

@@ -236,9 +236,10 @@ def test_a_photograph_is_no_label_map(tmp_path):
 def test_real_pictures_open(shared_data, decode_worker):
     counts: dict[str, int] = {}
     for study in scan_paths(CTX, [shared_data / "images"]):
-        (series,) = study.series
-        counts[series.modality] = counts.get(series.modality, 0) + 1
-        if series.files[0].parent.name in ("fundus_drive", "cxr_nih_boxes"):
-            volume = open_series(CTX, series, decode_worker)
-            assert (volume.colors is not None) == (series.files[0].suffix == ".tif")
+        assert study.description == study.series[0].files[0].parent.name
+        for series in study.series:
+            counts[series.modality] = counts.get(series.modality, 0) + 1
+            if study.description in ("fundus_drive", "cxr_nih_boxes"):
+                volume = open_series(CTX, series, decode_worker)
+                assert (volume.colors is not None) == (series.files[0].suffix == ".tif")
     assert counts == {"": 132, "SEG": 48}
