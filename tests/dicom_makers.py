@@ -81,7 +81,7 @@ def as_lossless_jpeg(source: Path, target: Path) -> Path:
 
     dataset = dcmread(source)
     stream = imagecodecs.jpeg8_encode(dataset.pixel_array.view(np.uint16), lossless=True)
-    dataset.PixelData = encapsulate([stream])
+    dataset.PixelData = encapsulate([bytes(stream)])
     dataset["PixelData"].is_undefined_length = True
     dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
     dataset.save_as(target)

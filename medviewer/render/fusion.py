@@ -33,6 +33,13 @@ class FusionLayer:
         self._level = sampled_window(overlay)
         self._sampler = PlaneSampler(overlay.volume.array, "linear")
 
+    @property
+    def text(self) -> str:
+        """What lies over the image, and the values from the first to the last colour."""
+        volume = self.overlay.volume
+        values = f"{self._level.lower:.4g} to {self._level.upper:.4g} {volume.unit}".rstrip()
+        return f"over it {values}: {volume.name or volume.modality}"
+
     def fits(self, overlay: Overlay) -> bool:
         """Whether only the opacity of another overlay differs."""
         return overlay.volume.array is self.overlay.volume.array

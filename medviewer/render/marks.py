@@ -101,7 +101,7 @@ def marks(scene: SliceScene, ratio: float = 1.0) -> list[Mark]:
         places: tuple[tuple[str, Place], ...] = ((left, "left"), (right, "right"), (top, "top"), (bottom, "bottom"))
         found.extend(Words((letters,), place, TEXT, bold=True) for letters, place in places)
     found.extend(scale_bar(frame, ratio, in_mm=volume.in_mm))
-    found.extend(corner_texts(frame, volume, view.window, scene.zoom))
+    found.extend(corner_texts(frame, volume, view.window, scene.zoom, scene.fusion_text))
     return found
 
 
@@ -235,14 +235,17 @@ def slice_texts(frame: PlaneFrame, volume: Volume) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def corner_texts(frame: PlaneFrame, volume: Volume, window: WindowLevel, zoom: float) -> Iterator[Words]:
+def corner_texts(
+    frame: PlaneFrame, volume: Volume, window: WindowLevel, zoom: float, over: str = ""
+) -> Iterator[Words]:
     """Yield who and what is shown, where, and how."""
     who = (person_name(volume.patient_name), volume.patient_id, _date(volume.study_date))
     patient = tuple(shown(text, _MOST) for text in who if text)
     if patient:
         yield Words(patient, "top left")
     point = volume.time.text if volume.time is not None else ""
-    about = dict.fromkeys((volume.name, volume.modality, point))  # a series without a name has that of its modality
+    # A series without a name has that of its modality.
+    about = dict.fromkeys((volume.name, volume.modality, point, over))
     series = tuple(shown(text, _MOST) for text in about if text)
     if series:
         yield Words(series, "top right")

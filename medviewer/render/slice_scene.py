@@ -111,6 +111,11 @@ class SliceScene:
         self.volume = volume
         self._voxels_changed()
 
+    @property
+    def fusion_text(self) -> str:
+        """What lies over the image; empty when nothing does."""
+        return self._fusion.text if self._fusion is not None else ""
+
     def _fusion_changed(self) -> None:
         overlay = self.workspace.overlay if self.volume is not None else None
         if overlay is None:

@@ -15,7 +15,7 @@ from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.segmentation import Segment
 from medviewer.core.view_state import WindowLevel
 from medviewer.core.volume import Volume
-from medviewer.core.workspace import Workspace
+from medviewer.core.workspace import Overlay, Workspace
 from medviewer.render.marks import (
     TEXT,
     Circle,
@@ -183,3 +183,19 @@ def test_a_turned_grid_cuts_a_box_to_a_convex_outline(angle: float) -> None:
         a, b, c3 = ring, np.roll(ring, -1, axis=0), np.roll(ring, -2, axis=0)
         cross = (b - a)[:, 0] * (c3 - b)[:, 1] - (b - a)[:, 1] * (c3 - b)[:, 0]
         assert (cross > -1e-6).all() or (cross < 1e-6).all()
+
+
+def test_what_lies_over_the_image_is_said_with_its_values(letter: Volume) -> None:
+    workspace = show(letter)
+    scene = SliceScene(workspace, "axial", lambda: None)
+    scene.resize(400, 400)
+    dose = replace(letter, id="dose", name="Plan", unit="Gy", modality="RTDOSE", window=(30.0, 60.0))
+
+    def said() -> list[str]:
+        return [text for mark in marks(scene) if isinstance(mark, Words) for text in mark.text]
+
+    assert not any("over it" in text for text in said())
+    workspace.overlay = Overlay(dose)
+    assert "over it 0 to 60 Gy: Plan" in said()
+    workspace.overlay = None
+    assert not any("over it" in text for text in said())
