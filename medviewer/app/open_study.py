@@ -141,6 +141,12 @@ class OpenStudy:
             for path in paths:
                 self._app.settings.add_recent(path)
             self._app.settings.save()
+            every = [series for study in studies for series in study.series]
+            broken = [series for series in every if series.refusal not in ("", "E_NOT_IMAGE")]
+            if len(broken) == count:
+                which = f"none of its {count} series can be opened; {broken[0].title}" if count > 1 else broken[0].title
+                self._app.messages.error(refused(broken[0]), f"{names}: {which}")
+                return
             hint = "" if opens else "Double click one in the tree to open it."
             self._app.messages.add("info", f"Found {count} series in {names}.", hint)
 
@@ -261,8 +267,7 @@ class OpenStudy:
 def refused(series: SeriesRef) -> InputError:
     """Say why a series cannot be opened, and what to do next."""
     named = [w.text for w in series.warnings if w.code == series.refusal] or [w.text for w in series.warnings]
-    reason = named[0] if named else "it holds no image."
-    return InputError(f"“{series.title}” cannot be opened: {reason}", code=series.refusal or "E_INPUT")
+    return InputError(named[0] if named else "It holds no image.", code=series.refusal or "E_INPUT")
 
 
 def add_and_show(app: AppContext, volume: Volume) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QEvent, QObject, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
@@ -33,11 +35,13 @@ class Centre(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._stack)
+        self._room_above: Callable[[], int] = lambda: 0
         self.message_bar = MessageBar(self)
         welcome.installEventFilter(self)
 
-    def show_page(self, page: QWidget | None) -> None:
-        """Show a page; None is the welcome page."""
+    def show_page(self, page: QWidget | None, room_above: Callable[[], int] = lambda: 0) -> None:
+        """Show a page; None is the welcome page. Messages leave `room_above` pixels at its top."""
+        self._room_above = room_above
         if page is None:
             self._welcome.fill()
             self._stack.setCurrentWidget(self._welcome)
@@ -49,18 +53,19 @@ class Centre(QWidget):
     def show_message(self, message: Message) -> None:
         """Show a message over the page."""
         self.message_bar.show_message(message)
-        self._place()
+        self.place_message()
 
-    def _place(self) -> None:
+    def place_message(self) -> None:
+        """Put the message where it lies over nothing that must be seen."""
         width = min(MESSAGE_WIDTH, self.width() - 24)
         self.message_bar.setFixedWidth(width)
         self.message_bar.setFixedHeight(self.message_bar.height_for(width))
-        self.message_bar.move((self.width() - width) // 2, 10)
+        self.message_bar.move((self.width() - width) // 2, 10 + self._room_above())
         self.message_bar.raise_()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
         super().resizeEvent(event)
-        self._place()
+        self.place_message()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102
         if watched is self._welcome and event.type() == QEvent.Type.Paint:

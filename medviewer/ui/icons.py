@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 from PySide6.QtCore import QByteArray, QRectF, Qt
@@ -14,6 +15,10 @@ from medviewer.ui.theme import COLORS
 #: Drawn at the start, so only as many as lists (16) and buttons (20) need, and twice that for sharp screens.
 SIZES = (16, 20, 40)
 DISABLED_SIZES = (20, 40)
+
+
+#: What a series or image is drawn as, by what its images are stacked along.
+PICTURES: Mapping[str, str] = {"place": "volume", "time": "film", "number": "picture"}
 
 
 def draw(name: str, color: str, size: int) -> QPixmap:

@@ -125,7 +125,10 @@ class MainWindow(QMainWindow):
             self.docks.show("findings" if self.app.workspace.boxes(volume.id) else "tasks")
 
     def _show_centre(self) -> None:
-        self.centre.show_page(self.views if self.app.workspace.active is not None else None)
+        if self.views is not None and self.app.workspace.active is not None:
+            self.centre.show_page(self.views, self.views.room_above)
+        else:
+            self.centre.show_page(None)
 
     def _boxes_changed(self, volume_id: str) -> None:
         active = self.app.workspace.active
@@ -143,6 +146,7 @@ class MainWindow(QMainWindow):
             self.docks.show("jobs")
 
     def _follow_up(self) -> None:
+        self.centre.place_message()
         suggested = suggested_command(self.app)
         self.toolbar.suggest(suggested)
         for panel in self.docks.panels:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from pytestqt.qtbot import QtBot
 
 from medviewer.app.actions import ACTIONS
 from medviewer.app.context import AppContext
+from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import JobContext
 from medviewer.ui.main_window import MainWindow
+from tests.dicom_makers import pixels, write_slice
 from tests.picture_volumes import film, photo
 
 HEAVY = ("torch", "scipy", "SimpleITK", "highdicom", "pydicom", "pyqtgraph", "skimage", "nibabel", "vtkmodules")
@@ -277,3 +280,32 @@ def test_a_save_is_proposed_where_one_may_write(
     assert Path(asked[0]).parent == phantom_folder.parent
     assert Path(asked[1]).parent == Path.home()
     assert all(Path(place).suffix == ".mvw" and len(Path(place).stem) > 0 for place in asked)
+
+
+def test_a_message_does_not_lie_over_the_warnings_of_an_image(
+    qtbot: QtBot, app: AppContext, window: MainWindow
+) -> None:
+    app.messages.add("error", "It failed.")
+    warned = replace(film(), warnings=(SeriesWarning("W_X", "Something is odd."), SeriesWarning("W_Y", "And more.")))
+    app.workspace.add_volume(warned)
+    app.workspace.activate(warned.id)
+    assert window.views is not None
+    strip, bar = window.views.warnings, window.centre.message_bar
+    qtbot.waitUntil(lambda: bar.isVisible() and strip.isVisible() and bar.y() >= strip.height() > 0)
+
+
+def test_a_folder_of_which_nothing_can_be_opened_says_why_at_once(
+    qtbot: QtBot, app: AppContext, window: MainWindow, tmp_path: Path
+) -> None:
+    cut = write_slice(tmp_path / "cut" / "IM1", pixels())
+    cut.write_bytes(cut.read_bytes()[:-900])
+    window.open_paths([tmp_path / "cut"])
+    qtbot.waitUntil(window.centre.message_bar.isVisible, timeout=30_000)
+    assert window.findChild(QLabel, "messageText").text() == "cut: Test: IM1 ends 900 bytes too early."
+    assert "Copy it again" in window.findChild(QLabel, "messageHint").text()
+    tree = window.findChild(QTreeWidget, "studyTree")
+    qtbot.waitUntil(lambda: tree.topLevelItemCount() == 1)
+    tree.setCurrentItem(tree.topLevelItem(0).child(0).child(0))
+    qtbot.keyClick(tree, Qt.Key.Key_Return)
+    wanted = "Cannot open Test: IM1 ends 900 bytes too early."
+    qtbot.waitUntil(lambda: window.findChild(QLabel, "messageText").text() == wanted)

@@ -20,7 +20,7 @@ from medviewer.app.objects import OBJECT_KINDS
 from medviewer.app.overlays import OVERLAY_KINDS
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.ui.bind import Merged
-from medviewer.ui.icons import icon
+from medviewer.ui.icons import PICTURES, icon
 from medviewer.ui.panels.panel import Command, Panel
 from medviewer.ui.text import dicom_date, label, person_name, plain_tip, size_texts
 from medviewer.ui.theme import color
@@ -46,7 +46,8 @@ class StudyBrowser(Panel):
         super().__init__(app, "studyBrowser", command, parent)
         self.tree = QTreeWidget()
         self.tree.setObjectName("studyTree")
-        self.tree.setHeaderLabels(["Series", "Images"])
+        self.tree.setColumnCount(2)  # series, number of images
+        self.tree.setHeaderHidden(True)
         self.tree.setUniformRowHeights(True)
         self.tree.setIndentation(14)
         self.tree.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -209,13 +210,15 @@ def _series_item(series: SeriesRef, is_open: bool, is_active: bool) -> QTreeWidg
     item = QTreeWidgetItem([f"{series.modality}  {name}".strip(), str(count)])
     item.setData(0, SERIES, series)
     item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    picture, tint = ("check", "accent") if is_open else ("volume", "soft")
+    picture, tint = ("check", "accent") if is_open else (PICTURES[series.stacking], "soft")
     segments, words = holds_segments(series), _OBJECTS.get(series.kind)
     if segments and not is_open:
         picture, tint = "mask", "soft"
     elif words is not None:
         picture, tint = words[0], "soft"
-    elif series.warnings or not series.volume:
+    elif not series.volume:
+        picture, tint = ("info", "soft") if series.refusal == "E_NOT_IMAGE" else ("error", "error")
+    elif series.warnings:
         picture, tint = "warning", "warning"
     item.setIcon(0, icon(picture, tint))
     if is_active:

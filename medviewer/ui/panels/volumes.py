@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QVBoxLa
 
 from medviewer.core.volume import Volume
 from medviewer.ui.bind import Merged
-from medviewer.ui.icons import icon
+from medviewer.ui.icons import PICTURES, icon
 from medviewer.ui.panels.panel import Command, Panel, push_button
 from medviewer.ui.text import dicom_date, label, person_name, plain_tip, size_texts
 
@@ -67,7 +67,9 @@ class VolumesPanel(Panel):
         self.list.clear()
         active = self.volume
         for volume in self.app.workspace.volumes:
-            item = QListWidgetItem(icon("volume", "accent" if volume is active else "soft"), volume_title(volume))
+            item = QListWidgetItem(
+                icon(PICTURES[volume.stacking], "accent" if volume is active else "soft"), volume_title(volume)
+            )
             item.setData(VOLUME_ID, volume.id)
             item.setToolTip(plain_tip(volume_facts(volume)))
             self.list.addItem(item)

@@ -133,6 +133,10 @@ class FourViews(QWidget):
         for panel in self._panels.values():
             panel.close_view()
 
+    def room_above(self) -> int:
+        """Return how many pixels at the top hold warnings, over which nothing may lie."""
+        return 0 if self.warnings.isHidden() else self.warnings.height()
+
     def save_state(self) -> bytes:
         """Return the sizes of the views, for `restore_state`."""
         state = QByteArray()
