@@ -28,7 +28,7 @@ from medviewer.io.image_index import image_slices
 from medviewer.io.label_file import LabelFile, NamedSegment
 from medviewer.io.label_fit import fit_layers, misfit
 from medviewer.io.seg_pixels import SegPixels
-from medviewer.io.seg_planes import Place, SegPlane, find_places, own_grid, read_planes
+from medviewer.io.seg_planes import OUTSIDE, Place, SegPlane, find_places, own_grid, read_planes
 from medviewer.jobs.job import JobContext
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ def read_seg(
     planes = read_planes(dataset, pixels.frames, name)
     described = _described(dataset)
     source, places = _grid_and_places(dataset, planes, target, name)
+    outside = sum(place is OUTSIDE for place in places)
+    if outside:
+        notes.append(f"{name}: {outside} of {len(places)} frames lie outside the image and were left out.")
     builder = _Builder(source, threshold)
     ctx.progress(None, "Reading segments")
     if kind == "LABELMAP":
@@ -114,7 +117,7 @@ def _between(layers: Sequence[LabelArray], places: Sequence[Place], target: Targ
     if series is None or not series.interpolation:
         return []
     planes = planes_of(series)
-    if not {place.k for place in places} <= {*planes}:
+    if not {place.k for place in places if place is not OUTSIDE} <= {*planes}:
         return []
     for labels in layers:
         repeat_between(labels, planes)
@@ -148,7 +151,8 @@ def _fill_masks(
     frames: dict[int, list[int]] = {}
     for n, plane in enumerate(planes):
         frames.setdefault(plane.segment, []).append(n)
-    for done, (segment, numbers) in enumerate(sorted(frames.items())):
+    for done, (segment, listed) in enumerate(sorted(frames.items())):
+        numbers = [n for n in listed if places[n] is not OUTSIDE]
         ctx.progress(done / len(frames), "Reading segments")
         masks = [places[n].turn(pixels.frame(n) >= builder.threshold) for n in numbers]
         spots = [_window(places[n], mask) for n, mask in zip(numbers, masks, strict=True)]
@@ -175,6 +179,8 @@ def _fill_labelmap(
     labels = builder.layer(0)
     for n, place in enumerate(places):
         ctx.check_cancelled()
+        if place is OUTSIDE:
+            continue
         frame = place.turn(pixels.frame(n)).astype(np.uint16)
         frame[np.isin(frame, list(ignored))] = 0
         labels[_window(place, frame)] = frame

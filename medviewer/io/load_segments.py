@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from medviewer.core.errors import InputError, OutOfMemory
 from medviewer.io.derived import MISFIT, DerivedRef, Target, check_belongs, describe, read_dataset
+from medviewer.io.dicom_resample import planes_of, repeat_between
 from medviewer.io.dicom_seg import read_seg
 from medviewer.io.label_file import LabelFile, is_label_format, is_photo, label_geometry, read_label_map
 from medviewer.io.label_fit import fit_layers
@@ -75,9 +79,24 @@ def _read(ctx: JobContext, path: Path, target: Target) -> LabelFile:
     dataset = read_dataset(path)
     ref = describe(dataset, path)
     warnings = check_belongs(ref, target, path.name)
-    if ref.kind == "rtstruct":
+    if ref.kind == "seg":
+        return read_seg(ctx, dataset, target, path.name, warnings=warnings)
+    series = target.series
+    if series is None or not series.interpolation:
         return read_structures(ctx, dataset, target.geometry, path.name, warnings=warnings)
-    return read_seg(ctx, dataset, target, path.name, warnings=warnings)
+    found = read_structures(ctx, dataset, target.geometry, path.name, between=False, warnings=warnings)
+    return _between_slices(found, planes_of(series), path.name)
+
+
+def _between_slices(found: LabelFile, planes: Sequence[int], name: str) -> LabelFile:
+    """Fill the computed planes of a resampled image when contours were drawn on its true slices alone; say so."""
+    drawn = {int(k) for labels in found.layers for k in np.flatnonzero(labels.any(axis=(1, 2)))}
+    if not drawn <= {*planes}:
+        return found
+    for labels in found.layers:
+        repeat_between(labels, planes)
+    text = f"{name} was drawn on the original slices; the planes between them repeat the nearest one."
+    return replace(found, warnings=(*found.warnings, text))
 
 
 def _check_size(path: Path, target: Target) -> None:

@@ -40,9 +40,17 @@ Drawn = tuple[str, Points]
 
 
 def read_structures(
-    ctx: JobContext, dataset: Dataset, target: Geometry, name: str, *, warnings: Sequence[str] = ()
+    ctx: JobContext,
+    dataset: Dataset,
+    target: Geometry,
+    name: str,
+    *,
+    between: bool = True,
+    warnings: Sequence[str] = (),
 ) -> LabelFile:
     """Return the structures of an RTSTRUCT on the grid of an image, with the contours as they were drawn.
+
+    Slices `between` sparse contours take the nearest ones.
 
     A pixel belongs to a structure when its centre lies inside an odd number of the contours of its slice: inner
     contours, keyholes and CLOSEDPLANAR_XOR all make holes.
@@ -64,7 +72,8 @@ def read_structures(
         ctx.progress(n / len(rois), "Filling contours")
         number = int(roi.get("ReferencedROINumber", n + 1))
         drawn = _drawn(roi, notes)
-        slices = _on_slices(_planes(drawn, target, name), target, notes)
+        planes = _planes(drawn, target, name)
+        slices = _on_slices(planes, target, _reach(planes, notes) if between else 0.5, notes)
         if not slices:
             continue
         value = len(segments) + 1
@@ -157,11 +166,10 @@ def _reach(planes: Iterable[float], notes: _Notes) -> float:
 
 
 def _on_slices(
-    planes: Mapping[float, Sequence[Points]], target: Geometry, notes: _Notes
+    planes: Mapping[float, Sequence[Points]], target: Geometry, reach: float, notes: _Notes
 ) -> dict[int, npt.NDArray[np.bool_]]:
     """Fill the planes; a slice takes the nearest one within reach."""
     columns, rows, count = target.size
-    reach = _reach(planes, notes)
     nearest: dict[int, float] = {}
     for plane in sorted(planes):
         first, stop = int(np.floor(plane - reach)) + 1, int(np.floor(plane + reach)) + 1

@@ -73,6 +73,10 @@ class Place:
         return turned[:: -1 if self.flip_j else 1, :: -1 if self.flip_i else 1]
 
 
+#: Of a frame that lies before the first slice or behind the last.
+OUTSIDE: Final = Place(-1, 0, 0, (0, 0))
+
+
 def read_planes(dataset: Dataset, frames: int, name: str) -> list[SegPlane]:
     """Return where every frame lies.
 
@@ -191,7 +195,7 @@ def find_places(
     slices: dict[ImageKey, int] | None = None,
     off_mm: float | None = None,
 ) -> list[Place] | None:
-    """Return the place of every frame on a grid; None when one does not lie on its voxels.
+    """Return the place of every frame on a grid, `OUTSIDE` for those beyond its ends.
 
     Parameters
     ----------
@@ -199,6 +203,11 @@ def find_places(
         Which slice k each image of the target is, for frames that have no position.
     off_mm : float or None
         How far a frame may lie off its voxels; by default what rounding explains.
+
+    Returns
+    -------
+    list of Place or None
+        None when a frame does not lie on the voxels, or none of them lies inside.
     """
     places: list[Place] = []
     for plane in planes:
@@ -209,7 +218,7 @@ def find_places(
         if place is None:
             return None
         places.append(place)
-    return places
+    return places if any(place is not OUTSIDE for place in places) else None
 
 
 def _on_image(plane: SegPlane, grid: Geometry, slices: dict[ImageKey, int]) -> Place | None:
@@ -225,12 +234,14 @@ def _place(plane: SegPlane, grid: Geometry, off_mm: float) -> Place | None:
     corners = [plane.position + plane.column_step * c + plane.row_step * r for c, r in ((0, 0), last)]
     ends = grid.lps_to_index(corners)
     whole = np.rint(ends)
-    if float(np.abs(grid.index_to_lps(whole) - corners).max()) > off_mm:
-        return None
     steps = grid.lps_to_index_matrix[:3, :3] @ np.array([plane.column_step, plane.row_step]).T
     # Columns and rows step by one voxel along i and j, or along j and i, forwards or backwards.
     lengths = np.abs(steps)
     if not any(np.abs(lengths - unit).max() <= _ONE_VOXEL for unit in _IN_PLANE):
+        return None
+    if whole[:, 2].max() < 0 or whole[:, 2].min() >= grid.size[2]:
+        return OUTSIDE
+    if float(np.abs(grid.index_to_lps(whole) - corners).max()) > off_mm:
         return None
     transposed = abs(steps[0, 0]) < 0.5
     lower = whole.min(axis=0).astype(int)

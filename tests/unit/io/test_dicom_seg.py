@@ -18,6 +18,10 @@ from medviewer.core.errors import MedViewerError
 from medviewer.core.geometry import Geometry
 from medviewer.imaging.sitk_image import from_sitk
 from medviewer.io.derived import MISFIT, OTHER_SERIES, Target
+from medviewer.io.dicom_frames import slice_headers
+from medviewer.io.dicom_geometry import frames_and_positions
+from medviewer.io.dicom_resample import regular_grid
+from medviewer.io.dicom_scan import scan_paths
 from medviewer.io.load_segments import SegmentRequest, read, reference
 from medviewer.io.seg_planes import own_grid, read_planes
 from medviewer.jobs.job import NullContext
@@ -199,6 +203,50 @@ def test_another_series_in_the_same_frame_is_told_and_a_foreign_one_when_accepte
         found = load(path, target)
         assert len(found.warnings) == 1
         np.testing.assert_array_equal(found_masks(found)[1], masks()[1])
+
+
+def test_g07_frames_beyond_the_ends_of_a_part_are_left_out_and_told(tmp_path):
+    """A series that had to be split: its segmentation covers all parts."""
+    path = binary(tmp_path / "a.dcm")
+    part = Geometry((7, 5, 2), GRID.spacing, tuple(GRID.index_to_lps((0, 0, 2))), GRID.direction)
+    found = load(path, replace(TARGET, geometry=part))
+    for value, mask in found_masks(found).items():
+        np.testing.assert_array_equal(mask, masks()[value][2:4])
+    assert "5 of 8 frames lie outside" in " ".join(found.warnings)
+    beyond = Geometry((7, 5, 2), GRID.spacing, tuple(GRID.index_to_lps((0, 0, 20))), GRID.direction)
+    with pytest.raises(MedViewerError) as refusal:
+        load(path, replace(TARGET, geometry=beyond))
+    assert refusal.value.code == "E_GEOMETRY"
+
+
+def test_g07_on_a_computed_grid_segments_lie_on_true_slices_and_go_on_between(tmp_path):
+    depths = (0.0, 2.0, 4.0, 7.0, 8.0)
+    for n, z in enumerate(depths):
+        write_slice(tmp_path / "ct" / f"{n}.dcm", pixels(n), (0, 0, z))
+    (study,) = scan_paths(CTX, [tmp_path / "ct"])
+    series = next(s for s in study.series if s.interpolation == "nearest")
+    grid = regular_grid(*frames_and_positions(slice_headers(series))).geometry
+    random = np.random.default_rng(1)
+    which = random.random((len(depths), 32, 40)) < 0.3
+    frames = []
+    for z in depths:
+        frame = Dataset()
+        frame.PlanePositionSequence = item(ImagePositionPatient=[0.0, 0.0, z])
+        frame.SegmentIdentificationSequence = item(ReferencedSegmentNumber=1)
+        frames.append(frame)
+    path = save(base("BINARY", EXPLICIT, frames, 1, replace_in_plane(grid)), tmp_path / "a.dcm", packed(which))
+    found = load(path, Target(grid, "1.2.3.4.5", "1.2.3.4.6", "0815", series=series))
+    heights = grid.index_to_lps([(0, 0, k) for k in range(grid.size[2])])[:, 2]
+    for k, z in enumerate(heights):
+        apart = np.abs(np.subtract(depths, z))
+        nearest = [n for n in range(len(depths)) if apart[n] - apart.min() < 1e-3]
+        assert any(np.array_equal(found.layers[0][k] == 1, which[n]) for n in nearest)
+    assert "repeat the nearest" in " ".join(found.warnings)
+
+
+def replace_in_plane(grid: Geometry) -> Geometry:
+    """Return a grid with the frames of another; only its planes count."""
+    return Geometry((*grid.size[:2], 1), grid.spacing, grid.origin, grid.direction)
 
 
 def test_what_cannot_be_laid_over_a_volume_is_refused_by_name(tmp_path):
