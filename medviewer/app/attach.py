@@ -213,7 +213,7 @@ class Attach:
         if volumes:
             self._onto(volumes[0], path)
             return
-        image = self._listed(ref, path)
+        image = self._listed(ref, path) or self._listed_near(ref)
         if image is not None:
             self._open_first(image, path)
         elif series.volume:
@@ -262,6 +262,18 @@ class Attach:
             # Where pixels lie nowhere, only the name says which of many pictures of one size is meant.
             return named[0] if named else None
         return alike[0] if len(alike) == 1 or (alike and alike[0].files[0].parent == path.parent) else None
+
+    def _listed_near(self, ref: DerivedRef) -> SeriesRef | None:
+        """Return the largest listed image in the frame of reference of a file whose own image is not there."""
+        near = [
+            series
+            for study in self._app.studies.studies
+            for series in study.series
+            if series.volume and series.stacking == "place" and not holds_segments(series)
+            if ref.frame_of_reference_uid and series.frame_of_reference_uid == ref.frame_of_reference_uid
+            if _same_patient(ref, study)
+        ]
+        return max(near, key=lambda s: (not s.interpolation, (s.size or (0, 0, 0))[2]), default=None)
 
     def offer(self, studies: Sequence[Study]) -> bool:
         """Lay what was just chosen or dropped over open images when all of it holds segments; whether that was so."""

@@ -109,11 +109,11 @@ class DerivedObjects:
         """Show an image that something refers to, opening its series when it is only listed; a SEG is laid over."""
 
         def work(ctx: JobContext) -> object:
-            return self._find(image)
+            return self._find(ctx, image)
 
         return self._submit("Looking for the image", work, lambda found: self._look(image, found))
 
-    def _find(self, image: ImageRef) -> tuple[SeriesRef, ImagePlace | None]:
+    def _find(self, ctx: JobContext, image: ImageRef) -> tuple[SeriesRef, ImagePlace | None]:
         """Return the series that holds an image, open ones first; any thread.
 
         Raises
@@ -129,6 +129,7 @@ class DerivedObjects:
         opened = [volume.series for volume in self._app.workspace.volumes if volume.series is not None]
         wanted = image.series_instance_uid
         for series in dict.fromkeys((*opened, *listed)):
+            ctx.check_cancelled()
             if wanted and series.series_instance_uid != wanted:
                 continue
             try:
@@ -236,7 +237,7 @@ class DerivedObjects:
                 self._when_open(series, lambda volume: self._present(volume, place, state))
 
         image = state.images[0]
-        self._submit("Looking for the image", lambda ctx: self._find(image), found)
+        self._submit("Looking for the image", lambda ctx: self._find(ctx, image), found)
 
     def _present(self, volume: Volume, place: ImagePlace, state: Presentation) -> None:
         name = state.report.file_name

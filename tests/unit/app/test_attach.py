@@ -147,6 +147,19 @@ def test_a_seg_without_its_series_is_refused_by_name(make_app, pump, exported):
     assert errors(app) == ["E_NO_REFERENCE"]
 
 
+def test_l06_without_its_series_a_seg_goes_to_one_in_the_same_frame_and_says_so(app, pump, opened, exported):
+    path, labels = exported
+    dataset = pydicom.dcmread(path)
+    dataset.ReferencedSeriesSequence[0].SeriesInstanceUID = "1.2.3.99"
+    dataset.save_as(path)
+    series = next(s for s in scan(app, pump, path) if s.kind == "seg")
+    pump.finish(app.attach.open(series))
+    pump.until(lambda: app.workspace.active is not None and not app.jobs.running)
+    segmentation = app.workspace.active_segmentation
+    np.testing.assert_array_equal(segmentation.mask(segmentation.segments[1].value), labels == 5)
+    assert any("same frame of reference" in message.text for message in app.messages.messages)
+
+
 def test_a_seg_of_another_patient_is_refused(app, pump, opened, exported, tmp_path):
     import pydicom
 
