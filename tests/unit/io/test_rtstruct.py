@@ -14,11 +14,14 @@ from pydicom.sequence import Sequence
 from medviewer.core.errors import MedViewerError
 from medviewer.core.geometry import Geometry
 from medviewer.io.derived import Target
-from medviewer.io.dicom_geometry import stack_geometry
+from medviewer.io.dicom_frames import slice_headers
+from medviewer.io.dicom_geometry import frames_and_positions, stack_geometry
 from medviewer.io.dicom_header import read_header
+from medviewer.io.dicom_resample import planes_of, regular_grid
 from medviewer.io.dicom_scan import scan_paths
 from medviewer.io.load_segments import SegmentRequest, read, reference
 from medviewer.jobs.job import NullContext
+from tests.dicom_makers import pixels, write_slice
 
 CTX = NullContext()
 GRID = Geometry((20, 16, 6), (0.7, 0.8, 2.5), (-10.0, 20.0, -300.0), (0.6, -0.8, 0, 0.8, 0.6, 0, 0, 0, 1))
@@ -27,7 +30,7 @@ SQUARE = [(2.0, 3.0), (9.0, 3.0), (9.0, 10.0), (2.0, 10.0)]
 HOLE = [(4.5, 5.5), (6.5, 5.5), (6.5, 7.5), (4.5, 7.5)]
 
 
-def structures(path: Path, *rois: list[tuple[float, list[tuple[float, float]], str]]) -> Path:
+def structures(path: Path, *rois: list[tuple[float, list[tuple[float, float]], str]], grid: Geometry = GRID) -> Path:
     """Write structures; a contour is its depth k, its points (i, j) and its kind."""
     made = Dataset()
     made.file_meta = FileMetaDataset()
@@ -50,7 +53,7 @@ def structures(path: Path, *rois: list[tuple[float, list[tuple[float, float]], s
         for k, points, kind in contours:
             contour = Dataset()
             contour.ContourGeometricType = kind
-            places = GRID.index_to_lps([(i, j, k) for i, j in points])
+            places = grid.index_to_lps([(i, j, k) for i, j in points])
             contour.ContourData = [f"{v:.6f}" for v in places.ravel()]
             contour.NumberOfContourPoints = len(points)
             drawn.ContourSequence.append(contour)
@@ -108,6 +111,25 @@ def test_contours_on_every_second_slice_fill_the_slices_between_and_say_so(tmp_p
 def test_a_gap_that_is_no_rule_stays_empty(tmp_path, depths):
     found = load(structures(tmp_path / "a.dcm", [(k, SQUARE, "CLOSED_PLANAR") for k in depths]))
     assert [float(k) for k in np.flatnonzero(found.layers[0].any(axis=(1, 2)))] == list(depths)
+
+
+def test_g07_on_a_computed_grid_contours_lie_on_true_slices_and_go_on_between(tmp_path):
+    for n, z in enumerate((0.0, 2.0, 4.0, 7.0, 8.0)):
+        write_slice(tmp_path / "ct" / f"{n}.dcm", pixels(n), (0, 0, z))
+    (study,) = scan_paths(CTX, [tmp_path / "ct"])
+    series = next(s for s in study.series if s.interpolation == "nearest")
+    grid = regular_grid(*frames_and_positions(slice_headers(series))).geometry
+    true = planes_of(series)
+    drawn = [(float(true[n]), SQUARE if n < 3 else HOLE, "CLOSED_PLANAR") for n in range(5)]
+    path = structures(tmp_path / "a.dcm", drawn, grid=grid)
+    found = load(path, Target(grid, "1.2.3.4.5", "1.2.3.4.6", "0815", series=series))
+    count = found.layers[0].any(axis=(1, 2)).sum()
+    assert count == grid.size[2] > 5
+    between = set(range(grid.size[2])) - set(true)
+    for k in between:
+        nearest = min(true, key=lambda plane: (abs(plane - k), -plane))
+        np.testing.assert_array_equal(found.layers[0][k], found.layers[0][nearest])
+    assert "repeat the nearest" in " ".join(found.warnings)
 
 
 def test_contours_are_kept_as_they_were_drawn(tmp_path):
