@@ -23,7 +23,7 @@ from medviewer.plugin_host.forms import describe_params
 from medviewer.ui.forms.param_form import ParamForm
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.panel import Command, Panel, tool_button
-from medviewer.ui.text import label, plain_menu
+from medviewer.ui.text import label, plain_menu, plain_tip
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -142,7 +142,7 @@ class ToolsPanel(Panel):
             (self.redo_button, history.can_redo, "Redo", history.redo_label),
         ):
             button.setEnabled(possible)
-            button.setToolTip(f"{verb} {what}".strip())
+            button.setToolTip(plain_tip(f"{verb} {what}".strip()))
         for tool_id, form in self._forms.items():
             form.setVisible(tool_id == router.active_id)
         if router.active_id and router.active_id not in self._forms:

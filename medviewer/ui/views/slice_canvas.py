@@ -28,6 +28,7 @@ from medviewer.core.workspace import Workspace
 from medviewer.editing.tool import CursorSpec, Phase, PointerEvent
 from medviewer.render.marks import Circle, Mark, marks
 from medviewer.render.slice_scene import SliceScene
+from medviewer.ui.text import plain_tip
 from medviewer.ui.views.mark_painter import MarkPainter
 from medviewer.ui.views.pointer_map import CLICK_SLOP, NavigationMode, pointer_event
 
@@ -310,7 +311,7 @@ class SliceCanvas(QWidget):
     def _tell_cursor(self) -> None:
         info = self.info_at(self._mouse) if self._mouse is not None else None
         self.cursor_moved.emit(info)
-        self.setToolTip(", ".join(info.segments) if info is not None and self._drag is None else "")
+        self.setToolTip(plain_tip(", ".join(info.segments)) if info is not None and self._drag is None else "")
 
     def info_at(self, position: QPointF) -> CursorInfo | None:
         """Return what lies under a position in the widget."""
