@@ -66,7 +66,7 @@ def source_datasets(case: Case, slices: Sequence[int]) -> list[Dataset]:
         raise ExportError(f"{case.id} has no DICOM series to refer to.", hint=_NIFTI_HINT, code="E_NO_SOURCE")
     if series.frames or len(series.files) != len(slices):
         raise ExportError(
-            f"{case.id} comes from a multi-frame file, which DICOM SEG export cannot refer to yet.",
+            f"{case.id} comes from multi-frame files or mosaics, which DICOM SEG export cannot refer to yet.",
             hint=_NIFTI_HINT,
             code="E_NO_SOURCE",
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy.typing as npt
 import psutil
@@ -18,7 +18,7 @@ from medviewer.core.errors import DecodeError, WorkerDied
 from medviewer.io.decode_task import CodedFrame, Decoded, DecodeRequest
 from medviewer.io.decoders import CHAINS, FrameForm
 from medviewer.io.dicom_header import Header, read_header
-from medviewer.io.native_pixels import Stack, batches, decoded_shape
+from medviewer.io.native_pixels import batches, decoded_shape
 from medviewer.io.pixel_format import PixelFormat
 from medviewer.jobs.job import JobCancelled, JobContext
 from medviewer.jobs.shared_array import Block, empty_block
@@ -80,6 +80,17 @@ class _Shared:
         return cls(block, block.open())
 
 
+class Slots(Protocol):
+    """Where decoded pixels go: a `Stack`, or what stands for one."""
+
+    @property
+    def formats(self) -> Sequence[PixelFormat]:
+        """One per slice."""
+
+    def place(self, k: int, stored: npt.NDArray[Any]) -> None:
+        """Take over the decoded pixels of slice `k`."""
+
+
 class DecodeSource:
     """Compressed files, decoded in the workers; ``headers[k]`` is slice ``k``.
 
@@ -96,7 +107,7 @@ class DecodeSource:
         self.decoders: set[str] = set()
         self.warnings: list[SeriesWarning] = []
 
-    def fill(self, ctx: JobContext, stack: Stack, parts: Sequence[range]) -> Iterator[range]:
+    def fill(self, ctx: JobContext, stack: Slots, parts: Sequence[range]) -> Iterator[range]:
         """Decode slices into the stack, as many batches at once as there are processes; yield each when it is in."""
         form = stack.formats[0]
         total = sum(map(len, parts))
@@ -127,7 +138,7 @@ class DecodeSource:
             for shared in blocks:
                 shared.block.remove()
 
-    def _fill(self, ctx: JobContext, stack: Stack, slices: range, shared: _Shared) -> None:
+    def _fill(self, ctx: JobContext, stack: Slots, slices: range, shared: _Shared) -> None:
         """Decode a batch; a crash is traced to its file, and to the decoder, without which the file is tried again."""
         try:
             self._decode(ctx, stack, slices, shared)
@@ -139,7 +150,7 @@ class DecodeSource:
                 self._decode_without_the_culprit(ctx, stack, slices, shared, error)
 
     def _decode_without_the_culprit(
-        self, ctx: JobContext, stack: Stack, slices: range, shared: _Shared, error: WorkerDied
+        self, ctx: JobContext, stack: Slots, slices: range, shared: _Shared, error: WorkerDied
     ) -> None:
         """Try the decoders of one slice one by one, each of which may crash."""
         header = self._headers[slices.start]
@@ -163,7 +174,7 @@ class DecodeSource:
         ) from error
 
     def _decode(
-        self, ctx: JobContext, stack: Stack, slices: range, shared: _Shared, only: tuple[str, ...] | None = None
+        self, ctx: JobContext, stack: Slots, slices: range, shared: _Shared, only: tuple[str, ...] | None = None
     ) -> None:
         form = _frame_form(stack.formats[slices.start])
         if any(_frame_form(stack.formats[k]) != form for k in slices):

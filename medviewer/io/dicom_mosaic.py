@@ -41,8 +41,6 @@ def mosaic_tiles(header: Header) -> list[tuple[Tile, dict[int, bytes]]]:
     GeometryError
         ``E_MOSAIC`` when the file does not say how it is to be taken apart, or contradicts itself.
     """
-    if not header.is_native:
-        raise _refusal(header, "it is compressed; only uncompressed ones are taken apart")
     if header.integer(Tag.BITS_ALLOCATED) != 16 or (header.integer(Tag.SAMPLES_PER_PIXEL) or 1) != 1:
         raise _refusal(header, "its pixels are not the 16-bit numbers of an MR image")
     csa = _csa_header(header)

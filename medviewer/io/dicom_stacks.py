@@ -53,8 +53,10 @@ _TILT_NAMED_DEGREES: Final = 0.01
 def stacks(slices: Slices) -> list[Part]:
     """Return the evenly spaced stacks of parallel slices."""
     parts: list[Part] = []
-    for part_slices, warnings, apart in _one_per_place(slices):
-        for part in _even(part_slices):
+    groups = _one_per_place(slices)
+    for part_slices, warnings, apart in groups:
+        # A film of uneven stacks would be listed three times over.
+        for part in _even(part_slices, with_computed=len(groups) <= MOST_RUNS):
             label = ", ".join(text for text in (label_of(apart), part.label) if text)
             # What is not evenly spaced is no point of a time axis.
             known = () if part.label else apart
@@ -113,11 +115,11 @@ def _apart(
     return None
 
 
-def _even(slices: Slices) -> list[Part]:
+def _even(slices: Slices, *, with_computed: bool) -> list[Part]:
     """Split slices, one per place, into evenly spaced stacks; offer all of them on one computed grid besides."""
     if slices.fit.geometry is not None:
         return [_part(slices)]
-    return [*_exact(slices), *_computed(slices)]
+    return [*_exact(slices), *(_computed(slices) if with_computed else [])]
 
 
 def _exact(slices: Slices) -> list[Part]:

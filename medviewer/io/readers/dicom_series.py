@@ -23,6 +23,7 @@ from medviewer.io.dicom_resample import RegularGrid, grid_through, resample_betw
 from medviewer.io.dicom_tags import Tag
 from medviewer.io.dicom_text import decoded_text
 from medviewer.io.dicom_window import display_window
+from medviewer.io.mosaic_source import MosaicSource
 from medviewer.io.native_pixels import NativeSource, load_stack
 from medviewer.io.pet_suv import PetScale, pet_scale
 from medviewer.io.pixel_format import PixelFormat, check_native_length, padding_value, pixel_format
@@ -102,7 +103,7 @@ def _read_slices(
         with ThreadPoolExecutor(1, thread_name_prefix="read") as helper:
             return load_stack(ctx, formats, NativeSource(headers, helper), on_first, on_filled, shown)
     with decode_worker(request.decode) as worker:
-        source = DecodeSource(worker, headers)
+        source = (DecodeSource if headers[0].tile is None else MosaicSource)(worker, headers)
         opening.decoders = source.decoders
         array = load_stack(ctx, formats, source, on_first, on_filled, shown)
     log.info("%d slices decoded by %s.", len(headers), ", ".join(sorted(source.decoders)))

@@ -119,6 +119,23 @@ def test_G17_byte_orders_and_signs(tmp_path: Path, syntax: str) -> None:
     np.testing.assert_array_equal(opened(tmp_path / "m.dcm").array, signed)
 
 
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.1.99"])
+def test_G17_compressed_mosaics(tmp_path: Path, syntax: str) -> None:
+    for n in range(3):
+        path = write_mosaic(tmp_path / f"{n}.dcm", SLICES + n, FIRST, AcquisitionNumber=n + 1, InstanceNumber=n + 1)
+        dataset = pydicom.dcmread(path)
+        if syntax.endswith(".99"):
+            dataset.file_meta.TransferSyntaxUID = syntax
+        else:
+            dataset.compress(syntax, generate_instance_uid=False)
+        dataset.save_as(path)
+    (study,) = scan_paths(CTX, [tmp_path])
+    (series,) = study.series
+    volume = open_series(CTX, series)
+    for n in range(3):
+        np.testing.assert_array_equal(volume.at_time(n).array, SLICES + n)
+
+
 def test_G17_mosaics_of_several_time_points(tmp_path: Path) -> None:
     for n in range(3):
         write_mosaic(tmp_path / f"{n}.dcm", SLICES + n, FIRST, AcquisitionNumber=n + 1, InstanceNumber=n + 1)

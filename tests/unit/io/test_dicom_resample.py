@@ -81,6 +81,17 @@ def test_a_grid_that_is_too_big_for_the_memory_is_refused(monkeypatch):
         resample_between(CTX, np.zeros((3, 32, 40)), grid_at(0, 1, 3), "linear", None)
 
 
+@pytest.mark.parametrize(("points", "computed"), [(2, 4), (7, 0)])
+def test_many_uneven_time_points_are_not_listed_three_times(tmp_path, make_series, points, computed):
+    depths = (0, 2, 4, 8, 10)
+    make_series(
+        [(0, 0, z) for _ in range(points) for z in depths],
+        each=lambda n: {"TemporalPositionIdentifier": n // 5 + 1, "SOPInstanceUID": f"1.2.{n + 1}"},
+    )
+    (study,) = scan_paths(CTX, [tmp_path])
+    assert sum(bool(series.interpolation) for series in study.series) == computed
+
+
 def test_nothing_is_shown_before_the_planes_are_computed(tmp_path, make_series):
     make_series([(0, 0, z) for z in (0, 2, 4, 8, 10)])
     (study,) = scan_paths(CTX, [tmp_path])
