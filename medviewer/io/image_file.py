@@ -16,6 +16,7 @@ from medviewer.core.errors import GeometryError, InputError, hint_for
 from medviewer.core.geometry import Geometry, Ijk, vec3
 from medviewer.core.shown_text import shown
 from medviewer.core.volume import TimeAxis, Volume, VoxelArray
+from medviewer.io.colors import FULL_WINDOW
 from medviewer.io.decode_worker import decode_worker
 from medviewer.io.raw_voxels import Voxels
 from medviewer.io.reader import OpenRequest
@@ -197,6 +198,8 @@ def read_image(
         modality=request.series.modality,
         series=request.series,
         padding=padding,
+        window=FULL_WINDOW if voxels.colors is not None else None,
+        colors=voxels.colors,
         in_patient=all(warning.code != NO_ORIENTATION.code for warning in warnings),
         warnings=warnings,
         decoder=decoder,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import psutil
 
 from medviewer.core.errors import DecodeError, InputError, OutOfMemory
+from medviewer.core.volume import ColorArray
 from medviewer.io.inflate import MOST_BYTES, MOST_RATIO, unpacked
 
 Coding = Literal["raw", "deflate", "bzip2", "text"]
@@ -30,9 +31,10 @@ _TEXT_NUMBER: Final = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Voxels:
-    """What the worker returns: voxels in real units, slowest axis first."""
+    """What the worker returns: voxels in real units, slowest axis first, or the luminance of `colors` (k, j, i, 3)."""
 
     array: npt.NDArray[Any]
+    colors: ColorArray | None = None
 
 
 @dataclass(frozen=True, slots=True)

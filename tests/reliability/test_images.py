@@ -281,11 +281,25 @@ def test_N08_gzip_by_content_not_by_name(outcome, tmp_path):
     assert outcome(tmp_path / "c.nii.gz").digest == twin.digest
 
 
-@pytest.mark.parametrize("dtype", [np.complex64, "RGB"])
-def test_N08_types_that_are_not_plain_numbers(outcome, tmp_path, dtype):
-    kind = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]) if dtype == "RGB" else np.dtype(dtype)
-    nib.save(nib.Nifti1Image(np.zeros((3, 4, 5), kind), PLAIN), tmp_path / "a.nii")
+def rgb(*names):
+    return np.dtype([(name, "u1") for name in names])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [(np.dtype(np.complex64), (3, 4, 5)), (rgb(*"RGBA"), (3, 4, 5)), (rgb(*"RGB"), (3, 4, 5, 2))],
+)
+def test_N08_types_that_are_not_plain_numbers(outcome, tmp_path, dtype, shape):
+    nib.save(nib.Nifti1Image(np.zeros(shape, dtype), PLAIN), tmp_path / "a.nii")
     refused(outcome(tmp_path / "a.nii"), "E_PIXEL_FORMAT")
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (3, 3, 3)])
+def test_N08_colours(outcome, tmp_path, shape):
+    colors = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    nib.save(nib.Nifti1Image(colors.view(rgb(*"RGB"))[..., 0], PLAIN), tmp_path / "a.nii.gz")
+    found = outcome(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(found.volume.colors, colors.transpose(2, 1, 0, 3))
 
 
 @pytest.mark.parametrize("dims", [

@@ -21,6 +21,7 @@ from medviewer.core.dicom_ref import SeriesWarning, Study
 from medviewer.core.errors import GeometryError, InputError
 from medviewer.core.geometry import Geometry, Ijk
 from medviewer.core.volume import Volume
+from medviewer.io.colors import luminance
 from medviewer.io.image_file import (
     NO_ORIENTATION,
     ONE_TIME,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 SUFFIXES: Final = (".nii", ".nii.gz")
 _HEADER_BYTES: Final = 544
 #: NIFTI_INTENT_LABEL
+#: Fields of a voxel of NIFTI_TYPE_RGB24.
+_RGB24: Final = ("R", "G", "B")
 _INTENT_LABEL: Final = 1002
 #: sform and qform that differ by less are the same, rounded.
 _MISMATCH_MM: Final = 1.0
@@ -65,6 +68,8 @@ class NiftiHeader:
         Whether the header says that it holds segments.
     warnings : tuple of SeriesWarning
         About where it lies.
+    in_color : bool
+        Whether voxels are RGB24; the samples are then the fastest axis of `block`.
     """
 
     geometry: Geometry
@@ -74,6 +79,7 @@ class NiftiHeader:
     labels: bool
     warnings: tuple[SeriesWarning, ...]
     times: Times = ONE_TIME
+    in_color: bool = False
 
 
 def list_nifti(path: Path) -> Study:
@@ -91,7 +97,7 @@ def list_nifti(path: Path) -> Study:
         header = read_nifti_header(path)
     except InputError as error:
         return gridless_study(path, "nifti", name, error)
-    labels = header.labels or (header.block.dtype[1] in "iu" and named_like_labels(path))
+    labels = header.labels or (not header.in_color and header.block.dtype[1] in "iu" and named_like_labels(path))
     return image_study(
         path, "nifti", name, header.geometry, labels=labels, warnings=header.warnings, times=header.times
     )
@@ -110,7 +116,11 @@ def read_voxels(ctx: JobContext, path: object) -> Voxels:
     assert isinstance(path, Path)
     ctx.progress(None, "Reading NIfTI")
     header = read_nifti_header(path)
-    stored = read_block(header.block).reshape(header.times.shape(header.geometry))
+    shape = header.times.shape(header.geometry)
+    if header.in_color:
+        colors = read_block(header.block).reshape(*shape, 3)
+        return Voxels(luminance(colors), colors)
+    stored = read_block(header.block).reshape(shape)
     return Voxels(scaled_values(stored, header.slope, header.intercept))
 
 
@@ -135,7 +145,8 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     except (HeaderDataError, ValueError, OverflowError) as error:
         raise InputError(f"{path.name} has a broken NIfTI header ({error}).", code="E_NIFTI") from error
     labels = int(header["intent_code"]) == _INTENT_LABEL and block.dtype[1] in "iuf"
-    return NiftiHeader(geometry, block, slope or 1.0, intercept or 0.0, labels, tuple(warnings), times)
+    in_color = len(block.sizes) > len(sizes)
+    return NiftiHeader(geometry, block, slope or 1.0, intercept or 0.0, labels, tuple(warnings), times, in_color)
 
 
 def _sizes(header: Nifti1Header, name: str) -> tuple[Ijk, tuple[int, ...]]:
@@ -167,6 +178,8 @@ def _times(header: Nifti1Header, sizes: tuple[int, ...]) -> Times:
 def _block(path: Path, header: Any, sizes: tuple[int, ...]) -> RawBlock:
     """Return where the voxels lie, checked against the file."""
     dtype = header.get_data_dtype()
+    if dtype.names == _RGB24 and not any(n > 1 for n in sizes[3:]):
+        dtype, sizes = np.dtype("u1"), (3, *sizes)
     if dtype.kind not in "iuf":
         text = f"{path.name} has voxels of type {header.get_value_label('datatype')}; only plain numbers are opened."
         raise InputError(text, hint="Convert it to one number a voxel.", code="E_PIXEL_FORMAT")

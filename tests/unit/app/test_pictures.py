@@ -20,6 +20,8 @@ from medviewer.core.volume import Volume
 from medviewer.export.case import cases_of
 from medviewer.export.exporter import run_export
 from medviewer.export.formats.nnunet import NnunetOptions
+from medviewer.io.dicom_scan import scan_paths
+from medviewer.io.reader import open_series
 from medviewer.jobs.job import NullContext
 from tests.dicom_makers import write_slice
 
@@ -101,6 +103,13 @@ def test_masks_of_pictures_are_exported_and_read_back(app: AppContext, pump: Any
     assert (int(image.header["sform_code"]), image.header.get_xyzt_units()[0]) == (2, "unknown")
     told = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     assert (told["stacking"], told["in_mm"], told["in_patient"]) == (volume.stacking, False, False)
+
+    # The image itself opens in its colours again.
+    (study,) = scan_paths(CTX, [folder / "image.nii.gz"])
+    again = open_series(CTX, study.series[0], app.decode_worker)
+    np.testing.assert_array_equal(again.colors, volume.colors)
+    np.testing.assert_array_equal(again.array, volume.array)
+    assert again.geometry.is_close(volume.geometry)
 
     pump.finish(app.attach.start(volume.id, folder / told["segments"][0]["file"]))
     assert not [m for m in app.messages.messages if m.level == "error"]
