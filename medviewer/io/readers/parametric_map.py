@@ -17,7 +17,7 @@ import numpy.typing as npt
 import psutil
 
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
-from medviewer.core.errors import DecodeError, GeometryError, InputError, OutOfMemory
+from medviewer.core.errors import DecodeError, GeometryError, InputError, MedViewerError, OutOfMemory
 from medviewer.core.volume import Volume
 from medviewer.io.decode_worker import decode_worker
 from medviewer.io.derived import read_dataset
@@ -131,15 +131,15 @@ def decode(ctx: JobContext, path: object) -> MapFrames:
     assert isinstance(path, Path)
     ctx.progress(None, "Reading a parametric map")
     dataset = read_dataset(path)
-    _check_memory(dataset, path.name)
     try:
+        _check_memory(dataset, path.name)
         stored = np.asarray(dataset.pixel_array)
         stored = stored.reshape(-1, *stored.shape[-2:])
         shared: Sequence[Dataset] = dataset.get("SharedFunctionalGroupsSequence") or ()
         own: Sequence[Dataset] = dataset.get("PerFrameFunctionalGroupsSequence") or ()
         mappings = [_mapping([item, *shared]) for item in own] or [None] * len(stored)
         return _real_values(stored, mappings)
-    except InputError:
+    except MedViewerError:
         raise
     # A broken file breaks pydicom and its decoders in many ways; here, in the worker, each of them means the same.
     except Exception as error:
