@@ -203,15 +203,11 @@ def _with_origin(part: Part) -> Part:
 
 
 def _with_localizer(part: Part) -> Part:
-    """Name a localizer; one of fewer than three slices is no volume."""
+    """Name a localizer."""
     if not _is_localizer(part.headers[0]):
         return part
     warning = SeriesWarning("W_LOCALIZER", f"A localizer ({len(part.headers)} images), made for planning only.")
-    geometry = part.geometry if len(part.headers) > 2 else None
-    refusal = part.refusal if geometry is not None else "E_LOCALIZER"
-    return replace(
-        part, geometry=geometry, refusal=refusal, warnings=(warning, *part.warnings), label=part.label or "localizer"
-    )
+    return replace(part, warnings=(warning, *part.warnings), label=part.label or "localizer")
 
 
 def _not_a_volume(found: Sequence[_Unfit]) -> Part:

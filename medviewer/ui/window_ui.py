@@ -46,7 +46,8 @@ class WindowUi:
 
     def ask_segment_paths(self) -> list[Path]:
         """Let the user choose files of segments."""
-        kinds = "Segments (*.dcm *.seg *.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd);;All files (*)"
+        pictures = "*.png *.tif *.tiff *.gif *.bmp"
+        kinds = f"Segments (*.dcm *.seg *.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd {pictures});;All files (*)"
         names, _ = QFileDialog.getOpenFileNames(self._window, "Load segments", self._last_folder(), kinds)
         return [Path(name) for name in names]
 

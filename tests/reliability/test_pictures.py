@@ -265,6 +265,13 @@ def test_floating_point_pixels_open_as_they_are(outcome, tmp_path, keyword, dtyp
     found = outcome(path)
     assert found.volume.array.dtype == np.float32
     np.testing.assert_array_equal(found.volume.array[0], wanted.astype(np.float32))
+    wanted[3, 4], wanted[5, 6] = np.nan, np.inf
+    setattr(dataset, keyword, wanted.tobytes())
+    dataset.save_as(path)
+    found = outcome(path)
+    assert found.codes == {"W_NOT_FINITE"}
+    assert np.isfinite(found.volume.array).all()
+    assert found.volume.array[0, 3, 4] == found.volume.padding < np.nanmin(wanted)
     path.write_bytes(path.read_bytes()[:-8])
     assert outcome(path).state == "REFUSED"
 

@@ -23,6 +23,7 @@ from medviewer.io.dicom_resample import RegularGrid, grid_through, resample_betw
 from medviewer.io.dicom_tags import Tag
 from medviewer.io.dicom_text import decoded_text
 from medviewer.io.dicom_window import display_window
+from medviewer.io.image_file import finite_voxels
 from medviewer.io.mosaic_source import MosaicSource
 from medviewer.io.native_pixels import NativeSource, load_stack
 from medviewer.io.pet_suv import PetScale, pet_scale
@@ -82,6 +83,8 @@ def read_headers(
     opening = _Opening(request, headers, formats, geometry, found, pet, fields)
     if grid is not None:
         _read_onto_grid(ctx, request, opening, headers, formats, grid)
+    elif any(form.is_float for form in formats):
+        _read_floats(ctx, request, opening, headers, formats)
     else:
         _read_slices(ctx, request, opening, headers, formats, opening.first, opening.filled)
     ctx.progress(1.0, "Series read")
@@ -124,6 +127,22 @@ def _read_onto_grid(
     assert interpolation
     array = _read_slices(ctx, request, opening, headers, formats, lambda *_: None, lambda _: None)
     opening.first(resample_between(ctx, array, grid, interpolation, opening.padding), None)
+    request.on_filled(opening.volume.geometry.region)
+
+
+def _read_floats(
+    ctx: JobContext,
+    request: OpenRequest,
+    opening: _Opening,
+    headers: Sequence[Header],
+    formats: Sequence[PixelFormat],
+) -> None:
+    """Read floating-point slices; they are shown when all are there, as some of their numbers may be none."""
+    array = _read_slices(ctx, request, opening, headers, formats, lambda *_: None, lambda _: None)
+    finite, padding, notes = finite_voxels(array)
+    opening.padding = padding
+    opening.decoded(notes)
+    opening.first(finite, None)
     request.on_filled(opening.volume.geometry.region)
 
 

@@ -222,7 +222,8 @@ def test_a_localizer_is_apart(tmp_path, make_series):
     stack, localizer = only_study(tmp_path).series
     assert stack.size[2] == 5
     assert stack.volume
-    assert not localizer.volume
+    assert localizer.volume
+    assert localizer.size[2] == 1
     assert "W_LOCALIZER" in codes(localizer)
 
 
