@@ -195,5 +195,9 @@ def test_a_time_axis_is_stepped_and_keeps_window_and_masks(
     assert segmentation.find(1) is not None
     assert window.views is not None
     assert all(panel.isVisible() for panel in window.views.slices.values()), "all views of the volume"
+    window.commands.by_id["play"].trigger()
+    assert window.views.volume.held, "the 3D view waits"
+    window.commands.by_id["play"].trigger()
+    assert not window.views.volume.held
     window.findChild(QSlider, "playSlider").setValue(0)
     assert app.workspace.volume("timed").value_at((0, 0, 0)) == timed.value_at((0, 0, 0))

@@ -82,6 +82,8 @@ class FourViews(QWidget):
         layout.addWidget(self._column, 1)
         self.play_bar = PlayBar(workspace, show_time)
         layout.addWidget(self.play_bar)
+        # Without a graphics card a picture in 3D takes longer than a point of time is shown.
+        self.play_bar.player.changed.connect(lambda: self.volume.hold(self.play_bar.player.playing))
         # Both rows share their columns.
         self._rows[0].splitterMoved.connect(lambda *_: self._rows[1].setSizes(self._rows[0].sizes()))
         self._rows[1].splitterMoved.connect(lambda *_: self._rows[0].setSizes(self._rows[1].sizes()))

@@ -58,6 +58,7 @@ class VolumePanel(QWidget):
         self.scene: VolumeScene | None = None
         self.view: VtkView | None = None
         self._closed = False
+        self.held = False
         self._worker: ThreadPoolExecutor | None = None
         self.title = ViewTitle(self.name, "3D", TITLE_COLOR)
         self.presets = self._make_presets()
@@ -154,8 +155,14 @@ class VolumePanel(QWidget):
         super().showEvent(event)
         self._later.start()
 
+    def hold(self, held: bool) -> None:
+        """Leave the view as it is while something plays, and bring it up to date afterwards."""
+        self.held = held
+        if not held:
+            self._later.start()
+
     def _update(self) -> None:
-        if self.scene is None or self._closed or not self.isVisible():
+        if self.scene is None or self._closed or self.held or not self.isVisible():
             return
         self.scene.update()
         task = self.scene.surfaces.next_task() if self.scene.surfaces is not None else None
