@@ -19,7 +19,7 @@ from medviewer.io.dicom_geometry import tilt_degrees
 from medviewer.io.dicom_resample import regular_grid
 from medviewer.io.dicom_slices import Apart, Part, Slices
 from medviewer.io.dicom_tags import Tag
-from medviewer.io.dicom_time import joined_in_time, label_of
+from medviewer.io.dicom_time import TURN, clock_s, joined_in_time, label_of
 
 #: More evenly spaced runs than this are not offered one by one; the series is listed whole, not as a volume.
 MOST_RUNS: Final = 6
@@ -83,10 +83,36 @@ def _one_per_place(slices: Slices) -> list[_Labelled]:
         for value, group in groups.items():
             parts += [(s, w, ((tag, name, value), *apart)) for s, w, apart in _one_per_place(group)]
         return parts
+    turns = _by_turn(slices)
+    if turns:
+        return turns
     fewer, warnings = without_copies(slices)
     if warnings:
         return [(s, [*w, *warnings], apart) for s, w, apart in _one_per_place(fewer)]
     return _by_occurrence(slices)
+
+
+def _by_turn(slices: Slices) -> list[_Labelled]:
+    """Split by time where every place has its own: a heart beats at another rate while the next slice is imaged.
+
+    Each place must have been imaged equally often, at times that differ. The first images of all places are one point,
+    the second ones another. Nothing is returned where that is not so.
+    """
+    places = np.array(slices.place_numbers)
+    counts = np.bincount(places)
+    if (counts != counts[0]).any():
+        return []
+    for tag in _CLOCKS:
+        times = [clock_s(header, tag) for header in slices.headers]
+        if None in times or len(set(zip(places.tolist(), times, strict=True))) < len(times):
+            continue
+        order = np.lexsort((np.array(times, dtype=np.float64), places)).reshape(len(counts), counts[0])
+        return [(slices.take(column), [], ((TURN, "phase", str(n + 1)),)) for n, column in enumerate(order.T.tolist())]
+    return []
+
+
+#: What says when an image at a place was taken.
+_CLOCKS: Final = (Tag.TRIGGER_TIME, Tag.FRAME_REFERENCE_TIME, Tag.ACQUISITION_TIME)
 
 
 def _by_occurrence(slices: Slices) -> list[_Labelled]:

@@ -47,8 +47,11 @@ def _direction(value: str) -> str:
     return f"direction ({', '.join(parts)})" if len(parts) == 3 else f"direction {value}"
 
 
+#: In place of a tag: which image at each place it is, in the order of time.
+TURN: Final = 0
 #: Tag -> name of the axis, and how one value is written.
 _AXES: Final[dict[int, tuple[str, Callable[[str], str]]]] = {
+    TURN: ("phase", _plain("phase")),
     Tag.TEMPORAL_POSITION_IDENTIFIER: ("time point", _plain("time point")),
     Tag.ECHO_NUMBERS: ("echo", _plain("echo")),
     Tag.ECHO_TIME: ("echo time", _plain("TE", " ms")),
@@ -129,16 +132,27 @@ def _value(part: Part, tag: int) -> str:
     return next((value for known, _, value in part.apart if known == tag), "")
 
 
-def _order(part: Part) -> tuple[tuple[int, float, str], ...]:
+def _order(part: Part) -> tuple[tuple[int, float], ...]:
     """Return what sorts points: numbers by size, anything else behind them as it is."""
-    return tuple(_sortable(value) for tag, _, value in part.apart if tag in _AXES)
+    return tuple(_sortable(part, tag, value) for tag, _, value in part.apart if tag in _AXES)
 
 
-def _sortable(value: str) -> tuple[int, float, str]:
+def _sortable(part: Part, tag: int, value: str) -> tuple[int, float]:
+    seconds = clock_s(part.headers[0], tag) if tag == Tag.ACQUISITION_TIME else None
+    if seconds is not None:
+        return (0, seconds)
     try:
-        return (0, float(value or "-inf"), "")
+        return (0, float(value or "-inf"))
     except ValueError:
-        return (1, 0.0, "")
+        return (1, 0.0)
+
+
+def clock_s(header: Header, tag: int) -> float | None:
+    """Return a time that sorts, s; that of the acquisition with its day, so that midnight is no end."""
+    if tag != Tag.ACQUISITION_TIME:
+        return header.number(tag)
+    taken = moment_of(header)
+    return (taken - datetime.min).total_seconds() if taken is not None else None
 
 
 def _labels(points: Sequence[Part], tags: Sequence[int]) -> list[str]:

@@ -68,6 +68,9 @@ def test_points_in_time_say_the_seconds(points) -> None:
     assert series.time_labels == ("time point 1, t = 0 s", "time point 2, t = 1.5 s", "time point 3, t = 1.9 s")
     (series,) = points(2, lambda p: {"AcquisitionDate": "20260102", "AcquisitionTime": f"1000{p}0"})
     assert series.time_labels == ("t = 0 s", "t = 10 s")
+    midnight = [("20260102", "235959.00"), ("20260103", "000001.50")]
+    (series,) = points(2, lambda p: {"AcquisitionDate": midnight[p][0], "AcquisitionTime": midnight[p][1]})
+    assert series.time_labels == ("t = 0 s", "t = 2.5 s")
     (series,) = points(2, lambda p: {"FrameReferenceTime": 1500.0 * p, "AcquisitionTime": "100000"})
     assert series.time_labels == ("t = 0 s", "t = 1.5 s")
     (series,) = points(2, lambda p: {"TriggerTime": 40 * p, "FrameReferenceTime": 0, "AcquisitionTime": "100000"})
@@ -96,6 +99,29 @@ def test_magnitude_and_phase_have_an_axis_each(points) -> None:
     for series in found:
         first = "MP".index(series.description[-2])
         np.testing.assert_array_equal(open_series(CTX, series).time.arrays, arrays_of([first, first + 2]))
+
+
+def test_phases_of_a_heart_have_other_times_at_every_place(tmp_path) -> None:
+    """Times at a place rise with the phase, and no time is that of another place; the files are in any order."""
+    order = np.random.default_rng(0).permutation(5 * SLICES)
+    for n in order.tolist():
+        phase, k = divmod(n, SLICES)
+        write_slice(
+            tmp_path / f"{order[n]:03d}.dcm", pixels(n), (0.0, 0.0, 3.0 * k), Modality="MR", InstanceNumber=n + 1,
+            TriggerTime=40.0 * phase * (1 + 0.1 * k) + k,
+        )  # fmt: skip
+    (study,) = scan_paths(CTX, [tmp_path])
+    (series,) = study.series
+    assert series.time_labels == ("phase 1", "phase 2", "phase 3", "phase 4", "phase 5")
+    assert not series.warnings
+    np.testing.assert_array_equal(open_series(CTX, series).time.arrays, arrays_of(range(5)))
+
+
+def test_a_place_imaged_once_more_is_no_phase(tmp_path) -> None:
+    for n, (z, time) in enumerate([(0, 1.0), (0, 50.0), (3, 2.0), (3, 60.0), (6, 3.0), (6, 70.0), (6, 140.0)]):
+        write_slice(tmp_path / f"{n}.dcm", pixels(n), (0.0, 0.0, float(z)), InstanceNumber=n + 1, TriggerTime=time)
+    (study,) = scan_paths(CTX, [tmp_path])
+    assert all("W_AMBIGUOUS" in {w.code for w in series.warnings} for series in study.series)
 
 
 def test_the_first_point_is_shown_before_the_others_are_read(points) -> None:
