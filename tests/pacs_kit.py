@@ -52,11 +52,14 @@ class Orthanc:
         return Server(**{**values, "secret": PASSWORD, **more})  # type: ignore[arg-type]
 
     def rest(self, path: str, data: bytes | None = None, method: str = "GET") -> object:
+        return json.loads(self.download(path, data, method) or b"null")
+
+    def download(self, path: str, data: bytes | None = None, method: str = "GET") -> bytes:
         token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", data, method=method)
         request.add_header("Authorization", f"Basic {token}")
         with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"null")
+            return bytes(answer.read())
 
     def upload(self, files: list[Path]) -> None:
         for path in files:

@@ -154,6 +154,27 @@ def find_scp(answers: Callable[[], Iterator[Dataset]], heard: list[Dataset], *, 
         listener.shutdown()
 
 
+@contextmanager
+def get_scp(files: list[Path]) -> Iterator[int]:
+    """Answer every C-GET with the same objects."""
+    from pynetdicom import AE, evt
+
+    def get(event: evt.Event) -> Iterator[object]:
+        yield len(files)
+        for path in files:
+            yield 0xFF00, dcmread(path)
+
+    ae = AE("PACS")
+    ae.add_supported_context("1.2.840.10008.5.1.4.1.2.2.3")
+    ae.add_supported_context(CT, scu_role=True, scp_role=True)
+    listener = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_GET, get)])
+    assert listener is not None
+    try:
+        yield int(listener.server_address[1])
+    finally:
+        listener.shutdown()
+
+
 def study_answer(uid: str, **values: str) -> Dataset:
     """Return an answer at the study level."""
     answer = Dataset()

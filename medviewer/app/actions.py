@@ -60,6 +60,9 @@ class Ui(Protocol):
     def show_pacs(self) -> None:
         """Show the servers and what they have."""
 
+    def show_priors(self) -> None:
+        """Search the server used last for other studies of the patient who is looked at."""
+
     def show_send(self) -> None:
         """Let the user choose what of the image that is looked at to send, and to which server."""
 
@@ -252,6 +255,7 @@ ACTIONS: tuple[Action, ...] = (
     _action("save", "Save workspace", "Ctrl+S", "File", is_dirty, _save),
     _action("save_as", "Save workspace as…", "Ctrl+Shift+S", "File", has_volume, _save_as),
     _action("export", "Export…", "Ctrl+E", "File", has_volume, lambda a, u: u.show_export()),
+    _action("priors", "Earlier studies in PACS…", "", "File", has_volume, lambda a, u: u.show_priors()),
     _action("send", "Send to PACS…", "", "File", has_volume, lambda a, u: u.show_send()),
     _action("close_volume", "Close series", "Ctrl+W", "File", has_volume, _close_volume),
     _action("quit", "Quit", "Ctrl+Q", "File", always, lambda a, u: u.quit()),

@@ -183,14 +183,16 @@ class Pacs:
 
     def resume(self, entry: Transfer) -> Job:
         """Start a transfer, or go on with one that broke: what is there already is not transferred again."""
-        name = entry.server.name
+        name, kept = entry.server.name, self.quarantine.count
         if isinstance(entry, Sending):
             entry.job = self._submit(
                 f"Sending to {name}", lambda ctx: entry.send(ctx, data_dir() / "outgoing"), self._sent
             )
         elif isinstance(entry, Retrieval):
             entry.job = self._submit(
-                f"Fetching from {name}", lambda ctx: self._fetch(ctx, entry), lambda job: self._retrieved(job, name)
+                f"Fetching from {name}",
+                lambda ctx: self._fetch(ctx, entry),
+                lambda job: self._retrieved(job, name, kept),
             )
         assert entry.job is not None
         entry.job.state_changed.connect(lambda _: self.transfers_changed.emit())
@@ -219,17 +221,16 @@ class Pacs:
             text = f"{len(report.failed)} objects were not taken by the server."
             self._app.messages.add("warning", text, "The PACS window says why.", "W_NOT_SENT")
 
-    def _retrieved(self, job: Job, name: str) -> None:
+    def _retrieved(self, job: Job, name: str, kept: int) -> None:
         from medviewer.io.network.retrieve import Retrieved
 
+        unasked = self.quarantine.count - kept
+        if unasked > 0:
+            text = f"{unasked} objects came that nobody asked for. None of them is mixed in."
+            self._app.messages.add("warning", text, "They are kept apart: Quarantine in the PACS window.", "W_UNASKED")
         result = job.result
-        if not isinstance(result, Retrieved):
-            return
-        if result.refused:
-            text = f"{result.refused} objects came that nobody asked for. None of them is mixed in."
-            kept = f"{result.quarantined} are kept apart under Quarantine in the PACS window."
-            self._app.messages.add("warning", text, kept if result.quarantined else "", "W_UNASKED")
-        self._app.studies.scan(list(result.folders), open_best=True, called=f"what came from {name}")
+        if isinstance(result, Retrieved):
+            self._app.studies.scan(list(result.folders), open_best=True, called=f"what came from {name}")
 
     def _submit(self, title: str, work: Work, done: Callable[[Job], None] | None = None) -> Job:
         return self._app.jobs.submit(title, work, lane="net", done=done)

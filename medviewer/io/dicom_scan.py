@@ -203,7 +203,7 @@ class _Scan:
         if self._on_series is None or now - self._last_growth < _GROW_SECONDS:
             return
         self._last_growth = now
-        for study in incomplete.marked(self._tree.previews()):
+        for study in self._tree.previews():
             self._on_series(study)
 
     def _shown_photos(self) -> list[Study]:

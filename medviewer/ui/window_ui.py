@@ -179,6 +179,12 @@ class WindowUi:
         self._pacs.raise_()
         self._pacs.activateWindow()
 
+    def show_priors(self) -> None:
+        """Search the server used last for other studies of the patient who is looked at."""
+        self.show_pacs()
+        if self._pacs is not None:
+            self._pacs.find_priors()
+
     def show_send(self) -> None:
         """Let the user choose what of the image that is looked at to send, and to which server."""
         from medviewer.ui.dialogs.pacs_send import SendDialog, sendables

@@ -7,6 +7,7 @@ DICOM PS3.4 annexes A (verification), B (storage), C (query/retrieve); PS3.7 ann
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -56,6 +57,7 @@ SYNTAXES: Final = (
     "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
     "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203", "1.2.840.10008.1.2.5",
 )  # fmt: skip
+_UID: Final = re.compile(r"[0-9.]{1,64}")
 _MOST_CONTEXTS: Final = 126
 #: Most instances; asked for by number in one request when only some are missing.
 _CHUNK: Final = 64
@@ -219,7 +221,7 @@ def get(ctx: JobContext, server: Server, inbox: Inbox) -> None:
         roles = [build_role(uid, scp_role=True) for uid in classes]
         with associate(server, guard, contexts, roles=roles, handlers=[(evt.EVT_C_STORE, on_store)]) as assoc:
             for request in _requests(inbox):
-                _run(assoc.send_c_get(request, GET), server, guard, "get")
+                _run(assoc.send_c_get(request, GET), server, guard, "get", inbox)
 
     run_guarded(ctx, work)
 
@@ -236,7 +238,7 @@ def move(ctx: JobContext, server: Server, inbox: Inbox) -> None:
                 with associate(server, guard, [build_context(MOVE)]) as assoc:
                     for request in _requests(inbox):
                         answers = assoc.send_c_move(request, server.own_ae_title, MOVE)
-                        _run(answers, server, guard, "move")
+                        _run(answers, server, guard, "move", inbox)
             except NetworkError as error:
                 if scp.connections or error.code != "E_STATUS":
                     raise
@@ -247,13 +249,18 @@ def move(ctx: JobContext, server: Server, inbox: Inbox) -> None:
     run_guarded(ctx, work)
 
 
-def _run(answers: Iterable[tuple[Dataset, Dataset | None]], server: Server, guard: Guard, service: str) -> None:
-    """Follow a retrieve to its end; failed sub-operations show in what the inbox is missing."""
+def _run(
+    answers: Iterable[tuple[Dataset, Dataset | None]], server: Server, guard: Guard, service: str, inbox: Inbox
+) -> None:
+    """Follow a retrieve to its end; what the server says of failed sub-operations is kept for the user."""
     for response, _ in answers:
         guard.alive()
         status = _status(server, response)
         if status not in (*_PENDING, 0x0000, 0xB000, 0xA702):
             raise status_error(server, status, service)
+        failed = int(response.get("NumberOfFailedSuboperations") or 0)
+        if failed and status not in _PENDING:
+            inbox.said = f"{server.name} says that {failed} objects failed ({status_text(status, service)})."
 
 
 def receive(event: Event, inbox: Inbox, guard: Guard) -> int:
@@ -296,17 +303,26 @@ def _requests(inbox: Inbox) -> list[Dataset]:
 
 def _classes(inbox: Inbox) -> list[str]:
     """Return the SOP classes to be ready for: those of the objects, or the common ones where a server tells none."""
-    from pynetdicom.service_class import StorageServiceClass
-    from pynetdicom.sop_class import uid_to_service_class
-
-    told = {row.sop_class_uid for row in inbox.missing}
-    known = [uid for uid in sorted(told) if uid and uid_to_service_class(uid) is StorageServiceClass]
-    if known and "" not in told:
-        return known[:_MOST_CONTEXTS]
     from pynetdicom.presentation import StoragePresentationContexts
 
+    told = {row.sop_class_uid for row in inbox.missing}
+    known = [uid for uid in sorted(told) if _is_storage(uid)]
+    if known and "" not in told:
+        return known[:_MOST_CONTEXTS]
     common = [str(context.abstract_syntax) for context in StoragePresentationContexts]
     return list(dict.fromkeys([*known, *common]))[:_MOST_CONTEXTS]
+
+
+def _is_storage(uid: str) -> bool:
+    """Whether objects of a class can be received; a private one is made known to the library first."""
+    from pynetdicom.service_class import ServiceClass, StorageServiceClass
+    from pynetdicom.sop_class import register_uid, uid_to_service_class
+
+    if not _UID.fullmatch(uid):
+        return False
+    if uid_to_service_class(uid) is ServiceClass:
+        register_uid(uid, f"Private{uid.replace('.', '_')}", StorageServiceClass)
+    return uid_to_service_class(uid) is StorageServiceClass
 
 
 def storage_contexts(classes: Sequence[str]) -> list[PresentationContext]:

@@ -23,9 +23,8 @@ class IncompleteError(NetworkError):
 
     code = "E_INCOMPLETE"
 
-    def __init__(self, present: int, wanted: int, why: str) -> None:
-        super().__init__(
-            f"INCOMPLETE {present}/{wanted}: {why}", hint="Resume fetches what is missing; nothing is fetched twice."
-        )
+    def __init__(self, present: int, wanted: int, why: str, hint: str = "") -> None:
+        usual = "Resume fetches what is missing; nothing is fetched twice."
+        super().__init__(f"INCOMPLETE {present}/{wanted}: {why}", hint=hint or usual)
         self.present = present
         self.wanted = wanted

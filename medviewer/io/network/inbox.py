@@ -92,6 +92,8 @@ class Inbox:
         How many of those are kept apart.
     failure : str
         Why an object could not be kept; empty when none failed.
+    said : str
+        What the server said of objects that it did not send.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Inbox:
         self.refused = 0
         self.quarantined = 0
         self.failure = ""
+        self.said = ""
         self._wanted = {row.sop_instance_uid: row for row in wanted}
         self._left = quota
         self._quarantine = quarantine

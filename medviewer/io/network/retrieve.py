@@ -87,6 +87,7 @@ def retrieve(
             raise
         raise IncompleteError(inbox.present, len(inbox.wanted), error.text) from error
     if inbox.missing:
-        why = inbox.failure or f"{server.name} did not send the rest."
-        raise IncompleteError(inbox.present, len(inbox.wanted), why)
+        why = inbox.failure or inbox.said or f"{server.name} did not send the rest."
+        hint = "Resume asks again; another way of fetching (C-GET, C-MOVE, DICOMweb) may give what this one does not."
+        raise IncompleteError(inbox.present, len(inbox.wanted), why, hint if inbox.said else "")
     return Retrieved(tuple(inbox.complete_series()), inbox.present, inbox.refused, inbox.quarantined)

@@ -71,7 +71,8 @@ class PacsDialog(QDialog):
         self._links.connect(app.pacs.transfers_changed, self._count_quarantine)
         self._fill_servers()
         self._count_quarantine()
-        self.resize(*SIZE)
+        room = self.screen().availableGeometry()
+        self.resize(min(SIZE[0], room.width() - 60), min(SIZE[1], room.height() - 80))
         self.finished.connect(lambda _: self._close_down())
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
 
@@ -93,7 +94,7 @@ class PacsDialog(QDialog):
         self.search_button.setProperty("next", True)
         self.clear_button = push_button("pacsClear", "Clear", self.form.clear)
         self.priors_button = push_button(
-            "pacsPriors", "Priors", self._priors, tip="Other studies of the patient who is open"
+            "pacsPriors", "Priors", self.find_priors, tip="Other studies of the patient who is open"
         )
         self.more_button = push_button("pacsMore", "More", self._more, tip="Ask the server for the next rows")
         self.more_button.hide()
@@ -202,7 +203,8 @@ class PacsDialog(QDialog):
             submit = pacs.patients if self.form.lists_patients else pacs.query
             self._show_page(server, lambda offset: submit(server, fields, offset), 0)
 
-    def _priors(self) -> None:
+    def find_priors(self) -> None:
+        """Search the chosen server for other studies of the patient who is open."""
         server, volume = self.server, self._app.workspace.active
         if server is not None and volume is not None:
             self._show_page(server, lambda _: self._app.pacs.priors(server, volume), 0)

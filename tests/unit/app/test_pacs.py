@@ -6,14 +6,21 @@ import os
 import sys
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
+from pydicom import dcmread
 
 from medviewer.app.paths import data_dir
 from medviewer.core.errors import MedViewerError
+from medviewer.core.region import Region
+from medviewer.editing.editor import LabelEditor
 from medviewer.io.network.query import Found, QueryFields
+from medviewer.io.network.retrieve import retrieve
+from medviewer.io.network.services import services
 from medviewer.jobs.job import JobState
 from medviewer.phantoms import spheres_volume, write_series
 from tests import pacs_kit as kit
+from tests.pacs_peers import CTX
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +100,33 @@ def test_sending_says_what_arrived(make_app, pump, orthanc, tmp_path):
     assert entry.said == "3 of 4 have arrived. Not no.txt: it is not a DICOM file"
     pump.until(lambda: bool(app.messages.messages))
     assert "1 objects were not taken" in app.messages.messages[-1].text
+
+
+def test_segments_are_sent_as_a_seg_and_come_back_bit_identical(make_app, pump, orthanc, tmp_path):
+    app = make_app()
+    app.studies.scan([write_series(spheres_volume(), tmp_path)[0].parent], open_best=True)
+    pump.until(lambda: app.workspace.active is not None and not app.loading)
+    volume = app.workspace.active
+    segment = app.segments.add(volume.id)
+    box = Region((4, 10, 12), (9, 20, 22))
+    with LabelEditor(app.workspace, app.history, volume.id).stroke("Brush", segment.value) as stroke:
+        stroke.paint(box, np.ones(box.shape, bool), None)
+    sent = []
+    for server in (orthanc.dimse(), orthanc.web()):
+        entry = app.pacs.send_segments(server, volume)
+        pump.finish(entry.job)
+        assert entry.said == "Sent: 1 objects have arrived"
+        (path,) = entry.files
+        assert not path.exists()
+        sent.append(entry)
+    assert not list((data_dir() / "outgoing").rglob("*.dcm"))
+    study = volume.series.study_instance_uid
+    series = services(server).find_series(CTX, server, study)
+    assert [row.modality for row in series] == ["SEG", "SEG"]
+    for row, server in zip(series, (orthanc.dimse(fetch="move"), orthanc.web()), strict=True):
+        result = retrieve(CTX, server, study, tmp_path / server.kind, [row.series_instance_uid])
+        (back,) = result.folders[0].glob("*.dcm")
+        assert dcmread(back).pixel_array.sum() == 5 * 10 * 10
 
 
 def test_cancel_is_quick_and_what_came_is_kept(make_app, pump, orthanc):

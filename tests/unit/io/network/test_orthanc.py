@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from medviewer.io.network import dicomweb, dimse
 from medviewer.io.network.errors import IncompleteError, NetworkError
 from medviewer.io.network.query import QueryFields
 from medviewer.io.network.retrieve import Retrieved, retrieve
-from medviewer.io.network.sending import SendReport
+from medviewer.io.network.sending import SendReport, file_kind
 from medviewer.io.network.services import search, services
 from medviewer.jobs.job import JobCancelled, NullContext
 from tests.dicom_makers import pixels, write_slice
@@ -277,3 +278,55 @@ def test_W09_compressed_objects_go_there_and_back_bit_identical(orthanc, study, 
     assert body(back) == body(path)
     assert dcmread(back) == dcmread(path)
     assert dcmread(back).file_meta.TransferSyntaxUID == syntax
+
+
+def test_real_objects_of_every_kind_come_back_whole(orthanc, shared_data, tmp_path):
+    """Sent by C-STORE and STOW, fetched by C-GET, C-MOVE and WADO: every element is the same, pixel data among them.
+
+    Over DIMSE the server writes sequences and group lengths anew; what WADO gives is byte for byte what it keeps.
+    """
+    archives = ("odd_and_codecs_pydicom", "seg_sr_paramap_dcmqi", "sts002*")
+    # This server sends no label maps by C-GET.
+    chosen = [path for path in real_files(shared_data, tmp_path / "real", archives, 6) if "labelmap" not in path.name]
+    assert len(chosen) > 8
+    for send_to in (orthanc.dimse(), orthanc.web()):
+        report = SendReport()
+        services(send_to).store(CTX, send_to, chosen, report)
+        assert report.arrived == chosen
+        sent = {str(data.SOPInstanceUID): data for data in map(dcmread, chosen)}
+        for way in WAYS:
+            server, folder = server_for(orthanc, way), tmp_path / f"{send_to.kind}-{way}"
+            for study_uid in {str(data.StudyInstanceUID) for data in sent.values()}:
+                retrieve(CTX, server, study_uid, folder)
+            found = {str(dcmread(path).SOPInstanceUID): path for path in folder.rglob("*.dcm")}
+            assert sent.keys() <= found.keys()
+            for uid, data in sent.items():
+                assert way != "web" or body(found[uid]) == kept_by(orthanc, uid, tmp_path)
+                assert elements(dcmread(found[uid])) == elements(data)
+
+
+def kept_by(orthanc, uid: str, folder: Path) -> bytes:
+    """Return the data set of an object as the server's own file has it."""
+    (name,) = orthanc.rest("/tools/lookup", uid.encode(), "POST")
+    path = folder / "kept.dcm"
+    path.write_bytes(orthanc.download(f"/instances/{name['ID']}/file"))
+    return body(path)
+
+
+def elements(data) -> dict[object, object]:
+    """Return tag -> value, pixel data among them; without lengths of groups and padding at the end."""
+    return {e.tag: (e.VR, e.value) for e in data if e.tag.element != 0 and e.tag != 0xFFFCFFFC}
+
+
+def real_files(shared_data: Path, folder: Path, archives: tuple[str, ...], most: int) -> list[Path]:
+    """Unpack some files of each archive, spread over it; of those with one UID the first."""
+    made: dict[str, Path] = {}
+    for archive in (path for name in archives for path in shared_data.glob(f"dicom/{name}.zip")):
+        with zipfile.ZipFile(archive) as opened:
+            members = [m for m in opened.infolist() if not m.is_dir() and m.file_size < 3_000_000]
+            for member in members[:: max(1, len(members) // most)]:
+                path = Path(opened.extract(member, folder / archive.stem))
+                kind = file_kind(path)
+                if kind is not None:
+                    made.setdefault(kind[2], path)
+    return list(made.values())

@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.uid import ImplicitVRLittleEndian
 
 from medviewer.app.scripting import load
-from medviewer.io.network import association, guard
+from medviewer.io.network import association, dimse, guard
 from medviewer.io.network import scp as scp_module
 from medviewer.io.network.inbox import MALFORMED, MISMATCH, NOT_ASKED_FOR, OK, Inbox, digest
 from medviewer.io.network.quarantine import Quarantine
@@ -20,7 +20,7 @@ from medviewer.io.network.scp import StoreScp, networks
 from tests.dicom_makers import pixels, write_slice
 from tests.dicom_mutators import with_syntax
 from tests.pacs_kit import free_port
-from tests.pacs_peers import CT, CTX, changed, dimse_at, flood, send
+from tests.pacs_peers import CT, CTX, changed, dimse_at, flood, get_scp, send
 
 
 def test_S15_W07_only_the_invited_may_send_and_only_what_was_asked_for(instance, tmp_path):
@@ -176,6 +176,30 @@ def test_W09_an_object_in_another_encoding_than_agreed_is_kept_as_it_came_and_op
         assert send(server.listen_port, declared, "PACS", "US") == "arrived"
     (folder,) = inbox.complete_series()
     assert (load(folder).array == load(sent).array).all()
+
+
+def test_objects_of_a_private_class_can_be_fetched(instance, tmp_path):
+    row, path = instance
+    private = "1.3.12.2.1107.5.9.1"
+    sent = changed(path, tmp_path / "sent.dcm", SOPClassUID=private)
+    inbox = Inbox(tmp_path / "in", row.study_instance_uid, [replace(row, sop_class_uid=private)])
+    server = dimse_at(104, listen_port=free_port())
+    assert dimse._classes(inbox) == [private]
+    with StoreScp(server, inbox, dimse._classes(inbox), guard.Guard(CTX)):
+        assert send(server.listen_port, sent, "PACS", "US") == "arrived"
+        assert "E_NO_SERVICE" in send(server.listen_port, path, "PACS", "US")
+
+
+def test_W04_W05_what_a_server_cannot_or_should_not_send_is_counted(instance, tmp_path):
+    row, path = instance
+    other = changed(path, tmp_path / "other.dcm", SOPInstanceUID="1.2.3.4", StudyInstanceUID="1.2.3")
+    rows = [row, replace(row, sop_instance_uid="1.2.3.5")]
+    quarantine = Quarantine(tmp_path / "quarantine")
+    inbox = Inbox(tmp_path / "in", row.study_instance_uid, rows, quarantine=quarantine)
+    with get_scp([path, other]) as port:
+        dimse.get(CTX, dimse_at(port), inbox)
+    assert (inbox.present, inbox.quarantined) == (1, 1)
+    assert inbox.said.startswith("PACS says that 1 objects failed (Warning")
 
 
 def test_W06_an_object_without_an_end_is_cut_off(instance, tmp_path, monkeypatch):
