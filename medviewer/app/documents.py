@@ -110,6 +110,8 @@ class Documents:
         self._app = app
         #: Where the workspace was saved or opened last; None for new work.
         self.path: Path | None = None
+        #: What that file held then.
+        self._save_id = ""
         self._saving: Job | None = None
 
     # ---- save
@@ -120,7 +122,10 @@ class Documents:
         return self._saving is not None and not self._saving.state.is_final
 
     def save(self, path: Path) -> Job:
-        """Save everything; success is reported after the file was read back. Work can go on meanwhile."""
+        """Save everything; success is reported after the file was read back. Work can go on meanwhile.
+
+        The file that is open is not written over when another window has saved it since.
+        """
         from medviewer.io.snapshot import take_snapshot
 
         app = self._app
@@ -129,16 +134,23 @@ class Documents:
         sources = {volume.id: app.studies.sources(volume) for volume in app.workspace.volumes}
         snapshot = take_snapshot(app.workspace, sources)
         app.workspace.dirty = False
+        known = self._save_id if path == self.path else ""
 
         def work(ctx: JobContext) -> None:
-            from medviewer.io.workspace_file import write_workspace
+            from medviewer.io.workspace_file import read_save_id, write_workspace
 
+            if known and path.exists() and read_save_id(path) != known:
+                raise WorkspaceError(
+                    f"{path.name} has been saved by another window since it was opened here; nothing was written over.",
+                    hint="Save under another name, then compare the two.",
+                    code="E_CHANGED",
+                )
             write_workspace(path, snapshot, ctx)
 
         def done(job: Job) -> None:
             if job.state is JobState.SUCCESS:
                 app.journaling.saved(path, snapshot.save_id, at)
-                self.path = path
+                self.path, self._save_id = path, snapshot.save_id
                 app.library.labelled(app.workspace.volumes)
                 app.settings.add_recent(path)
                 app.settings.save()
@@ -168,12 +180,23 @@ class Documents:
             if job.state is JobState.SUCCESS and isinstance(job.result, tuple):
                 snapshot, volumes = job.result
                 self._restore(snapshot, volumes, {ref.id: ref.sources for ref in snapshot.volumes})
-                self.path = path
+                self.path, self._save_id = path, snapshot.save_id
+                self._warn_of_another_window(path)
                 self._app.journaling.start(path, snapshot.save_id)
                 self._app.settings.add_recent(path)
                 self._app.messages.add("info", f"Opened {path.name}.")
 
         return self._app.jobs.submit(f"Opening {path.name}", work, lane="io", done=done)
+
+    def _warn_of_another_window(self, path: Path) -> None:
+        from medviewer.io.journal import is_open_elsewhere
+
+        folder = self._app.journaling.folder
+        if folder is not None and is_open_elsewhere(folder, path):
+            text = f"{path.name} is open in another window too."
+            self._app.messages.add(
+                "warning", text, "Work on it in one of them; the first to save wins.", "W_OPEN_TWICE"
+            )
 
     def clear(self) -> None:
         """Close everything that is open."""
@@ -185,7 +208,7 @@ class Documents:
         app.journaling.drop(delete=True)
         app.history.clear()
         app.workspace.dirty = False
-        self.path = None
+        self.path, self._save_id = None, ""
 
     def close_volume(self, volume_id: str) -> None:
         """Close one volume with its segments and findings; undo steps name volumes, so the history ends here."""
@@ -271,6 +294,7 @@ class Documents:
                 app.messages.error(error)
         app.journaling.adopt(found.journal)
         self.path = found.base
+        self._save_id = found.snapshot.save_id if found.snapshot is not None else ""
         app.workspace.dirty = True
         if app.workspace.active is None and app.workspace.volumes:
             self._look_at(app.workspace.volumes[-1])

@@ -252,6 +252,19 @@ def find_journals(folder: Path) -> list[JournalInfo]:
     return [info for _, info in sorted(found, key=lambda item: item[0], reverse=True)]
 
 
+def is_open_elsewhere(folder: Path, saved: Path) -> bool:
+    """Whether a program that still runs, other than this one, works on a saved workspace."""
+    for path in folder.glob(f"*{SUFFIX}") if folder.is_dir() else ():
+        parsed = parse_path(path)
+        if parsed is None or parsed[1] == this_process() or not in_use(path, parsed[1]):
+            continue
+        with contextlib.suppress(WorkspaceError, OSError):
+            bases = read_journal(path, arrays=False).bases
+            if bases and bases[-1].path is not None and bases[-1].path.resolve() == saved.resolve():
+                return True
+    return False
+
+
 def discard_journal(path: Path) -> None:
     """Remove a left-over journal because the user does not want it; one in use is left alone."""
     parsed = parse_path(path)
