@@ -19,6 +19,8 @@ from medviewer.export.case import Case
 from medviewer.export.exporter import run_export
 from medviewer.export.formats.nnunet import NnunetOptions
 from medviewer.export.nnunet_rules import check_raw_dataset
+from medviewer.io.derived import Target
+from medviewer.io.load_segments import SegmentRequest, read
 from medviewer.jobs.job import NullContext
 
 OPTIONS = NnunetOptions(dataset_id=7, name="Lung lesions")
@@ -155,3 +157,27 @@ def test_nnunet_itself_agrees(make_case: Callable[..., Case], tmp_path: Path) ->
         "if __name__ == '__main__':\n    v(sys.argv[1], 1)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / NAME)], check=True, timeout=240)
+
+
+def test_L09_holes_touching_segments_and_single_voxels_come_back(
+    make_case: Callable[..., Case], tmp_path: Path
+) -> None:
+    """Written for nnU-Net and read again by our own reader: voxel by voxel, with gaps in the values closed and told."""
+    case = make_case("oblique", overlap=False)
+    labels = np.zeros(case.volume.geometry.shape, np.uint16)
+    labels[1:5, 1:6, 1:6] = 7
+    labels[2:4, 3, 3] = 0  # a hole
+    labels[1:5, 1:6, 6:9] = 2  # touches it
+    labels[6, 8, 10] = 900  # one voxel in a corner
+    segments = tuple(
+        replace(case.segments[0], value=value, name=name, group=0)
+        for value, name in ((7, "With a hole"), (2, "Neighbour"), (900, "One voxel"))
+    )
+    case = replace(case, segments=segments, groups={0: labels})
+    run_export(NullContext(), "nnunet", [case], tmp_path, OPTIONS)
+    path = tmp_path / NAME / "labelsTr" / f"{case.id}.nii.gz"
+    assert sorted(set(_array(path).ravel())) == [0, 1, 2, 3]
+    found = read(NullContext(), SegmentRequest(path, Target(case.volume.geometry)))
+    for segment in case.segments:
+        (name,) = [s for s in found.segments if s.name == segment.name]
+        np.testing.assert_array_equal(found.layers[name.layer] == name.value, labels == segment.value)
