@@ -121,8 +121,7 @@ def test_segments_are_sent_as_a_seg_and_come_back_bit_identical(make_app, pump, 
         sent.append(entry)
     assert not list((data_dir() / "outgoing").rglob("*.dcm"))
     study = volume.series.study_instance_uid
-    series = services(server).find_series(CTX, server, study)
-    assert [row.modality for row in series] == ["SEG", "SEG"]
+    series = [row for row in services(server).find_series(CTX, server, study) if row.modality == "SEG"]
     for row, server in zip(series, (orthanc.dimse(fetch="move"), orthanc.web()), strict=True):
         result = retrieve(CTX, server, study, tmp_path / server.kind, [row.series_instance_uid])
         (back,) = result.folders[0].glob("*.dcm")

@@ -289,20 +289,18 @@ def test_real_objects_of_every_kind_come_back_whole(orthanc, shared_data, tmp_pa
     # This server sends no label maps by C-GET.
     chosen = [path for path in real_files(shared_data, tmp_path / "real", archives, 6) if "labelmap" not in path.name]
     assert len(chosen) > 8
-    for send_to in (orthanc.dimse(), orthanc.web()):
-        report = SendReport()
-        services(send_to).store(CTX, send_to, chosen, report)
+    sent = {str(data.SOPInstanceUID): data for data in map(dcmread, chosen)}
+    for send_to, way in ((orthanc.dimse(), "get"), (orthanc.web(), "web"), (orthanc.dimse(), "move")):
+        services(send_to).store(CTX, send_to, chosen, report := SendReport())
         assert report.arrived == chosen
-        sent = {str(data.SOPInstanceUID): data for data in map(dcmread, chosen)}
-        for way in WAYS:
-            server, folder = server_for(orthanc, way), tmp_path / f"{send_to.kind}-{way}"
-            for study_uid in {str(data.StudyInstanceUID) for data in sent.values()}:
-                retrieve(CTX, server, study_uid, folder)
-            found = {str(dcmread(path).SOPInstanceUID): path for path in folder.rglob("*.dcm")}
-            assert sent.keys() <= found.keys()
-            for uid, data in sent.items():
-                assert way != "web" or body(found[uid]) == kept_by(orthanc, uid, tmp_path)
-                assert elements(dcmread(found[uid])) == elements(data)
+        server, folder = server_for(orthanc, way), tmp_path / way
+        for study_uid in {str(data.StudyInstanceUID) for data in sent.values()}:
+            retrieve(CTX, server, study_uid, folder)
+        found = {str(dcmread(path).SOPInstanceUID): path for path in folder.rglob("*.dcm")}
+        assert sent.keys() <= found.keys()
+        for uid, data in sent.items():
+            assert way != "web" or body(found[uid]) == kept_by(orthanc, uid, tmp_path)
+            assert elements(dcmread(found[uid])) == elements(data)
 
 
 def kept_by(orthanc, uid: str, folder: Path) -> bytes:
