@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from medviewer.app.context import AppContext
 from medviewer.app.volumes import count_of
-from medviewer.app.windows import SUV_WINDOWED
+from medviewer.core.suv import SUV_WINDOWED
 
 
 def always(_app: AppContext) -> bool:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from medviewer.core.suv import SUV_BW, SUV_LBM
+from medviewer.core.suv import SUV_WINDOW, SUV_WINDOWED
 from medviewer.core.view_state import TRUE_COLOR, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 
-#: Units whose values compare between patients, and the window they are opened in.
-SUV_WINDOWED = (SUV_BW, SUV_LBM)
-SUV_WINDOW = WindowLevel(5.0, 10.0)
 #: A picture of 8 bits without a brighter pixel would be black: a mask, or one of fewer bits.
 _DARK = 63
 
@@ -49,7 +46,7 @@ def auto_window(volume: Volume) -> WindowLevel:
         return TRUE_COLOR
     if volume.suv is not None and volume.unit in SUV_WINDOWED:
         # What the file says is the range of the scanner's Bq/ml, and another in each study.
-        return SUV_WINDOW
+        return WindowLevel(*SUV_WINDOW)
     if volume.window is not None and volume.window[1] > 0:
         return WindowLevel(*volume.window)
     if volume.stacking != "place" and volume.array.dtype == "uint8" and volume.array.max() > _DARK:

@@ -12,6 +12,9 @@ SUV_LBM: Final = "SUVlbm"
 SUV_BSA: Final = "SUVbsa"
 #: Every unit that a PET image may be shown in, in the order of lists.
 PET_UNITS: Final = (SUV_BW, SUV_LBM, SUV_BSA, BQML)
+#: Units whose values compare between patients, and the window (center, width) that they are shown in at first.
+SUV_WINDOWED: Final = (SUV_BW, SUV_LBM)
+SUV_WINDOW: Final = (5.0, 10.0)
 #: Unit -> UCUM code.
 UCUM: Final = {SUV_BW: "g/ml{SUVbw}", SUV_LBM: "g/ml{SUVlbm}", SUV_BSA: "cm2/ml{SUVbsa}", BQML: "Bq/ml"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from medviewer.core.suv import SUV_WINDOW, SUV_WINDOWED
 from medviewer.core.view_state import WindowLevel
 from medviewer.core.workspace import Overlay
 from medviewer.render.colors import Pixels, fusion_table, window
@@ -12,8 +13,10 @@ from medviewer.render.sampler import PlaneSampler
 
 
 def sampled_window(overlay: Overlay) -> WindowLevel:
-    """Return the window of the file, or the 1st to the 99th percentile of a sample of the voxels."""
+    """Return SUV 0 to 10, the window of the file, or the 1st to the 99th percentile of a sample of the voxels."""
     volume = overlay.volume
+    if volume.suv is not None and volume.unit in SUV_WINDOWED:
+        return WindowLevel(*SUV_WINDOW)
     if volume.window is not None and volume.window[1] > 0:
         return WindowLevel(*volume.window)
     k, j, i = (max(1, n // 64) for n in volume.array.shape)
@@ -42,7 +45,7 @@ class FusionLayer:
 
     def fits(self, overlay: Overlay) -> bool:
         """Whether only the opacity of another overlay differs."""
-        return overlay.volume.array is self.overlay.volume.array
+        return overlay.volume is self.overlay.volume
 
     def draw(self, base: Pixels, frame: PlaneFrame) -> Pixels:
         """Return a picture (frame.height, frame.width) with the overlay laid over it."""

@@ -13,6 +13,7 @@ from medviewer.core.annotation import Box3D
 from medviewer.core.contours import Contour, Contours
 from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.segmentation import Segment
+from medviewer.core.suv import SUV_BW, Suv
 from medviewer.core.view_state import WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Overlay, Workspace
@@ -197,5 +198,8 @@ def test_what_lies_over_the_image_is_said_with_its_values(letter: Volume) -> Non
     assert not any("over it" in text for text in said())
     workspace.overlay = Overlay(dose)
     assert "over it 0 to 60 Gy: Plan" in said()
+    pet = replace(letter, id="pet", name="PET", unit=SUV_BW, suv=Suv({SUV_BW: 1.0}), window=(300.0, 500.0))
+    workspace.overlay = Overlay(pet)
+    assert "over it 0 to 10 SUVbw: PET" in said()
     workspace.overlay = None
     assert not any("over it" in text for text in said())
