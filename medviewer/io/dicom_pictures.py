@@ -23,13 +23,13 @@ from medviewer.core.geometry import Geometry, vec3
 from medviewer.io.dicom_geometry import slice_frame, slice_position
 from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_slices import Part
+from medviewer.io.dicom_slide import SLIDES, slide_size
 from medviewer.io.dicom_tags import Tag
 from medviewer.io.us_regions import region_spacing
 
 _STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
 #: Classes whose images lie in the patient: one without a place has lost it.
 _OF_SLICES: Final = tuple(_STORAGE + n for n in ("2", "2.1", "2.2", "4", "4.1", "4.3", "4.4", "128", "128.1", "130"))
-_SLIDES: Final = _STORAGE + "77.1.6"
 _TOMOSYNTHESIS: Final = _STORAGE + "13.1.3"
 _TIMES: Final = (Tag.FRAME_TIME, Tag.FRAME_TIME_VECTOR, Tag.CINE_RATE, Tag.RECOMMENDED_DISPLAY_FRAME_RATE)
 #: Where the size of a pixel is looked for, the best first.
@@ -38,7 +38,7 @@ _FORMAT: Final = (
     Tag.ROWS, Tag.COLUMNS, Tag.SAMPLES_PER_PIXEL, Tag.PHOTOMETRIC_INTERPRETATION, Tag.BITS_ALLOCATED, Tag.BITS_STORED,
     Tag.PIXEL_REPRESENTATION, *_SPACINGS, Tag.PIXEL_ASPECT_RATIO,
 )  # fmt: skip
-_NO_SPACING: Final = SeriesWarning(
+NO_SPACING: Final = SeriesWarning(
     "W_NO_SPACING", "No file says how large a pixel is: lengths are counted in pixels, not in mm."
 )  # fmt: skip
 
@@ -78,11 +78,17 @@ def picture_parts(pictures: Sequence[tuple[Header, SeriesWarning]]) -> list[Part
     for number, members in enumerate(groups.values(), 1):
         ordered = sorted(members, key=lambda member: _order(member[0]))
         headers = tuple(header for header, _ in ordered)
+        label = _label(headers, number) if len(groups) > 1 else ""
+        slide = slide_size(headers[0], len(headers))
+        if slide is not None:
+            # How large its pixels are is read when it is opened.
+            geometry = flat_grid((*slide, 1), (1.0, 1.0))
+            parts.append(Part(headers[:1], geometry, label=label, stacking="number", in_mm=False))
+            continue
         grid = picture_grid(headers)
         lost = _lost_places(ordered)
         about_grid = [warning for warning in grid.warnings if warning.code not in {w.code for w in lost}]
         warnings = (*lost, *_tiles(headers), *about_grid)
-        label = _label(headers, number) if len(groups) > 1 else ""
         parts.append(Part(headers, grid.geometry, warnings, label, stacking=stacking(headers), in_mm=grid.in_mm))
     return parts
 
@@ -110,7 +116,7 @@ def _lost_places(pictures: Sequence[tuple[Header, SeriesWarning]]) -> list[Serie
 
 
 def _tiles(headers: Sequence[Header]) -> list[SeriesWarning]:
-    if headers[0].sop_class_uid != _SLIDES or len(headers) < 2:
+    if headers[0].sop_class_uid != SLIDES or len(headers) < 2:
         return []
     text = f"{len(headers)} tiles of a slide, shown one behind the other; they are not put together."
     return [SeriesWarning("W_TILES", text)]
@@ -119,7 +125,7 @@ def _tiles(headers: Sequence[Header]) -> list[SeriesWarning]:
 def stacking(headers: Sequence[Header]) -> Stacking:
     """Return what the pictures of one part count: the time for films, else their number."""
     first = headers[0]
-    if not first.film or len(headers) < 2 or first.sop_class_uid == _SLIDES:
+    if not first.film or len(headers) < 2 or first.sop_class_uid == SLIDES:
         return "number"
     of_slices = first.sop_class_uid in (*_OF_SLICES, _TOMOSYNTHESIS)
     timed = any(tag in first.values for tag in _TIMES)
@@ -158,7 +164,7 @@ def picture_grid(headers: Sequence[Header]) -> PictureGrid:
     pixels = flat_grid((columns, rows, count), (1.0, pixel_aspect(first)))
     # What the regions say is read when the pictures are opened.
     known_later = Tag.SEQUENCE_OF_ULTRASOUND_REGIONS in first.values
-    return PictureGrid(pixels, False, False, () if known_later else (_NO_SPACING,))
+    return PictureGrid(pixels, False, False, () if known_later else (NO_SPACING,))
 
 
 def opened_grid(headers: Sequence[Header]) -> tuple[PictureGrid, list[SeriesWarning]]:
@@ -168,7 +174,7 @@ def opened_grid(headers: Sequence[Header]) -> tuple[PictureGrid, list[SeriesWarn
         return grid, []
     spacing = region_spacing(headers)
     if spacing is None:
-        return grid, [_NO_SPACING]
+        return grid, [NO_SPACING]
     text = "Lengths are right inside the scanned region only, not in the margins of the picture."
     in_mm = replace(grid, geometry=flat_grid(grid.geometry.size, spacing), in_mm=True)
     return in_mm, [SeriesWarning("W_SCANNED_REGION", text)]

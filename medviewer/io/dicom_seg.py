@@ -24,6 +24,7 @@ from medviewer.imaging.cielab import lab_to_rgb
 from medviewer.io.derived import MISFIT, Target, fractional
 from medviewer.io.dicom_geometry import TOLERANCE_MM
 from medviewer.io.dicom_resample import planes_of, repeat_between
+from medviewer.io.dicom_slide import slide_grid
 from medviewer.io.image_index import image_slices
 from medviewer.io.label_file import LabelFile, NamedSegment
 from medviewer.io.label_fit import fit_layers, misfit
@@ -81,6 +82,8 @@ def _grid_and_places(
     dataset: Dataset, planes: Sequence[SegPlane], target: Target, name: str
 ) -> tuple[Geometry, list[Place]]:
     """Return the grid that the frames are put on, the image's or, to be resampled, their own; and their places."""
+    if "TotalPixelMatrixColumns" in dataset:
+        return target.geometry, _tiles_on_slide(planes, target, name)
     by_image = any(plane.position is None for plane in planes)
     resampled = target.series is not None and bool(target.series.interpolation)
     places = find_places(
@@ -97,12 +100,6 @@ def _grid_and_places(
             f"{name} was drawn on images that are not those shown.",
             hint="Open the images that it was drawn on first.",
             code="E_NO_POSITION",
-        )
-    if "TotalPixelMatrixColumns" in dataset:
-        raise InputError(
-            f"{name} is a segmentation of a slide in tiles, and this image is not that slide.",
-            hint="Open the slide it was made for, or choose a segmentation of a CT, MR or PET series.",
-            code="E_TILED",
         )
     source = own_grid(planes, name)
     places = find_places(planes, source)
@@ -122,6 +119,19 @@ def _between(layers: Sequence[LabelArray], places: Sequence[Place], target: Targ
     for labels in layers:
         repeat_between(labels, planes)
     return [f"{name} was drawn on the {len(planes)} original slices; the planes between them repeat the nearest one."]
+
+
+def _tiles_on_slide(planes: Sequence[SegPlane], target: Target, name: str) -> list[Place]:
+    """Return the places of tiles on the picture of a slide, by where both lie on the slide."""
+    grid = slide_grid(target.series) if target.series is not None else target.geometry
+    places = find_places(planes, grid) if grid is not None and grid.size == target.geometry.size else None
+    if places is None:
+        raise InputError(
+            f"{name} is a segmentation of a slide in tiles, and this image is not that slide, or lies elsewhere on it.",
+            hint="Open the slide it was made for, or choose a segmentation of a CT, MR or PET series.",
+            code="E_TILED",
+        )
+    return places
 
 
 class _Builder:

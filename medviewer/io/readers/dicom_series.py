@@ -20,6 +20,7 @@ from medviewer.io.dicom_geometry import stack_geometry
 from medviewer.io.dicom_header import Header, read_header
 from medviewer.io.dicom_overlay import overlay_warnings
 from medviewer.io.dicom_resample import RegularGrid, grid_through, resample_between
+from medviewer.io.dicom_slide import put_together
 from medviewer.io.dicom_tags import Tag
 from medviewer.io.dicom_text import decoded_text
 from medviewer.io.dicom_window import display_window
@@ -56,6 +57,7 @@ def read_headers(
     *,
     warnings: Sequence[SeriesWarning] = (),
     grid: RegularGrid | None = None,
+    tiled: bool = False,
     **fields: Any,
 ) -> Volume:
     """Read slices onto a grid.
@@ -69,6 +71,8 @@ def read_headers(
         What has been found so far, besides those of the series.
     grid : RegularGrid or None
         For unevenly spaced slices: where they are on a regular grid through them.
+    tiled : bool
+        Whether they are the tiles of one picture.
     **fields
         Of the `Volume`, for what is not a stack of slices in the patient.
     """
@@ -83,6 +87,8 @@ def read_headers(
     opening = _Opening(request, headers, formats, geometry, found, pet, fields)
     if grid is not None:
         _read_onto_grid(ctx, request, opening, headers, formats, grid)
+    elif tiled:
+        _read_tiles(ctx, request, opening, headers, formats)
     elif any(form.is_float for form in formats):
         _read_floats(ctx, request, opening, headers, formats)
     else:
@@ -146,6 +152,25 @@ def _read_floats(
     request.on_filled(opening.volume.geometry.region)
 
 
+def _read_tiles(
+    ctx: JobContext,
+    request: OpenRequest,
+    opening: _Opening,
+    headers: Sequence[Header],
+    formats: Sequence[PixelFormat],
+) -> None:
+    """Read the tiles of a slide, then put them together; nothing is shown before that."""
+    found: list[ColorArray | None] = []
+    array = _read_slices(
+        ctx, request, opening, headers, formats, lambda _, colors: found.append(colors), lambda _: None
+    )
+    colors = found[-1]
+    columns, rows, _ = opening.size
+    whole = None if colors is None else put_together(colors, columns, rows)
+    opening.first(put_together(array, columns, rows), whole)
+    request.on_filled(opening.volume.geometry.region)
+
+
 def check_length(header: Header, form: PixelFormat) -> SeriesWarning | None:
     """Check the length of uncompressed pixels; compressed ones are checked by the decode worker."""
     if header.is_native:
@@ -200,6 +225,11 @@ class _Opening:
         if self._volume is not None:
             object.__setattr__(self._volume, "decoder", ", ".join(sorted(self.decoders)))
             object.__setattr__(self._volume, "warnings", self._warnings)
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Voxels of the volume along (i, j, k)."""
+        return self._geometry.size
 
     @property
     def volume(self) -> Volume:
