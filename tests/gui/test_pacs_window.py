@@ -22,6 +22,7 @@ from medviewer.ui.dialogs.pacs_quarantine import QuarantineDialog
 from medviewer.ui.dialogs.pacs_results import row_of
 from medviewer.ui.dialogs.pacs_send import SendDialog, sendables
 from medviewer.ui.dialogs.pacs_server import ServerDialog
+from medviewer.ui.panels.study_browser import StudyBrowser
 from tests.dicom_makers import pixels, write_slice
 
 STUDIES = (
@@ -217,6 +218,10 @@ def test_series_and_segments_are_sent(app: AppContext, qtbot: QtBot, monkeypatch
     qtbot.waitUntil(lambda: app.workspace.active is not None and not app.loading)
     volume = app.workspace.active
     app.segments.add(volume.id)
+    browser = StudyBrowser(app, lambda _: None)
+    qtbot.addWidget(browser)
+    assert "Send to PACS…" in [action.text() for action in browser.menu_for(volume.series).actions()]
+    browser.close_panel()
     shown: list[bool] = []
     things = sendables(app, [volume.series])
     dialog = SendDialog(app, things, lambda: shown.append(True))

@@ -90,6 +90,28 @@ def test_a_broken_retrieve_is_named_and_resumes(make_app, pump, orthanc):
     assert app.pacs.transfers == []
 
 
+def test_W03_the_whole_series_opens_beside_the_part_that_is_open(make_app, pump, orthanc):
+    app = make_app()
+    with kit.Proxy(orthanc.dicom, cut_after=60_000) as proxy:
+        server = orthanc.dimse(port=proxy.port)
+        found = pump.finish(app.pacs.query(server, QueryFields(patient_id="PAT-10"))).result
+        (entry,) = app.pacs.retrieve(server, found.rows)
+        pump.finish(entry.job)
+    assert entry.has_part
+    pump.finish(app.pacs.open_part(entry))
+    pump.until(lambda: app.workspace.active is not None and not app.loading)
+    part = app.workspace.active
+    assert "W_INCOMPLETE" in {warning.code for warning in part.warnings}
+    entry.server = orthanc.dimse()
+    pump.finish(app.pacs.resume(entry))
+    pump.until(lambda: len(app.workspace.volumes) == 2 and not app.loading)
+    whole = app.workspace.active
+    assert whole.id != part.id
+    assert part.geometry.size[2] < whole.geometry.size[2] == 12
+    assert "W_INCOMPLETE" not in {warning.code for warning in whole.warnings}
+    assert len([s for study in app.studies.studies for s in study.series if s.modality == "CT"]) == 1
+
+
 def test_sending_says_what_arrived(make_app, pump, orthanc, tmp_path):
     app = make_app()
     files = write_series(spheres_volume(), tmp_path)[:3]

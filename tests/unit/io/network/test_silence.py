@@ -1,4 +1,4 @@
-"""Servers that are absent, silent or slow (W02)."""
+"""Servers that are absent, silent or slow, or that will not have us (W01, W02)."""
 
 from __future__ import annotations
 
@@ -67,3 +67,22 @@ def test_W02_a_trickling_server_can_be_cancelled(silent):
         with pytest.raises(JobCancelled):
             dimse.echo(Cancelled(0.5), dimse_at(proxy.port))
         assert time.monotonic() - start < 1.5
+
+
+def test_W01_a_server_that_does_not_know_us_says_so():
+    ae = association.new_ae("PACS")
+    ae.add_supported_context(dimse.VERIFICATION)
+    ae.require_calling_aet = ["SOMEBODY"]
+    listener = ae.start_server(("127.0.0.1", 0), block=False)
+    try:
+        with pytest.raises(NetworkError, match="does not know our AE title") as caught:
+            dimse.echo(CTX, dimse_at(listener.server_address[1]))
+    finally:
+        listener.shutdown()
+    assert caught.value.code == "E_REJECTED"
+    assert "registered" in caught.value.hint
+
+
+def test_W01_every_reason_for_a_rejection_has_words():
+    assert {(1, 1), (1, 2), (1, 3), (1, 7), (2, 1), (2, 2), (3, 1), (3, 2)} == association.REJECTIONS.keys()
+    assert all(association.REJECTIONS.values())

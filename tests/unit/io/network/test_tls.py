@@ -15,7 +15,7 @@ from medviewer.io.network.inbox import Inbox
 from medviewer.io.network.scp import StoreScp
 from medviewer.io.network.sending import SendReport
 from tests.pacs_kit import free_port, web_server
-from tests.pacs_peers import CT, CTX, code_of, dimse_at, json_reply, tls_cases, web_at
+from tests.pacs_peers import CT, CTX, code_of, dimse_at, json_reply, redirect_to, tls_cases, web_at
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +84,19 @@ def test_S16_a_server_that_calls_back_needs_a_certificate_too(authority, ca_file
         dimse.store(CTX, replace(caller, client_cert=str(own)), [path], report := SendReport())
         assert report.arrived == [path]
     assert inbox.present == 1
+
+
+def test_S16_W11_nobody_leads_us_out_of_tls(authority, ca_file):
+    heard: list[str] = []
+
+    def plain(request) -> None:
+        heard.append(request.path)
+        json_reply(request)
+
+    with (
+        web_server(plain) as other,
+        web_server(redirect_to(f"http://127.0.0.1:{other}/dicom-web/studies"), tls_cases(authority)["good"]) as port,
+    ):
+        server = web_at(port, "https", ca_file=ca_file, auth="basic", user="me", secret="hush")
+        assert code_of(lambda: dicomweb.echo(CTX, server)) == "E_TLS"
+    assert heard == []
