@@ -40,6 +40,10 @@ Public functions (import them from the modules named; this package imports nothi
 ``medviewer.io.dicom_geometry``
     ``stack_geometry(headers: Sequence[Header]) -> Geometry``: exact to 0.1 mm per slice, or `GeometryError`.
 
+``medviewer.io.load_segments`` and ``medviewer.io.load_object``
+    What the decode worker does for what belongs to images (``READ``, ``REFERENCE``, ``READ_OBJECT``): segments onto the
+    grid of a `Target`, and reports, key images, presentation states, registrations and documents as plain values.
+
 ``medviewer.imaging.sitk_image``
     ``to_sitk(image: Volume | VoxelArray, geometry: Geometry | None = None) -> sitk.Image``
     ``from_sitk(image: sitk.Image) -> tuple[VoxelArray, Geometry]``
