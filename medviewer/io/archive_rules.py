@@ -16,7 +16,8 @@ from typing import BinaryIO, Final, Protocol
 
 from medviewer.core.errors import InputError
 
-MOST_MEMBERS: Final = 200_000
+MOST_FILES: Final = 200_000
+MOST_FOLDERS: Final = 20_000
 #: An archive may unpack to this many bytes, or to `MOST_RATIO` times its own size, whichever is more.
 FREE_BYTES: Final = 512 * 1024 * 1024
 MOST_RATIO: Final = 200
@@ -89,7 +90,7 @@ class Rules:
         self._archive = archive
         self._folder = folder
         self._room = shutil.disk_usage(folder).free
-        self._count = 0
+        self._files = self._folders = 0
         self._bytes = 0
         self._names: dict[str, int] = {}
 
@@ -102,9 +103,11 @@ class Rules:
             ``E_UNSAFE_ARCHIVE``, ``E_BOMB``, ``E_ENCRYPTED`` or ``E_NO_SPACE``.
         """
         name = self._archive.name
-        self._count += 1
-        if self._count > MOST_MEMBERS:
-            raise InputError(f"{name} holds more than {MOST_MEMBERS} files.", hint=_HINT, code="E_BOMB")
+        self._folders += member.is_folder
+        self._files += not member.is_folder
+        if self._files > MOST_FILES or self._folders > MOST_FOLDERS:
+            text = f"{name} holds more than {MOST_FILES} files or {MOST_FOLDERS} folders."
+            raise InputError(text, hint=_HINT, code="E_BOMB")
         if member.is_encrypted:
             raise InputError(f"{name} is encrypted.", hint=_HINT, code="E_ENCRYPTED")
         self._take(member.size or 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import struct
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests import dicom_makers, dicom_mutators
+from tests import archive_makers, dicom_makers, dicom_mutators
 from tools.bar.bar import MB, Bench, Figure, row
 
 
@@ -68,6 +69,16 @@ def _bombs(bench: Bench) -> Iterator[tuple[str, Path]]:
     yield plant("gz.nii.gz", gzip.compress(_nifti((30000, 30000, 200)) + zeros, 9))
     for size in ((30000, 30000, 200), (32767, 32767, 32767), (-5, 10, 10), (0, 10, 10)):
         yield plant(f"nifti {size[0]}.nii", _nifti(size))
+    packed = gzip.compress(zeros, 9)
+    yield plant("zeros.gz", packed * 5)
+    yield plant("zeros.tar.gz", gzip.compress(archive_makers.header(b"a", b"0", 2**31), 9) + packed * 5)
+    yield plant("zeros.dcm.bz2", bz2.compress(zeros) * 5)
+    yield plant("folders.tgz", gzip.compress(archive_makers.header(b"d", b"5", 0) * 100_000, 9) * 15)
+    yield plant("header.mha", b"NDims = 3\nDimSize = 3000 3000 5000\nElementType = MET_UCHAR\nCompressedData = True\n"
+                b"ElementDataFile = LOCAL\n" + packed)  # fmt: skip
+    yield plant("header.nrrd", b"NRRD0004\ntype: double\ndimension: 3\nsizes: 9999999 9999999 9999999\n"
+                b"encoding: gzip\nendian: little\n\n" + packed)  # fmt: skip
+    yield plant("header.mgz", gzip.compress(struct.pack(">7ih", 1, 9999, 9999, 9999, 1, 4, 0, 0) + bytes(254)))
 
 
 def _zip_of(zeros: bytes) -> bytes:
