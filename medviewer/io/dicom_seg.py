@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: CodeValue of the DICOM concept Background, which a label map lists as a segment.
 _BACKGROUND: Final = "125040"
+#: A frame that lies further than this off the pixels of a slice is not one of that slice.
+_OF_A_PIXEL: Final = 0.25
 
 
 def read_seg(
@@ -85,14 +87,8 @@ def _grid_and_places(
     if "TotalPixelMatrixColumns" in dataset:
         return target.geometry, _tiles_on_slide(planes, target, name)
     by_image = any(plane.position is None for plane in planes)
-    resampled = target.series is not None and bool(target.series.interpolation)
-    places = find_places(
-        planes,
-        target.geometry,
-        image_slices(target.series) if by_image and target.series else None,
-        # A true slice lies this near to its plane of the grid.
-        TOLERANCE_MM if resampled else None,
-    )
+    slices = image_slices(target.series) if by_image and target.series else None
+    places = find_places(planes, target.geometry, slices, _off_mm(target))
     if places is not None:
         return target.geometry, places
     if by_image:
@@ -106,6 +102,13 @@ def _grid_and_places(
     if places is None or MISFIT not in target.accepted:
         raise misfit(source, target.geometry, name)
     return source, places
+
+
+def _off_mm(target: Target) -> float | None:
+    """Return how far the slices of a series may lie off its grid; None for an image that is a grid by itself."""
+    if target.series is None or target.series.kind != "dicom":
+        return None
+    return min(TOLERANCE_MM, _OF_A_PIXEL * min(target.geometry.spacing[:2]))
 
 
 def _between(layers: Sequence[LabelArray], places: Sequence[Place], target: Target, name: str) -> list[str]:

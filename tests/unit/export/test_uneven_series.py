@@ -108,6 +108,22 @@ def test_G07_masks_of_the_original_slices_come_back_onto_the_grid(tmp_path: Path
     assert sorted(keys.values()) == [0, 1, 3, 6]
 
 
+def test_slices_that_lie_off_the_grid_within_the_tolerance_get_their_masks_back(tmp_path: Path) -> None:
+    whole = make_series(tmp_path / "series", Geometry(SIZE, SPACING, ORIGIN))
+    for n, path in enumerate(whole.series.files):
+        dataset = pydicom.dcmread(path)
+        dataset.ImagePositionPatient[2] += 0.08 * (-1) ** n
+        dataset.save_as(path)
+    (study,) = scan_paths(CTX, [tmp_path / "series"])
+    (series,) = study.series
+    case = with_a_ball(open_series(CTX, series), center_mm=whole.geometry.center_lps, radius_mm=5.0)
+    (path,) = run_export(CTX, "dicom-seg", [case], tmp_path / "seg").files
+    uids = series.series_instance_uid, series.frame_of_reference_uid
+    found = read(CTX, SegmentRequest(path, Target(case.geometry, *uids, case.volume.patient_id, series=series)))
+    for read_back, segment in zip(found.segments, case.segments, strict=True):
+        np.testing.assert_array_equal(found.layers[read_back.layer] == read_back.value, case.mask(segment))
+
+
 def test_G07_other_formats_write_the_grid_and_say_so(tmp_path: Path) -> None:
     whole = make_series(tmp_path / "series", Geometry(SIZE, SPACING, ORIGIN))
     whole.series.files[2].unlink()
