@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from medviewer.core.geometry import Points
 from medviewer.core.segmentation import Mask, Segment
 from medviewer.export.case import Case
 from medviewer.export.exporter import Check
+from medviewer.export.seg_frames import frame_facts
 
 if TYPE_CHECKING:
+    import highdicom
     from pydicom import Dataset
 
 _TOLERANCE_MM = 0.01
@@ -45,7 +47,7 @@ def check_seg(path: Path, case: Case, expected: Expected) -> list[Check]:
     same = names == [name for name, _, _ in expected] and codes == wanted
     checks = [Check(f"{path.name}: names", same, f"{len(names)} segments")]
     found, error_mm = _frames(seg, sources, len(expected))
-    again = _by_source(seg, sources, len(expected))
+    again = _by_source(seg, sources, case, len(expected))
     for n, (name, _, mask) in enumerate(expected):
         different = max(int(np.count_nonzero(found[n] != mask)), int(np.count_nonzero(again[n] != mask)))
         detail = f"{different} of {mask.size} voxels differ, slices within {error_mm:.6f} mm"
@@ -54,11 +56,15 @@ def check_seg(path: Path, case: Case, expected: Expected) -> list[Check]:
 
 
 def _sources(case: Case) -> list[Dataset]:
-    """Return what the original files say about themselves."""
+    """Return what the original files, or the frames of the one file, say about themselves."""
     import pydicom
 
-    assert case.series is not None
-    return [pydicom.dcmread(path, specific_tags=_WHERE) for path in case.series.files]
+    series = case.series
+    assert series is not None
+    if series.frames:
+        dataset = pydicom.dcmread(series.files[0], stop_before_pixels=True)
+        return [frame_facts(dataset, frame) for frame in series.frames]
+    return [pydicom.dcmread(path, specific_tags=_WHERE) for path in series.files]
 
 
 def _frames(seg: Dataset, sources: Sequence[Dataset], count: int) -> tuple[list[Mask], float]:
@@ -96,13 +102,20 @@ def _macro(shared: Dataset, own: Dataset, name: str) -> Dataset:
     return item
 
 
-def _by_source(seg: Dataset, sources: Sequence[Dataset], count: int) -> list[Mask]:
-    """Return the masks as highdicom finds them by the source images they refer to."""
+def _by_source(seg: highdicom.seg.Segmentation, sources: Sequence[Dataset], case: Case, count: int) -> list[Mask]:
+    """Return the masks as highdicom finds them by the source images, or frames of one, that they refer to."""
     uids = [str(source.SOPInstanceUID) for source in sources]
+    frames = [frame + 1 for frame in case.series.frames] if case.series is not None else []
     masks: list[Mask] = []
     for number in range(1, count + 1):
-        pixels = seg.get_pixels_by_source_instance(
-            uids, segment_numbers=[number], ignore_spatial_locations=False, assert_missing_frames_are_empty=True
-        )
+        how: dict[str, Any] = {
+            "segment_numbers": [number],
+            "ignore_spatial_locations": False,
+            "assert_missing_frames_are_empty": True,
+        }
+        if frames:
+            pixels = seg.get_pixels_by_source_frame(uids[0], frames, **how)
+        else:
+            pixels = seg.get_pixels_by_source_instance(uids, **how)
         masks.append(pixels[..., 0].astype(np.bool_))
     return masks

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medviewer.core.dicom_ref import SeriesRef
 from medviewer.core.errors import ExportError, InputError
 from medviewer.core.geometry import Geometry
 from medviewer.export.case import Case
+from medviewer.export.seg_frames import frame_facts, keep_frames
 from medviewer.io.dicom_geometry import TOLERANCE_MM
 from medviewer.io.dicom_resample import planes_of
 
@@ -47,7 +49,7 @@ def true_slices(case: Case) -> Sequence[int]:
 
 
 def source_datasets(case: Case, slices: Sequence[int]) -> list[Dataset]:
-    """Return the headers of the case's series, one for each of its `true_slices`.
+    """Return the headers of the case's series, one for each of its `true_slices`, or the one of its multi-frame file.
 
     Raises
     ------
@@ -64,22 +66,42 @@ def source_datasets(case: Case, slices: Sequence[int]) -> list[Dataset]:
         )
     if series is None or series.kind != "dicom":
         raise ExportError(f"{case.id} has no DICOM series to refer to.", hint=_NIFTI_HINT, code="E_NO_SOURCE")
-    if series.frames or len(series.files) != len(slices):
+    if len(series.files) != len(slices):
         raise ExportError(
-            f"{case.id} comes from multi-frame files or mosaics, which DICOM SEG export cannot refer to yet.",
-            hint=_NIFTI_HINT,
+            f"{case.id} has {len(slices)} slices and its series {len(series.files)} files.",
+            hint=_OPEN_AGAIN,
             code="E_NO_SOURCE",
         )
+    if series.frames:
+        return [_multi_frame(case, series, slices)]
     datasets = [_read(case, path) for path in series.files]
     for k, dataset in zip(slices, datasets, strict=True):
         _check_identity(case, dataset)
         _check_place(case, case.geometry, k, dataset)
-        for keyword in _MAY_BE_EMPTY:
-            if keyword not in dataset:
-                setattr(dataset, keyword, "")
         if not dataset.get("SliceThickness"):
             dataset.SliceThickness = case.geometry.spacing[2]
     return datasets
+
+
+def _multi_frame(case: Case, series: SeriesRef, slices: Sequence[int]) -> Dataset:
+    """Return the header of the enhanced file that the slices are frames of."""
+    dataset = _read(case, series.files[0])
+    if len(set(series.files)) > 1 or "PerFrameFunctionalGroupsSequence" not in dataset:
+        raise ExportError(
+            f"{case.id} comes from mosaics, several multi-frame files, or one without functional groups; "
+            "DICOM SEG export cannot refer to these yet.",
+            hint=_NIFTI_HINT,
+            code="E_NO_SOURCE",
+        )
+    _check_identity(case, dataset)
+    for k, frame in zip(slices, series.frames, strict=True):
+        try:
+            facts = frame_facts(dataset, frame)
+        except (AttributeError, IndexError, KeyError) as error:
+            raise _no_place(case) from error
+        _check_place(case, case.geometry, k, facts)
+    keep_frames(dataset, series.frames)
+    return dataset
 
 
 def _read(case: Case, path: Path) -> Dataset:
@@ -97,7 +119,7 @@ def _read(case: Case, path: Path) -> Dataset:
 
 
 def _check_identity(case: Case, dataset: Dataset) -> None:
-    """Refuse to refer to an image without identifiers, as some tools that remove names leave them."""
+    """Refuse to refer to an image without identifiers, as some tools that remove names leave them; fill in the rest."""
     missing = [keyword for keyword in _IDENTIFIERS if not dataset.get(keyword)]
     if missing:
         raise ExportError(
@@ -105,6 +127,15 @@ def _check_identity(case: Case, dataset: Dataset) -> None:
             hint=_NIFTI_HINT,
             code="E_NO_SOURCE",
         )
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in dataset:
+            setattr(dataset, keyword, "")
+
+
+def _no_place(case: Case) -> ExportError:
+    return ExportError(
+        f"The original series of {case.id} lacks its position in the patient.", hint=_NIFTI_HINT, code="E_NO_SOURCE"
+    )
 
 
 def _check_place(case: Case, geometry: Geometry, k: int, dataset: Dataset) -> None:
@@ -117,9 +148,7 @@ def _check_place(case: Case, geometry: Geometry, k: int, dataset: Dataset) -> No
         same_size = (dataset.Columns, dataset.Rows) == (i, j)
         uid = str(dataset.FrameOfReferenceUID)
     except (AttributeError, ValueError, TypeError) as error:
-        raise ExportError(
-            f"The original series of {case.id} lacks its position in the patient.", hint=_NIFTI_HINT, code="E_NO_SOURCE"
-        ) from error
+        raise _no_place(case) from error
     corner = position + orientation[0] * column_mm * (i - 1) + orientation[1] * row_mm * (j - 1)
     expected = geometry.index_to_lps([(0, 0, k), (i - 1, j - 1, k)])
     error_mm = float(np.abs(np.array([position, corner]) - expected).max())

@@ -24,6 +24,7 @@ from medviewer.export.case import Case
 from medviewer.export.exporter import Check, Written, exporter
 from medviewer.export.names import unique_names
 from medviewer.export.seg_check import check_seg
+from medviewer.export.seg_frames import number_frames
 from medviewer.export.seg_source import source_datasets, true_slices
 from medviewer.jobs.job import JobContext
 
@@ -166,6 +167,8 @@ def _dataset(part: _Part, options: DicomSegOptions, created: datetime) -> Datase
         content_description="MedViewer segmentation",
         series_description=options.series_description[:64],
     )
+    if case.series is not None and case.series.frames:
+        number_frames(seg, case.series.frames)
     # Segment names may be in any script, whatever the source was written in.
     seg.SpecificCharacterSet = "ISO_IR 192"
     _make_deterministic(seg, created, _uid("dimension organization", *identity))
