@@ -12,7 +12,7 @@ from psygnal import Signal
 from medviewer.app.paths import data_dir
 from medviewer.app.transfers import Make, Retrieval, Sending, Transfer
 from medviewer.core.errors import InputError
-from medviewer.core.shown_text import dicom_date, person_name, shown
+from medviewer.core.shown_text import counted, dicom_date, person_name, shown
 from medviewer.io.network.inbox import study_folder
 from medviewer.io.network.quarantine import Quarantine
 from medviewer.io.network.query import Found, PatientRow, QueryFields, SeriesRow, StudyRow
@@ -110,7 +110,7 @@ class Pacs:
             lambda ctx: services(server).find_series(ctx, server, study.study_instance_uid),
         )
 
-    def priors(self, server: Server, volume: Volume) -> Job:
+    def priors(self, server: Server, volume: Volume, offset: int = 0) -> Job:
         """Search for the other studies of the patient of a volume; the result is a `Found`.
 
         Raises
@@ -129,7 +129,7 @@ class Pacs:
         fields = QueryFields(patient_id=patient_id)
 
         def work(ctx: JobContext) -> Found[StudyRow]:
-            found = services(server).find_studies(ctx, server, fields)
+            found = services(server).find_studies(ctx, server, fields, offset)
             # Servers may match more loosely than asked; another patient's study is no prior.
             others = (row for row in found.rows if row.patient_id == patient_id and row.study_instance_uid != own)
             return replace(found, rows=tuple(others))
@@ -218,7 +218,7 @@ class Pacs:
     def _sent(self, job: Job) -> None:
         report = job.result
         if isinstance(report, SendReport) and report.failed:
-            text = f"{len(report.failed)} objects were not taken by the server."
+            text = f"The server has not taken {counted(len(report.failed), 'object')}."
             self._app.messages.add("warning", text, "The PACS window says why.", "W_NOT_SENT")
 
     def _retrieved(self, job: Job, name: str, kept: int) -> None:
@@ -226,7 +226,7 @@ class Pacs:
 
         unasked = self.quarantine.count - kept
         if unasked > 0:
-            text = f"{unasked} objects came that nobody asked for. None of them is mixed in."
+            text = f"{counted(unasked, 'object')} came that nobody asked for. None is mixed in."
             self._app.messages.add("warning", text, "They are kept apart: Quarantine in the PACS window.", "W_UNASKED")
         result = job.result
         if isinstance(result, Retrieved):

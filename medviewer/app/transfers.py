@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from medviewer.core.shown_text import counted
 from medviewer.io.network.sending import SendReport
 from medviewer.io.network.servers import Server
 from medviewer.io.network.services import services
@@ -76,7 +77,7 @@ class Retrieval(Transfer):
         return self.job is not None and self.can_resume and self.said.startswith("INCOMPLETE")
 
     def _done(self, job: Job) -> str:
-        return f"Complete: {getattr(job.result, 'count', 0)} objects"
+        return f"Complete: {counted(getattr(job.result, 'count', 0), 'object')}"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -126,6 +127,6 @@ class Sending(Transfer):
     def _done(self, job: Job) -> str:
         count, failed = len(self.report.arrived), self.report.failed
         if not failed:
-            return f"Sent: {count} objects have arrived"
+            return f"Sent: {counted(count, 'object')}"
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         return f"{count} of {len(self.files)} have arrived. Not {failed[0][0].name}{more}: {failed[0][1]}"

@@ -14,6 +14,7 @@ import typer
 from medviewer.cli.console import CommandEnded, Output, ProgressBar
 from medviewer.cli.exit_codes import TASK_FAILED
 from medviewer.core.errors import InputError
+from medviewer.core.shown_text import counted
 from medviewer.io.network.query import Found, QueryFields, dates_of
 from medviewer.io.network.sending import SendReport
 from medviewer.io.network.servers import Server, ServerStore
@@ -181,9 +182,9 @@ def get(
             result = retrieve(ctx, chosen, study, output_folder, series or (), quarantine)
         facts = {"folders": [str(f) for f in result.folders], "objects": result.count, "unasked": result.refused}
         output.result(facts)
-        output.show(f"{result.count} objects in {output_folder}")
+        output.show(f"{counted(result.count, 'object')} in {output_folder}")
         if result.refused:
-            output.note(f"{result.refused} objects came that nobody asked for; they are mixed into no study.")
+            output.note(f"{counted(result.refused, 'object')} came that nobody asked for; none is mixed in.")
 
 
 @pacs.command()
@@ -246,5 +247,5 @@ def quarantine(
     facts = [{"sender": e.sender, "objects": len(e.files), "bytes": e.size, "received": e.received} for e in entries]
     output.result({"deleted": delete, "entries": facts})
     for entry in entries:
-        output.show(f"{len(entry.files)} objects ({entry.modality}) from {entry.sender}")
-    output.show("Deleted." if delete else f"{kept.count} objects are kept apart.")
+        output.show(f"{counted(len(entry.files), 'object')} ({entry.modality}) from {entry.sender}")
+    output.show("Deleted." if delete else f"Kept apart: {counted(kept.count, 'object')}.")

@@ -60,3 +60,8 @@ def _components(group: str) -> list[str]:
 def dicom_date(date: str) -> str:
     """Return a DICOM date (``20240131``) as ``2024-01-31``; anything else as it is."""
     return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdigit() else date
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number with its word: ``1 file``, ``3 files``."""
+    return f"{number} {word}{'' if number == 1 else 's'}"

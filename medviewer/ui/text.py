@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 from medviewer.core import shown_text
 from medviewer.core.dicom_ref import Stacking
 from medviewer.core.geometry import Vec3
+from medviewer.core.shown_text import counted as counted
 from medviewer.core.shown_text import dicom_date as dicom_date
 from medviewer.core.volume import Volume
 
@@ -94,8 +95,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def counted(number: int, word: str) -> str:
-    """Return a number with its word: ``1 file``, ``3 files``."""
-    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -238,7 +238,7 @@ def test_series_and_segments_are_sent(app: AppContext, qtbot: QtBot, monkeypatch
     assert shown == [True]
     assert entry.said.startswith("INCOMPLETE 3/4: The connection to One broke.")
     qtbot.waitUntil(lambda job=app.pacs.resume(entry): job.state.is_final)
-    assert entry.said == "Sent: 4 objects have arrived"
+    assert entry.said == "Sent: 4 objects"
     assert (sent, tries) == (files, [4, 1])
     assert not entry.can_resume
 

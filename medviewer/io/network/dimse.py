@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from medviewer.core.shown_text import counted
 from medviewer.io.network.association import associate, drop, lost
 from medviewer.io.network.errors import NetworkError
 from medviewer.io.network.guard import Guard, run_guarded
@@ -260,7 +261,7 @@ def _run(
             raise status_error(server, status, service)
         failed = int(response.get("NumberOfFailedSuboperations") or 0)
         if failed and status not in _PENDING:
-            inbox.said = f"{server.name} says that {failed} objects failed ({status_text(status, service)})."
+            inbox.said = f"{server.name} says that {counted(failed, 'object')} failed ({status_text(status, service)})."
 
 
 def receive(event: Event, inbox: Inbox, guard: Guard) -> int:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from medviewer.io.network.errors import IncompleteError, NetworkError
-from medviewer.io.network.inbox import QUOTA_BYTES, Inbox
+from medviewer.io.network.inbox import QUOTA_BYTES, Inbox, study_folder
 from medviewer.io.network.quarantine import Quarantine
 from medviewer.io.network.servers import Server
 from medviewer.io.network.services import services
 from medviewer.jobs.job import JobContext
+
+_WAIT_S: Final = 0.25
+_busy: set[Path] = set()
+_turn = threading.Condition()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,12 @@ def retrieve(
             hint="It may have been deleted; search again.",
             code="E_GONE",
         )
-    inbox = Inbox(root, study_uid, wanted, quota, quarantine)
+    with _alone_in(ctx, study_folder(root, study_uid)):
+        return _received(ctx, server, Inbox(root, study_uid, wanted, quota, quarantine))
+
+
+def _received(ctx: JobContext, server: Server, inbox: Inbox) -> Retrieved:
+    ask = services(server)
     try:
         if inbox.missing:
             ask.fetch(ctx, server, inbox)
@@ -91,3 +103,20 @@ def retrieve(
         hint = "Resume asks again; another way of fetching (C-GET, C-MOVE, DICOMweb) may give what this one does not."
         raise IncompleteError(inbox.present, len(inbox.wanted), why, hint if inbox.said else "")
     return Retrieved(tuple(inbox.complete_series()), inbox.present, inbox.refused, inbox.quarantined)
+
+
+@contextmanager
+def _alone_in(ctx: JobContext, folder: Path) -> Iterator[None]:
+    """Wait for another retrieve of the same study to end; what it has fetched need not be fetched again."""
+    with _turn:
+        while folder in _busy:
+            ctx.progress(None, "Waiting for another retrieve of this study")
+            ctx.check_cancelled()
+            _turn.wait(_WAIT_S)
+        _busy.add(folder)
+    try:
+        yield
+    finally:
+        with _turn:
+            _busy.remove(folder)
+            _turn.notify_all()

@@ -207,7 +207,7 @@ class PacsDialog(QDialog):
         """Search the chosen server for other studies of the patient who is open."""
         server, volume = self.server, self._app.workspace.active
         if server is not None and volume is not None:
-            self._show_page(server, lambda _: self._app.pacs.priors(server, volume), 0)
+            self._show_page(server, lambda offset: self._app.pacs.priors(server, volume, offset), 0)
 
     def _show_page(self, server: Server, submit: Callable[[int], Job], offset: int) -> None:
         """Ask for rows from `offset` on, and show them; remember how to ask for more."""

@@ -95,12 +95,13 @@ class QueryForm(QWidget):
     def fields(self) -> QueryFields:
         """Return what is filled in."""
         dated = self.with_dates.isChecked()
+        start, end = sorted((self.date_from.date().toString("yyyyMMdd"), self.date_to.date().toString("yyyyMMdd")))
         return QueryFields(
             patient_name=self.patient_name.text(),
             patient_id=self.patient_id.text(),
             accession_number=self.accession.text(),
-            date_from=self.date_from.date().toString("yyyyMMdd") if dated else "",
-            date_to=self.date_to.date().toString("yyyyMMdd") if dated else "",
+            date_from=start if dated else "",
+            date_to=end if dated else "",
             modality=self.modality.currentData(),
             description=self.description.text(),
             referring_physician=self.referring.text(),

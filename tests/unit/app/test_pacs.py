@@ -121,7 +121,7 @@ def test_sending_says_what_arrived(make_app, pump, orthanc, tmp_path):
     assert entry.report.arrived == files
     assert entry.said == "3 of 4 have arrived. Not no.txt: it is not a DICOM file"
     pump.until(lambda: bool(app.messages.messages))
-    assert "1 objects were not taken" in app.messages.messages[-1].text
+    assert "has not taken 1 object." in app.messages.messages[-1].text
 
 
 def test_segments_are_sent_as_a_seg_and_come_back_bit_identical(make_app, pump, orthanc, tmp_path):
@@ -137,7 +137,7 @@ def test_segments_are_sent_as_a_seg_and_come_back_bit_identical(make_app, pump, 
     for server in (orthanc.dimse(), orthanc.web()):
         entry = app.pacs.send_segments(server, volume)
         pump.finish(entry.job)
-        assert entry.said == "Sent: 1 objects have arrived"
+        assert entry.said == "Sent: 1 object"
         (path,) = entry.files
         assert not path.exists()
         sent.append(entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +117,13 @@ def test_W12_what_is_sent_is_bit_identical_and_sending_again_does_no_harm(orthan
     (back,) = result.folders[0].glob("*.dcm")
     assert dcmread(back) == data
     assert back.read_bytes()[-len(data.PixelData) :] == path.read_bytes()[-len(data.PixelData) :]
+
+
+def test_two_retrieves_of_one_study_do_not_disturb_each_other(orthanc, study, fetched_bodies, tmp_path):
+    with ThreadPoolExecutor(3) as pool:
+        ways = [(server_for(orthanc, way), [study.series_uid] if way == "get" else []) for way in WAYS]
+        done = list(pool.map(lambda w: retrieve(CTX, w[0], study.study_uid, tmp_path, w[1]), ways))
+    assert [fetched_bodies(result) for result in done] == [study.bodies] * 3
 
 
 def test_two_series_of_a_study_are_handed_over_together(orthanc, study, tmp_path):

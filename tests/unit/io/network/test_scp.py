@@ -199,7 +199,7 @@ def test_W04_W05_what_a_server_cannot_or_should_not_send_is_counted(instance, tm
     with get_scp([path, other]) as port:
         dimse.get(CTX, dimse_at(port), inbox)
     assert (inbox.present, inbox.quarantined) == (1, 1)
-    assert inbox.said.startswith("PACS says that 1 objects failed (Warning")
+    assert inbox.said.startswith("PACS says that 1 object failed (Warning")
 
 
 def test_W06_an_object_without_an_end_is_cut_off(instance, tmp_path, monkeypatch):
