@@ -116,7 +116,7 @@ class StudyBrowser(Panel):
         active = self.app.workspace.active
         active_key = active.series.key if active is not None and active.series is not None else ""
         opened = {v.series.key for v in self.app.workspace.volumes if v.series is not None}
-        for series in sorted(study.series, key=lambda s: (s.series_number is None, s.series_number or 0, s.key)):
+        for series in sorted(study.series, key=_rank):
             row = _series_item(series, series.key in opened, series.key == active_key)
             item.addChild(row)
             if isinstance(chosen, SeriesRef) and chosen.key == series.key:
@@ -189,6 +189,12 @@ def _series_below(item: QTreeWidgetItem) -> list[SeriesRef]:
     if isinstance(series, SeriesRef):
         return [series]
     return [one for n in range(item.childCount()) if (child := item.child(n)) for one in _series_below(child)]
+
+
+def _rank(series: SeriesRef) -> tuple[bool, int, str, str]:
+    """Return the place of a series in its study: by number, and by name where there is none, as for photographs."""
+    number = series.series_number
+    return number is None, number or 0, series.description if number is None else "", series.key
 
 
 def _patient_item(study: Study) -> QTreeWidgetItem:
