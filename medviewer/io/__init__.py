@@ -57,10 +57,11 @@ Warning codes: W_SPLIT W_LOCALIZER W_MISSING_SLICE W_UNEVEN_SPACING W_TILT W_NO_
 W_UID_COLLISION W_AMBIGUOUS W_SINGLE_SLICE W_NO_PIXELS W_CODEC W_UNREADABLE W_EXTRA_PIXELS W_WINDOW W_OVERLAY
 W_COLOUR_DEPTH W_ALPHA W_PAGES W_TILES W_DETECTOR_SPACING W_SCANNED_REGION
 W_CHARSET W_NOT_IMAGE W_MOSAIC W_NO_META W_GUESSED_SYNTAX W_PIXELREP W_4D
-W_NO_UID W_SCANNING W_NO_SUV W_SUV_TIME W_SLOPE_ZERO.
+W_NO_UID W_SCANNING W_NO_SUV W_SUV_TIME W_SLOPE_ZERO W_DOSE_UNIT W_NO_MAPPING.
 
 Rules that others may rely on: ``series.files[k]`` holds slice ``k`` of the volume for ``kind == "dicom"``, as its frame
-``series.frames[k]`` where the files are multi-frame (`medviewer.io.dicom_frames.slice_headers` gives the headers);
+``series.frames[k]`` where the files are multi-frame (`medviewer.io.dicom_frames.slice_headers` gives the headers); of a
+series with a time axis, ``series.at_time(n)`` has those of one point;
 ``series.refusal`` is the code with which what is no volume is refused; a series whose
 slices are not evenly spaced is split into its evenly spaced runs (``uid#1``, ``uid#2``, …), each exact, or, when that
 would give more than six, listed whole with ``volume=False``.
