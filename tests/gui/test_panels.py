@@ -28,7 +28,7 @@ from pytestqt.qtbot import QtBot
 
 from medviewer.app.context import AppContext
 from medviewer.core.annotation import Box3D
-from medviewer.core.dicom_ref import SeriesWarning
+from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Study
 from medviewer.core.geometry import vec3
 from medviewer.core.transform import AffineTransform
 from medviewer.core.volume import Volume
@@ -462,3 +462,18 @@ def test_a_fault_of_an_export_is_called_one(
     dialog.findChild(QLineEdit, "exportFolder").setText(str(tmp_path / "out"))
     press(qtbot, dialog, QPushButton, "startExport")
     qtbot.waitUntil(lambda: "fault in the program" in dialog.findChild(QLabel, "exportResult").text())
+
+
+def test_photographs_are_listed_in_the_order_of_their_names(
+    qtbot: QtBot, app: AppContext, window: MainWindow, tmp_path: Path
+) -> None:
+    names = ("c", "a", "b")
+    series = tuple(
+        SeriesRef(key=f"1.{n}", series_instance_uid=f"1.{n}", description=name, stacking="number", size=(4, 4, 1))
+        for n, name in enumerate(names)
+    )
+    app.studies.add(Study(study_instance_uid="1", series=series), (tmp_path,))
+    tree = window.findChild(QTreeWidget, "studyTree")
+    qtbot.waitUntil(lambda: tree.topLevelItemCount() == 1)
+    study = tree.topLevelItem(0).child(0)
+    assert [study.child(row).text(0) for row in range(3)] == ["a", "b", "c"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,3 +202,20 @@ def test_a_time_axis_is_stepped_and_keeps_window_and_masks(
     assert not window.views.volume.held
     window.findChild(QSlider, "playSlider").setValue(0)
     assert app.workspace.volume("timed").value_at((0, 0, 0)) == timed.value_at((0, 0, 0))
+
+
+def test_a_real_angiography_plays_in_one_view(
+    qtbot: QtBot, app: AppContext, window: MainWindow, shared_data: Path
+) -> None:
+    window.open_paths([shared_data / "dicom" / "multiframe_xa_us_mr_fodicom.zip"])
+    qtbot.waitUntil(lambda: bool(app.studies.studies) and not app.jobs.running, timeout=60_000)
+    (series,) = (s for study in app.studies.studies for s in study.series if s.modality == "XA")
+    app.studies.open_series(series)
+    qtbot.waitUntil(lambda: app.studies.find_volume(series) is not None and not app.jobs.running, timeout=60_000)
+    assert window.views is not None
+    assert [name for name, panel in window.views.slices.items() if panel.isVisible()] == ["axial"]
+    assert window.findChild(QLabel, "playWhere").text() == "frame 1/96  0.00 s"
+    assert "pixels, not in mm" in window.findChild(QLabel, "warningTexts").text()
+    window.views.play_bar.toggle()
+    qtbot.waitUntil(lambda: frame_of(window) > 5)
+    window.views.play_bar.toggle()
