@@ -113,6 +113,9 @@ class _Scan:
             path = path.parent
         if path.is_dir():
             return self._files_below(path)
+        if not path.is_file():
+            # A pipe would never end, and a device never say what it is.
+            raise InputError(f"{path.name} is neither a file nor a folder.", code="E_FILE")
         # A packed file of another format, such as .nii.gz, is that format's own.
         if lister_of(path) is None and is_archive(path):
             self._unpacked = True

@@ -22,7 +22,7 @@ _PROGRAMS: Final = (
 )  # fmt: skip
 FOREIGN_PREAMBLE: Final = SeriesWarning(
     "W_PREAMBLE",
-    "The file begins like a program or a document of another kind. Only its DICOM part is read, and sent.",
+    "A file begins like a program or a document of another kind; only its DICOM part is read and sent.",
 )
 
 

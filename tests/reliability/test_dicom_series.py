@@ -16,6 +16,7 @@ from medviewer.core.errors import InputError, OutOfMemory
 from medviewer.core.geometry import Geometry
 from medviewer.io.dicom_frames import slice_headers
 from medviewer.io.dicom_geometry import corner_error_mm, frames_and_positions
+from medviewer.io.dicom_header import forget_headers
 from medviewer.io.dicom_resample import planes_of
 from medviewer.io.dicom_scan import scan
 from medviewer.io.reader import open_series
@@ -435,6 +436,46 @@ def test_G30_files_disappear(good, worker, tmp_path):
     assert refusal.value.code == "E_FILE"
     assert paths[3].name in refusal.value.text
     assert refusal.value.hint
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_G30_folder_disappears_while_it_is_loaded(good, worker, tmp_path, compressed):
+    paths = good(80)
+    for path in paths if compressed else ():
+        dataset = pydicom.dcmread(path)
+        dataset.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+        dataset.save_as(path)
+    (study,) = scan(CTX, [tmp_path]).studies
+    forget_headers()
+    started = time.perf_counter()
+    with pytest.raises(InputError) as refusal:
+        open_series(CTX, study.series[0], worker, on_first=lambda volume: shutil.rmtree(paths[0].parent))
+    assert refusal.value.code == "E_FILE"
+    assert refusal.value.hint
+    assert time.perf_counter() - started < 10
+
+
+def test_G30_folder_disappears_while_it_is_scanned(good, tmp_path):
+    paths = good(80)
+
+    class Pulled(NullContext):
+        def progress(self, fraction, text=""):
+            if fraction and paths[0].exists():
+                shutil.rmtree(paths[0].parent)
+
+    result = scan(Pulled(), [tmp_path / "series"])
+    assert sum(len(series.files) for study in result.studies for series in study.series) < 80
+    assert result.skipped["broken files"] > 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_G30_a_pipe_is_no_file_to_wait_for(good, outcome, tmp_path):
+    os.mkfifo(tmp_path / "pipe.dcm")
+    found = outcome(tmp_path / "pipe.dcm", within=1.0)
+    assert found.codes == {"E_FILE"}
+    good(3)
+    os.mkfifo(tmp_path / "series" / "pipe.dcm")
+    assert len(outcome(tmp_path / "series").series.files) == 3
 
 
 @pytest.mark.parametrize("name", ["a\nb.dcm", "scan 🫀.dcm", "x" * 240 + ".dcm", "-rf.dcm", "käse\u202e.dcm"])
