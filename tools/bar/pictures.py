@@ -59,7 +59,7 @@ def _twin(path: Path, volume: Volume) -> dict[str, npt.NDArray[Any]]:
 
 
 def _wanted(path: Path, syntax: str) -> npt.NDArray[Any]:
-    """Return what pydicom makes of the colours of a file: (frames, rows, columns, 3), 8 bits."""
+    """Return the colours of a file by pydicom, of a slide by highdicom: (frames, rows, columns, 3), 8 bits."""
     from pydicom import dcmread
     from pydicom.pixels.processing import apply_color_lut
     from pydicom.pixels.utils import pixel_array
@@ -68,6 +68,11 @@ def _wanted(path: Path, syntax: str) -> npt.NDArray[Any]:
     dataset: Dataset = dcmread(path, force=True)
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    if dataset.get("DimensionOrganizationType") in ("TILED_FULL", "TILED_SPARSE"):
+        from highdicom import imread
+
+        slide: npt.NDArray[Any] = imread(path).get_total_pixel_matrix().astype(int)
+        return slide[None]
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         colors = apply_color_lut(dataset.pixel_array, dataset)
         bits = 8 * colors.itemsize if int(colors.max()) > 255 else 8
