@@ -151,7 +151,10 @@ def _imagecodecs(data: bytes, syntax: str, form: FrameForm, out: Frame) -> None:
     import imagecodecs
 
     if form.samples != 1:
-        raise ValueError("only for one sample per pixel")
+        if syntax not in _JPEG or out.dtype != np.uint8:
+            raise ValueError("colours only of 8-bit JPEG")
+        imagecodecs.jpeg8_decode(data, colorspace=_stream_space(data, form), outcolorspace="RGB", out=out)
+        return
     words = out.view(f"u{out.dtype.itemsize}")
     if syntax == RLE:
         flat = words.reshape(-1).view(np.uint8).data
@@ -167,6 +170,26 @@ def _imagecodecs(data: bytes, syntax: str, form: FrameForm, out: Frame) -> None:
             raise
         # 8 bits in a stream, 16 allocated.
         out[...] = decode(data, out=np.empty(form.shape, np.uint8))
+
+
+def _stream_space(data: bytes, form: FrameForm) -> str:
+    """Return the colour space of a JPEG stream: by its component ids, its JFIF marker, else what the file declares.
+
+    The order is that of pydicom; a stream that contradicts itself is left to it.
+    """
+    place, is_jfif, ids = 2, False, b""
+    while not ids and place + 4 <= len(data) and data[place] == 0xFF:
+        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        segment = data[place + 4 : place + 2 + length]
+        is_jfif = is_jfif or (marker & 0xF0 == 0xE0 and segment.startswith(b"JFIF"))
+        if marker & 0xF0 == 0xC0 and marker not in (0xC4, 0xC8, 0xCC):
+            ids = segment[6::3]
+        place += 2 + length
+    if ids.upper() == b"RGB":
+        if is_jfif:
+            raise ValueError("a JFIF stream with the components of RGB")
+        return "RGB"
+    return "YCBCR" if is_jfif or form.photometric != "RGB" else "RGB"
 
 
 def _pydicom(data: bytes, syntax: str, form: FrameForm, plugin: str) -> Frame:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.pixels import pixel_array
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     EnhancedUSVolumeStorage,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGLSLossless,
     RLELossless,
     SecondaryCaptureImageStorage,
@@ -66,6 +71,23 @@ def test_D13_colours_without_loss_equal_their_source(outcome, tmp_path, syntax, 
     found = outcome(path)
     np.testing.assert_array_equal(found.volume.colors, twin.volume.colors)
     assert found.digest == twin.digest
+
+
+@pytest.mark.parametrize(("declared", "subsampling"), [("YBR_FULL", 0), ("YBR_FULL_422", 1), ("RGB", 1)])
+def test_D13_colours_of_jpeg_equal_pydicom(outcome, tmp_path, declared, subsampling):
+    path = write(tmp_path / "a.dcm", colors(), **RGB)
+    stream = io.BytesIO()
+    # JFIF: its colours are YCbCr, whatever the file declares.
+    Image.fromarray(colors()).save(stream, "JPEG", quality=90, subsampling=subsampling)
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = encapsulate([stream.getvalue()])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.PhotometricInterpretation = declared
+    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    dataset.save_as(path)
+    found = outcome(path)
+    assert found.volume.decoder == "imagecodecs"
+    np.testing.assert_allclose(found.volume.colors[0].astype(int), pixel_array(path).astype(int), atol=1)
 
 
 @pytest.mark.parametrize("frames", [4, 999_999, 100_000_000])
