@@ -31,6 +31,7 @@ LABELS_MODALITY: Final = "SEG"
 _LABEL_WORDS: Final = frozenset({
     "mask", "masks", "seg", "segs", "segmentation", "segmentations", "label", "labels", "labelmap", "gt", "groundtruth",
     "gold", "manual", "consensus", "organs", "roi", "rois", "lesion", "lesions",
+    "aseg", "aparc", "wmparc",
 })  # fmt: skip
 _LABEL_FOLDER: Final = re.compile(r"labels(Tr|Ts)?|masks?|segmentations?", re.IGNORECASE)
 

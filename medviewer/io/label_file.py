@@ -22,7 +22,7 @@ from medviewer.core.terminology import ANATOMICAL_STRUCTURE, TISSUE, CodedConcep
 from medviewer.io.derived import fractional
 from medviewer.io.label_names import names_beside, single_name
 from medviewer.io.reader import lister_of
-from medviewer.io.readers import metaimage, nifti, nrrd, photo
+from medviewer.io.readers import analyze, metaimage, mgh, nifti, nrrd, photo
 from medviewer.jobs.job import JobContext
 
 #: More different values than any set of segments has: an image.
@@ -134,7 +134,18 @@ def is_photo(path: Path) -> bool:
     return path.name.lower().endswith(photo.SUFFIXES)
 
 
-def _header_of(path: Path) -> nifti.NiftiHeader | nrrd.NrrdHeader | metaimage.MetaHeader | photo.PhotoHeader:
+_Header = (
+    nifti.NiftiHeader | nrrd.NrrdHeader | metaimage.MetaHeader | photo.PhotoHeader | mgh.MghHeader
+    | analyze.AnalyzeHeader
+)  # fmt: skip
+#: What reads the voxels of those that have nothing but voxels.
+_READERS: Final[Mapping[type, Callable[[JobContext, object], Any]]] = {
+    nifti.NiftiHeader: nifti.read_voxels, metaimage.MetaHeader: metaimage.read_voxels, mgh.MghHeader: mgh.read_voxels,
+    analyze.AnalyzeHeader: analyze.read_voxels,
+}  # fmt: skip
+
+
+def _header_of(path: Path) -> _Header:
     name = path.name.lower()
     if is_photo(path):
         return photo.read_header(path)
@@ -142,6 +153,10 @@ def _header_of(path: Path) -> nifti.NiftiHeader | nrrd.NrrdHeader | metaimage.Me
         return nrrd.read_header(path)
     if name.endswith(metaimage.SUFFIXES):
         return metaimage.read_header(path)
+    if name.endswith(mgh.SUFFIXES):
+        return mgh.read_header(path)
+    if name.endswith(analyze.SUFFIXES) and not analyze.is_nifti(path):
+        return analyze.read_header(path)
     return nifti.read_nifti_header(path)
 
 
@@ -164,10 +179,7 @@ def read_label_map(ctx: JobContext, path: Path, threshold: float | None = None) 
         if header.is_segmentation:
             return _slicer_segments(path.name, header, layers)
     else:
-        read: Callable[[JobContext, object], Any] = (
-            metaimage.read_voxels if isinstance(header, metaimage.MetaHeader) else nifti.read_voxels
-        )
-        layers = [to_labels(read(ctx, path).array, path.name, threshold)]
+        layers = [to_labels(_READERS[type(header)](ctx, path).array, path.name, threshold)]
     values = values_in(layers[0], path.name)
     return LabelFile(header.geometry, tuple(layers), _named(path, values))
 

@@ -17,7 +17,16 @@ from medviewer.core.dicom_ref import Study
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
 from medviewer.core.volume import Volume
-from medviewer.io.image_file import NO_ORIENTATION, ONE_TIME, Times, grid_of, gridless_study, image_study, read_image
+from medviewer.io.image_file import (
+    NO_ORIENTATION,
+    ONE_TIME,
+    Times,
+    grid_of,
+    gridless_study,
+    image_study,
+    named_like_labels,
+    read_image,
+)
 from medviewer.io.raw_voxels import RawBlock, Voxels, beside, check_block, read_block, read_head, scaled_values
 from medviewer.io.reader import SKIP, OpenRequest, Skip, reader
 from medviewer.io.readers.nifti import list_nifti
@@ -41,16 +50,22 @@ class AnalyzeHeader:
 
 def list_pair(path: Path) -> Study:
     """Return a pair of files as a study of one series."""
-    head = read_head(path)
-    if head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0":
+    if is_nifti(path):
         return list_nifti(path)
     try:
         header = read_header(path)
     except InputError as error:
         return gridless_study(path, "analyze", path.stem, error)
+    labels = header.block.dtype[1] in "iu" and named_like_labels(path)
     return image_study(
-        path, "analyze", path.stem, header.geometry, warnings=[NO_ORIENTATION], times=header.times
+        path, "analyze", path.stem, header.geometry, labels=labels, warnings=[NO_ORIENTATION], times=header.times
     )  # fmt: skip
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether the header of a pair is that of a NIfTI image."""
+    head = read_head(path)
+    return head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0"
 
 
 @reader("analyze", kinds=["analyze"], suffixes=SUFFIXES, listing=list_pair)

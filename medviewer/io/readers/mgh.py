@@ -27,6 +27,7 @@ from medviewer.io.image_file import (
     grid_warnings,
     gridless_study,
     image_study,
+    named_like_labels,
     read_image,
 )
 from medviewer.io.raw_voxels import RawBlock, Voxels, check_block, read_block, read_head, volume_values
@@ -56,7 +57,10 @@ def list_mgh(path: Path) -> Study:
         header = read_header(path)
     except InputError as error:
         return gridless_study(path, "mgh", path.stem, error)
-    return image_study(path, "mgh", path.stem, header.geometry, warnings=header.warnings, times=header.times)
+    labels = header.block.dtype[1] in "iu" and named_like_labels(path)
+    return image_study(
+        path, "mgh", path.stem, header.geometry, labels=labels, warnings=header.warnings, times=header.times
+    )  # fmt: skip
 
 
 @reader("mgh", kinds=["mgh"], suffixes=SUFFIXES, listing=list_mgh)

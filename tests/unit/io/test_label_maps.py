@@ -17,6 +17,7 @@ from medviewer.core.geometry import Geometry
 from medviewer.core.terminology import CodedConcept
 from medviewer.imaging.sitk_image import from_sitk, to_sitk
 from medviewer.io.derived import MISFIT, Target
+from medviewer.io.dicom_scan import scan
 from medviewer.io.label_fit import axes_between, fits
 from medviewer.io.load_segments import SegmentRequest, read, reference
 from medviewer.jobs.job import NullContext
@@ -48,6 +49,25 @@ def test_l01_l03_values_and_gaps_are_kept(tmp_path, name, dtype):
     assert layer.dtype == np.uint16
     assert [(s.value, s.name) for s in found.segments] == [(1, "Label 1"), (5, "Label 5"), (900, "Label 900")]
     assert fits(reference(CTX, path).geometry, GRID)
+
+
+@pytest.mark.parametrize("name", ["aseg.mgz", "mask.mgh", "mask.img"])
+def test_l03_label_maps_of_freesurfer_and_analyze(tmp_path, name):
+    array = labels().astype(np.int16).transpose(2, 1, 0)
+    affine = np.diag([-1, -1, 1, 1]) @ GRID.index_to_lps_matrix
+    if name.endswith(".img"):
+        image = nib.AnalyzeImage(array, None)
+        image.header.set_zooms(GRID.spacing)
+        nib.save(image, tmp_path / name)
+        path, grid = tmp_path / "mask.hdr", Geometry(GRID.size, GRID.spacing)
+    else:
+        path, grid = tmp_path / name, GRID
+        nib.save(nib.MGHImage(array.astype(np.int32), affine), path)
+    found = load(path, grid)
+    np.testing.assert_array_equal(found.layers[0], labels())
+    assert [s.value for s in found.segments] == [1, 5, 900]
+    (study,) = scan(CTX, [path]).studies
+    assert study.series[0].modality == "SEG"
 
 
 @pytest.mark.parametrize(
