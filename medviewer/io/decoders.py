@@ -150,17 +150,21 @@ def _imagecodecs(data: bytes, syntax: str, form: FrameForm, out: Frame) -> None:
     """Decode straight into `out`: a stream that holds less or more than declared is found out by that."""
     import imagecodecs
 
+    words = out.view(f"u{out.dtype.itemsize}")
+    if syntax == RLE:
+        if form.samples == 1:
+            _unpacked(data, words)
+        elif form.photometric == "RGB":
+            planes = np.empty((form.samples, form.rows, form.columns), words.dtype)
+            _unpacked(data, planes)
+            words[...] = np.moveaxis(planes, 0, -1)
+        else:
+            raise ValueError("colours of RLE only as RGB")
+        return
     if form.samples != 1:
         if syntax not in _JPEG or out.dtype != np.uint8:
             raise ValueError("colours only of 8-bit JPEG")
         imagecodecs.jpeg8_decode(data, colorspace=_stream_space(data, form), outcolorspace="RGB", out=out)
-        return
-    words = out.view(f"u{out.dtype.itemsize}")
-    if syntax == RLE:
-        flat = words.reshape(-1).view(np.uint8).data
-        decoded = imagecodecs.dicomrle_decode(data, words.dtype.newbyteorder("<"), out=flat)
-        if len(decoded) != out.nbytes:
-            raise ValueError(f"decodes to {len(decoded)} bytes")
         return
     decode: Callable[..., Frame] = imagecodecs.jpegls_decode if syntax in JPEG_LS else imagecodecs.jpeg8_decode
     try:
@@ -170,6 +174,16 @@ def _imagecodecs(data: bytes, syntax: str, form: FrameForm, out: Frame) -> None:
             raise
         # 8 bits in a stream, 16 allocated.
         out[...] = decode(data, out=np.empty(form.shape, np.uint8))
+
+
+def _unpacked(data: bytes, words: Frame) -> None:
+    """Unpack RLE into an array, whose first axis is the samples where there are several (PS3.5 annex G)."""
+    import imagecodecs
+
+    flat = words.reshape(-1).view(np.uint8).data
+    decoded = imagecodecs.dicomrle_decode(data, words.dtype.newbyteorder("<"), out=flat)
+    if len(decoded) != words.nbytes:
+        raise ValueError(f"decodes to {len(decoded)} bytes")
 
 
 def _stream_space(data: bytes, form: FrameForm) -> str:
