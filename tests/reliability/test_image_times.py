@@ -105,7 +105,7 @@ def test_N05_parts_of_one_value_are_named(tmp_path, outcome, kind):
 
 
 @pytest.mark.parametrize(("dtype", "named"), [
-    (np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]), "RGB"), (np.complex64, "complex64"),
+    (np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")]), "RGB"), (np.complex64, "complex64"),
     (np.complex128, "complex128"),
 ])  # fmt: skip
 def test_N05_no_plain_numbers_are_named(tmp_path, outcome, dtype, named):
