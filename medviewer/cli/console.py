@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from medviewer.cli.exit_codes import INTERRUPTED, exit_code
 from medviewer.core.errors import MedViewerError
+from medviewer.core.shown_text import visible
 
 
 class CommandEnded(Exception):
@@ -48,11 +49,12 @@ class Output:
     def show(self, *things: object) -> None:
         """Write for people to standard output; nothing with ``--json``."""
         if not self.as_json:
-            self.tables.print(*things, soft_wrap=True)
+            plain = [visible(thing) if isinstance(thing, str) else thing for thing in things]
+            self.tables.print(*plain, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Write a line to standard error."""
-        self.notes.print(text, soft_wrap=True)
+        self.notes.print(visible(text), soft_wrap=True)
 
     @contextmanager
     def refusals(self) -> Iterator[None]:

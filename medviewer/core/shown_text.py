@@ -28,6 +28,11 @@ def shown(text: str, most: int = MOST_CHARACTERS) -> str:
     return line if len(text) <= most else f"{line[: most - 1]}…"
 
 
+def visible(text: str) -> str:
+    """Return text of any length for a terminal: line breaks stay, everything else is treated as `shown` does."""
+    return "\n".join("".join(map(_visible, line)) for line in text.split("\n"))
+
+
 def _visible(character: str) -> str:
     if character.isprintable() or character in _JOINERS:
         return character

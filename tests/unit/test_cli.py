@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -301,3 +302,21 @@ def test_the_doctor_fails_without_tasks_or_with_a_folder_it_cannot_write(tmp_pat
         worker.close()
     (tmp_path / "file").write_text("")
     assert doctor.writable("results", tmp_path / "file" / "folder").state == "fail"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names cannot be made on Windows")
+@pytest.mark.parametrize("name", [b"a\x1b[2Jb.dcm", b"\xff\xfe.dcm", "a\u202eb.dcm".encode()])
+def test_D26_G31_a_terminal_gets_no_hostile_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: bytes
+) -> None:
+    path = os.fsencode(tmp_path) + b"/" + name
+    try:
+        with open(path, "wb") as file:
+            file.write(b"no dicom")
+    except OSError:
+        pytest.skip("this file system takes only Unicode names")
+    code, _, err = run(capsys, "info", os.fsdecode(path))
+    assert code != 0
+    assert "E_NOT_DICOM" in err
+    assert "\x1b" not in err
+    assert "\u202e" not in err
