@@ -64,7 +64,7 @@ def split_series(headers: Sequence[Header]) -> list[Part]:
             apart.setdefault(found.warning.code, []).append(found)
     placed, unplaced = _with_places(usable)
     for slices in placed:
-        offered = [part for part in stacks(slices) if not part.interpolation or _may_be_resampled(part)]
+        offered = stacks(slices, may_be_mixed=_may_be_mixed(slices.headers[0]))
         parts += [_with_localizer(_with_origin(part)) for part in offered]
     parts += picture_parts(unplaced)
     parts += [_not_a_volume(unfits) for unfits in apart.values()]
@@ -181,9 +181,9 @@ def _rank(part: Part) -> tuple[bool, bool, bool, int]:
     return part.geometry is None, part.stacking != "place", bool(part.interpolation), -len(part.headers)
 
 
-def _may_be_resampled(part: Part) -> bool:
-    """Whether slices may be mixed: not those for planning only, and no colours."""
-    return not _is_localizer(part.headers[0]) and not pixel_format(part.headers[0]).is_color
+def _may_be_mixed(header: Header) -> bool:
+    """Whether values of slices may be mixed: not those for planning only, and no colours."""
+    return not _is_localizer(header) and not pixel_format(header).is_color
 
 
 def _is_localizer(header: Header) -> bool:

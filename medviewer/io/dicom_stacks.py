@@ -6,7 +6,7 @@ evenly spaced is split into its evenly spaced runs, each exact; nothing is ever 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, get_args
 
@@ -50,13 +50,13 @@ _SAME_GAP_MM: Final = 0.1
 _TILT_NAMED_DEGREES: Final = 0.01
 
 
-def stacks(slices: Slices) -> list[Part]:
-    """Return the evenly spaced stacks of parallel slices."""
+def stacks(slices: Slices, *, may_be_mixed: bool) -> list[Part]:
+    """Return the evenly spaced stacks of parallel slices, and where values may be mixed, what is computed from all."""
     parts: list[Part] = []
     groups = _one_per_place(slices)
     for part_slices, warnings, apart in groups:
         # A film of uneven stacks would be listed three times over.
-        for part in _even(part_slices, with_computed=len(groups) <= MOST_RUNS):
+        for part in _even(part_slices, with_computed=may_be_mixed and len(groups) <= MOST_RUNS):
             label = ", ".join(text for text in (label_of(apart), part.label) if text)
             # What is not evenly spaced is no point of a time axis.
             known = () if part.label else apart
@@ -145,7 +145,16 @@ def _even(slices: Slices, *, with_computed: bool) -> list[Part]:
     """Split slices, one per place, into evenly spaced stacks; offer all of them on one computed grid besides."""
     if slices.fit.geometry is not None:
         return [_part(slices)]
-    return [*_exact(slices), *(_computed(slices) if with_computed else [])]
+    exact, computed = _exact(slices), _computed(slices) if with_computed else []
+    if not computed:
+        return exact
+    return [*(replace(part, warnings=_with_offer(part.warnings)) for part in exact), *computed]
+
+
+def _with_offer(warnings: Sequence[SeriesWarning]) -> tuple[SeriesWarning, ...]:
+    """Say beside what is wrong with the spacing, the first warning, what else can be opened."""
+    text = f"{warnings[0].text} All slices can be opened together as well, resampled onto one grid."
+    return (replace(warnings[0], text=text), *warnings[1:])
 
 
 def _exact(slices: Slices) -> list[Part]:
