@@ -62,6 +62,7 @@ def every_file_has_an_outcome(bench: Bench) -> Figure:
     figure = (
         f"{len(seconds)} files: {counts}; {len(bench.crashes)} crashes, {silent} silent; "
         f"p99 {p99:.2f} s, max {worst:.2f} s ({slowest[1]}); RSS +{growth:.0f} MB"
+        f"{'; '.join(['', *bench.crashes[:3]])}"
     )
     right, fast = not bench.crashes and not silent, p99 <= 1 and worst <= 5 and growth <= 150
     return Figure(figure, right, fast)
