@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,39 @@ def write_enhanced(
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+def write_many(
+    folder: Path, series: int, slices: int, shape: tuple[int, int] = SHAPE, *, sparse: bool = False
+) -> list[Path]:
+    """Write series of slices 2 mm apart, fast: bytes of one file with other UIDs and positions.
+
+    A `sparse` file has its full length and no pixels on the disk; what is read of it are zeros.
+    """
+    position, folder = "-0000.00", Path(folder)
+    model = write_slice(
+        folder / "model",
+        np.zeros(shape, np.int16),
+        SOPInstanceUID="1.2.3.4.5.000.00000",
+        SeriesInstanceUID="1.2.3.4.5.000",
+        SeriesNumber="000",
+        ImagePositionPatient=["0", "0", position],
+    )
+    data = model.read_bytes()
+    model.unlink()
+    assert data.count(position.encode()) == 1
+    head = data[: data.rindex(b"\xe0\x7f\x10\x00") + 12] if sparse else data
+    paths = []
+    for s in range(series):
+        (folder / f"{s:03d}").mkdir()
+        own = head.replace(b"1.2.3.4.5.000", f"1.2.3.4.5.{s:03d}".encode()).replace(
+            b"IS\x04\x00000", b"IS\x04\x00%03d" % s
+        )
+        for k in range(slices):
+            path = folder / f"{s:03d}" / f"{k:05d}.dcm"
+            place = f"{2 * k:08.2f}".encode()
+            path.write_bytes(own.replace(b".00000", f".{k:05d}".encode(), 2).replace(position.encode(), place))
+            if sparse:
+                os.truncate(path, len(data))
+            paths.append(path)
+    return paths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from medviewer.app.overlays import OVERLAY_KINDS
 from medviewer.app.positions import first_look
 from medviewer.app.windows import auto_window
 from medviewer.core.dicom_ref import SeriesRef, Study
-from medviewer.core.errors import InputError
+from medviewer.core.errors import InputError, MedViewerError
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import Job, JobContext, JobState
 
@@ -62,6 +62,11 @@ def _voxels(series: SeriesRef) -> int:
 class OpenStudy:
     """What was found on disk, and opening it.
 
+    Attributes
+    ----------
+    ask_part : callable
+        Gets a sentence and what can be opened instead; returns the place of the choice, or None.
+
     Signals
     -------
     changed()
@@ -78,6 +83,7 @@ class OpenStudy:
 
     def __init__(self, app: AppContext) -> None:
         self._app = app
+        self.ask_part: Callable[[str, Sequence[str]], int | None] = _nobody
         self._studies: tuple[Study, ...] = ()
         self._opening: dict[str, Job] = {}
         self._sources: dict[str, tuple[Path, ...]] = {}
@@ -260,8 +266,30 @@ class OpenStudy:
         for partial in shown:
             if workspace.has_volume(partial.id):
                 workspace.remove_volume(partial.id)
-        if job.error is not None:
+        if job.error is not None and not self._offer_part(series, job.error):
             self._app.messages.error(job.error, f"Cannot open {series.title}")
+
+    def _offer_part(self, series: SeriesRef, error: BaseException) -> bool:
+        """Offer a part of a series that does not fit into memory; return whether one is being opened."""
+        from medviewer.io.series_part import parts_that_fit
+
+        if not isinstance(error, MedViewerError) or error.code != "E_MEMORY":
+            return False
+        try:
+            parts = parts_that_fit(series)
+        except InputError:
+            return False
+        chosen = self.ask_part(error.text, [part.warnings[-1].text for part in parts]) if parts else None
+        if chosen is None:
+            return False
+        part = parts[chosen]
+        self._sources[part.key] = self._sources.get(series.key, ())
+        self.open_series(part)
+        return True
+
+
+def _nobody(text: str, choices: Sequence[str]) -> int | None:
+    return None
 
 
 def refused(series: SeriesRef) -> InputError:

@@ -229,7 +229,9 @@ class _Scan:
     def finish(self) -> ScanResult:
         """Split the series and return the studies."""
         self._ctx.progress(1.0, "Sorting slices")
-        studies = incomplete.marked([*self._tree.studies(), *self._listed, *self._shown_photos()])
+        studies = incomplete.marked(
+            [*self._tree.studies(self._ctx.check_cancelled), *self._listed, *self._shown_photos()]
+        )
         if self._broken and studies:
             more = f" and {len(self._broken) - 1} more files" if len(self._broken) > 1 else ""
             warning = SeriesWarning("W_UNREADABLE", f"Left out: {self._broken[0].text}{more}")

@@ -28,23 +28,36 @@ from medviewer.jobs.job import JobContext
 _INT16: Final = np.iinfo(np.int16)
 _INT32: Final = np.iinfo(np.int32)
 _BATCH: Final = 32
+_MOST_OF_MEMORY: Final = 0.6
+
+
+def memory_budget() -> int:
+    """Return how many bytes a series may take: a share of what is free, so that the machine does not begin to swap."""
+    return int(_MOST_OF_MEMORY * psutil.virtual_memory().available)
 
 
 def empty_voxels(shape: tuple[int, ...], dtype: npt.DTypeLike) -> VoxelArray:
-    """Return zeros of a shape (k, j, i, …); raises `OutOfMemory` before the machine runs out of memory."""
-    needed = math.prod(shape) * np.dtype(dtype).itemsize
-    free = psutil.virtual_memory().available
-    if needed > free:
+    """Return zeros of a shape (k, j, i, …).
+
+    Raises
+    ------
+    OutOfMemory
+        ``E_MEMORY``, before a byte is read, when they would take more than `memory_budget`.
+    """
+    needed, budget = math.prod(shape) * np.dtype(dtype).itemsize, memory_budget()
+    if needed > budget:
         raise OutOfMemory(
-            f"The series needs {needed / 2**30:.1f} GB of memory and {free / 2**30:.1f} GB are free.",
-            hint="Close other studies and programs, or open a part of the series.",
+            f"The series needs {needed / 2**30:.1f} GB of memory; {budget / 2**30:.1f} GB of what is free may be used.",
+            hint="Open a part of the series, or close other studies and programs.",
+            code="E_MEMORY",
         )
     try:
         return np.zeros(shape, dtype)
     except MemoryError as error:
         raise OutOfMemory(
             f"Not enough memory for {shape[0]} slices of {shape[2]} x {shape[1]}.",
-            hint="Close other studies and try again.",
+            hint="Open a part of the series, or close other studies and programs.",
+            code="E_MEMORY",
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 from uuid import NAMESPACE_OID, uuid5
@@ -51,13 +51,15 @@ class StudyTree:
             for uid, series in self._studies.items()
         ]
 
-    def studies(self) -> list[Study]:
-        """Return the studies with every series split into its parts."""
+    def studies(self, check: Callable[[], None]) -> list[Study]:
+        """Return the studies with every series split into its parts; `check` is called before each, to cancel."""
         found = []
         for uid, series in self._studies.items():
-            # By name, so that the parts of a series are numbered alike whatever was read first.
-            by_name = {key: sorted(members, key=lambda header: str(header.path)) for key, members in series.items()}
-            refs = [ref for key, members in by_name.items() for ref in _series(key, uid, members)]
+            refs: list[SeriesRef] = []
+            for key, members in series.items():
+                check()
+                # By name, so that the parts of a series are numbered alike whatever was read first.
+                refs += _series(key, uid, sorted(members, key=lambda header: str(header.path)))
             refs.sort(key=lambda ref: (ref.series_number is None, ref.series_number or 0))
             found.append(_study(uid, next(iter(series.values()))[0], refs))
         return found

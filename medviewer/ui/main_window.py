@@ -60,6 +60,7 @@ class MainWindow(QMainWindow):
         self.ui = WindowUi(app, self)
         app.attach.confirm = self.ui.confirm
         app.attach.ask_threshold = self.ui.ask_threshold
+        app.studies.ask_part = self.ui.ask_part
         self.commands = Commands(app, self, self.ui, ACTIONS)
         self.docks = Docks(self, app, self.commands.run)
         self.toolbar = MainToolBar(self.commands)

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QFileDialog
 from medviewer.core.errors import InputError, MedViewerError
 from medviewer.export.names import safe_name
 from medviewer.io.atomic import atomic_write
-from medviewer.ui.dialogs.questions import DocumentAnswer, ask_about_document, ask_fraction, ask_yes_no
+from medviewer.ui.dialogs.questions import DocumentAnswer, ask_about_document, ask_choice, ask_fraction, ask_yes_no
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -75,6 +75,10 @@ class WindowUi:
     def ask_threshold(self, text: str) -> float | None:
         """Ask from which fraction on a voxel belongs to a segment."""
         return ask_fraction(self._window, text)
+
+    def ask_part(self, text: str, choices: Sequence[str]) -> int | None:
+        """Ask what to open of a series that is too large."""
+        return ask_choice(self._window, text, choices)
 
     def show_about(self) -> None:
         """Show the About box."""

@@ -54,6 +54,7 @@ def test_G29_memory_is_forecast(good, tmp_path, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: real._replace(available=1000))
     with pytest.raises(OutOfMemory) as refusal:
         open_series(CTX, study.series[0])
+    assert refusal.value.code == "E_MEMORY"
     assert "GB" in refusal.value.text
     assert refusal.value.hint
 

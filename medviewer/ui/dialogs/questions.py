@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 from PySide6.QtCore import Qt
@@ -60,6 +61,22 @@ def ask_fraction(parent: QWidget | None, text: str) -> float | None:
     box.setDoubleStep(0.05)
     box.setDoubleValue(0.5)
     return box.doubleValue() if box.exec() else None
+
+
+def ask_choice(parent: QWidget | None, text: str, choices: Sequence[str]) -> int | None:
+    """Ask for one of several; return its place, None when cancelled."""
+    box = QInputDialog(parent)
+    box.setObjectName("choiceBox")
+    box.setWindowTitle("MedViewer")
+    box.setLabelText(text)
+    words = box.findChild(QLabel)
+    if words is not None:
+        words.setTextFormat(Qt.TextFormat.PlainText)
+        words.setWordWrap(True)
+    box.setOption(QInputDialog.InputDialogOption.UseListViewForComboBoxItems)
+    box.setComboBoxItems(list(choices))
+    box.setOkButtonText("Open")
+    return list(choices).index(box.textValue()) if box.exec() else None
 
 
 class DocumentAnswer(Enum):
