@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from medviewer.core.dicom_ref import SeriesRef
 from medviewer.core.errors import DecodeError, InputError
-from medviewer.io.dicom_elements import read_elements
+from medviewer.io.dicom_elements import read_elements, refused
 from medviewer.io.dicom_header import Header, read_header
 from medviewer.io.dicom_mosaic import is_mosaic, mosaic_tiles
 from medviewer.io.dicom_nuclear import is_nuclear, nuclear_frames
@@ -131,13 +131,11 @@ def _frames(header: Header) -> list[Header]:
     if Tag.PER_FRAME_FUNCTIONAL_GROUPS not in header.values:
         nuclear = _nuclear(header) if is_nuclear(header) else None
         return nuclear or _film(header, [{}] * _possible(header, count))
-    dataset = read_elements(header, _GROUPS)
-    per_frame: Sequence[Dataset] = dataset.get(_GROUPS[1]) or ()
-    shared = _group_values((dataset.get(_GROUPS[0]) or [None])[0], header)
-    try:
+    with refused(header.path, "has broken functional groups"):
+        dataset = read_elements(header.path, _GROUPS)
+        per_frame: Sequence[Dataset] = dataset.get(_GROUPS[1]) or ()
+        shared = _group_values((dataset.get(_GROUPS[0]) or [None])[0], header)
         own = [_in_one_space(shared | _group_values(item, header)) for item in per_frame]
-    except (AttributeError, TypeError, ValueError, struct.error) as error:
-        raise InputError(f"{name} has broken functional groups ({type(error).__name__}).", code="E_DICOM") from error
     placed = any(Tag.IMAGE_POSITION_PATIENT in values for values in own)
     if not placed and len(own) != count:
         return _film(header, [shared] * _possible(header, count))
@@ -147,8 +145,9 @@ def _frames(header: Header) -> list[Header]:
     if not placed or (count > 1 and len(positions) == 1):
         # All at one place: a series in time.
         return _film(header, own)
-    for values, item in zip(own, per_frame, strict=True):
-        _add_dimensions(values, item, dataset)
+    with refused(header.path, "has broken functional groups"):
+        for values, item in zip(own, per_frame, strict=True):
+            _add_dimensions(values, item, dataset)
     return _placed_in_file(header, _with_values(header, own))
 
 
@@ -200,12 +199,8 @@ def _in_one_space(values: dict[int, bytes]) -> dict[int, bytes]:
 
 def _nuclear(header: Header) -> list[Header] | None:
     """Return the frames of a nuclear medicine image that lie in the patient; None for others."""
-    try:
+    with refused(header.path):
         own = nuclear_frames(header)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{header.path.name} has broken sequences ({type(error).__name__}).", code="E_DICOM"
-        ) from error
     return None if own is None else _placed_in_file(header, _with_values(header, own))
 
 

@@ -47,7 +47,7 @@ from medviewer.io.preamble import FOREIGN_PREAMBLE, is_foreign
 _FIRST_READ: Final = 16 * 1024
 _MOST_HEADER: Final = 64 * 1024 * 1024
 _NUMBER: Final = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?\s*"
-_NUMBERS: Final = re.compile(rf"{_NUMBER}(?:\\{_NUMBER})*")
+_NUMBERS: Final = re.compile(rf"{_NUMBER}(?:\\{_NUMBER})*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,8 @@ class Header:
         text = self.text(Tag.NUMBER_OF_FRAMES)
         if not text:
             return 1
-        return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 10**9 else None
+        # An IS has up to 12 characters; Python refuses to read thousands.
+        return int(text) if len(text) <= 12 and text.isascii() and text.isdigit() and 0 < int(text) < 10**9 else None
 
 
 def read_header(path: Path) -> Header:

@@ -11,7 +11,6 @@ The private CSA header is described in nibabel's "Siemens format DICOM with CSA 
 from __future__ import annotations
 
 import math
-import struct
 import warnings
 from typing import Any, Final
 
@@ -26,6 +25,8 @@ from medviewer.io.dicom_tags import Tag
 _GROUP: Final = 0x0029
 _CREATOR: Final = "SIEMENS CSA HEADER"
 _PARALLEL: Final = 1e-3
+#: No scan has more slices; each is a header of its own.
+_MOST_SLICES: Final = 1024
 
 
 def is_mosaic(header: Header) -> bool:
@@ -49,6 +50,8 @@ def mosaic_tiles(header: Header) -> list[tuple[Tile, dict[int, bytes]]]:
     if len(count) != 1 or not float(count[0]).is_integer() or count[0] < 1 or normal.shape != (3,) or not spacing:
         raise _refusal(header, "it does not say how many slices it holds, in which order and how far apart")
     slices = int(count[0])
+    if slices > _MOST_SLICES:
+        raise _refusal(header, f"it says that it holds {slices} slices")
     across = math.ceil(math.sqrt(slices))
     frame, corner = slice_frame(header), np.array(slice_position(header))
     columns, rows = frame.size
@@ -80,16 +83,17 @@ def _csa_header(header: Header) -> dict[str, Any]:
     with warnings.catch_warnings():
         # It says of its other readers, which are not used here, that they are experimental.
         warnings.simplefilter("ignore")
-        from nibabel.nicom.csareader import CSAReadError, read
+        from nibabel.nicom.csareader import read
 
     creators = [_GROUP << 16 | element for element in range(0x10, 0x100)]
-    dataset = read_elements(header, [*creators, *(_GROUP << 16 | n << 8 | 0x10 for n in range(0x10, 0x100))])
+    dataset = read_elements(header.path, [*creators, *(_GROUP << 16 | n << 8 | 0x10 for n in range(0x10, 0x100))])
     try:
         data = dataset.private_block(_GROUP, _CREATOR)[0x10].value
         tags: dict[str, Any] = read(bytes(data))["tags"]
     except KeyError as error:
         raise _refusal(header, "it has lost its CSA header, which says where its slices lie") from error
-    except (CSAReadError, struct.error, UnicodeDecodeError, ValueError, TypeError, IndexError) as error:
+    # A broken header breaks the two readers in many ways.
+    except Exception as error:
         raise _refusal(header, "its CSA header, which says where its slices lie, is broken") from error
     return tags
 

@@ -48,7 +48,7 @@ def nuclear_frames(header: Header) -> list[Values] | None:
     InputError
         ``E_DICOM`` when its sequences are broken.
     """
-    dataset = read_elements(header, _WANTED)
+    dataset = read_elements(header.path, _WANTED)
     count = header.frames or 0
     numbers = _vector(dataset, "SliceVector", count)
     spacing = dataset.get("SpacingBetweenSlices")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from medviewer.core.dicom_ref import SeriesRef
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry, vec3
-from medviewer.io.dicom_elements import read_elements
+from medviewer.io.dicom_elements import read_elements, refused
 from medviewer.io.dicom_header import Header, read_header
 from medviewer.io.dicom_tags import Tag
 
@@ -66,8 +66,9 @@ def put_together(tiles: npt.NDArray[Any], columns: int, rows: int) -> npt.NDArra
 def slide_spacing(header: Header) -> tuple[float, float] | None:
     """Return mm between pixels along (i, j); None where the file does not say it."""
     try:
-        row_mm, column_mm = _spacing(read_elements(header, _PLACE))
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        with refused(header.path):
+            row_mm, column_mm = _spacing(read_elements(header.path, _PLACE))
+    except InputError:
         return None
     return column_mm, row_mm
 
@@ -83,20 +84,14 @@ def slide_grid(series: SeriesRef) -> Geometry | None:
     if series.sop_class_uid != SLIDES or len(series.files) != 1 or series.size is None:
         return None
     header = read_header(series.files[0])
-    try:
-        dataset = read_elements(header, _PLACE)
+    with refused(header.path, "does not say where it lies on its slide", "E_NO_POSITION"):
+        dataset = read_elements(header.path, _PLACE)
         row_mm, column_mm = _spacing(dataset)
         cosines = np.array(dataset.ImageOrientationSlide, dtype=np.float64).reshape(2, 3)
         corner = dataset.TotalPixelMatrixOriginSequence[0]
         origin = (float(corner.XOffsetInSlideCoordinateSystem), float(corner.YOffsetInSlideCoordinateSystem), 0.0)
         direction = np.column_stack([*cosines, np.cross(*cosines)])
         return Geometry(series.size, (column_mm, row_mm, 1.0), vec3(origin), tuple(direction.ravel()))
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{header.path.name} does not say where it lies on its slide.",
-            hint="Ask for the original images of the slide.",
-            code="E_NO_POSITION",
-        ) from error
 
 
 def _spacing(dataset: Dataset) -> Sequence[float]:

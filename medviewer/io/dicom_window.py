@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Final
 
 from medviewer.core.dicom_ref import SeriesWarning
+from medviewer.core.errors import InputError
 from medviewer.io.colors import FULL_WINDOW
+from medviewer.io.dicom_elements import read_elements, refused
 from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_tags import Tag
-from medviewer.io.inflate import inflated_dicom
 from medviewer.io.pixel_format import PixelFormat
 
 #: No image has values beyond; INT_MIN and the like stand for "not set".
@@ -45,15 +46,12 @@ def display_window(
 
 def _table_window(header: Header) -> tuple[float, float] | None:
     """Return the window over the values that the first table maps; None when it has none that can be used."""
-    from pydicom import dcmread
-
     try:
-        with header.path.open("rb") as file:
-            source = inflated_dicom(file, header.path.name)
-            dataset = dcmread(source, stop_before_pixels=True, force=True, specific_tags=["VOILUTSequence"])
-        count, first, _ = (int(value) for value in dataset.VOILUTSequence[0]["LUTDescriptor"].value)
+        with refused(header.path):
+            dataset = read_elements(header.path, ["VOILUTSequence"])
+            count, first, _ = (int(value) for value in dataset.VOILUTSequence[0]["LUTDescriptor"].value)
     # The table is for display only: without it there is an automatic window.
-    except Exception:  # noqa: BLE001
+    except InputError:
         return None
     count = count % 65536 or 65536
     return (first + count / 2, float(count)) if count > 1 else None

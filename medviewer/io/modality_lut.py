@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.core.errors import DecodeError
+from medviewer.io.dicom_elements import read_elements, refused
 from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_tags import Tag
-from medviewer.io.inflate import inflated_dicom
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -64,24 +63,9 @@ def modality_lut(header: Header) -> ModalityLut | None:
 @lru_cache(maxsize=16)
 def _read(path: Path, mtime_ns: int, signed: bool, big_endian: bool) -> ModalityLut | None:
     """Read the table of a file, once for all its frames; the time of its last change is part of the key."""
-    from pydicom import dcmread
-
-    name = path.name
-    try:
-        with path.open("rb") as file:
-            source = inflated_dicom(file, name)
-            dataset = dcmread(
-                source,
-                stop_before_pixels=True,
-                force=True,
-                specific_tags=["ModalityLUTSequence", "PixelRepresentation"],
-            )
-        items = dataset.get("ModalityLUTSequence")
+    with refused(path, "has a Modality LUT that cannot be used", "E_RESCALE"):
+        items = read_elements(path, ["ModalityLUTSequence", "PixelRepresentation"]).get("ModalityLUTSequence")
         return _table(items[0], signed=signed, big_endian=big_endian) if items else None
-    except OSError as error:
-        raise DecodeError(f"{name} cannot be read: {error.strerror}.", code="E_FILE") from error
-    except (AttributeError, TypeError, ValueError, KeyError, NotImplementedError, EOFError, IndexError) as error:
-        raise DecodeError(f"{name} has a Modality LUT that cannot be used.", code="E_RESCALE") from error
 
 
 def _table(item: Dataset, *, signed: bool, big_endian: bool) -> ModalityLut:

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.core.errors import DecodeError
 from medviewer.core.volume import ColorArray
+from medviewer.io.dicom_elements import read_elements, refused
 from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_tags import Tag
-from medviewer.io.inflate import inflated_dicom
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -64,23 +63,13 @@ def palette(header: Header) -> Palette:
 @lru_cache(maxsize=16)
 def _read(path: Path, mtime_ns: int, signed: bool, big_endian: bool) -> Palette:
     """Read the table of a file, once for all its frames; the time of its last change is part of the key."""
-    from pydicom import dcmread
-
     keywords = [f"{color}PaletteColorLookupTable{part}" for color in _COLORS for part in ("Descriptor", "Data")]
     keywords += [f"Segmented{color}PaletteColorLookupTableData" for color in _COLORS]
-    try:
-        with path.open("rb") as file:
-            source = inflated_dicom(file, path.name)
-            dataset = dcmread(
-                source, stop_before_pixels=True, force=True, specific_tags=[*keywords, "PixelRepresentation"]
-            )
+    with refused(path, "has a colour palette that cannot be used", "E_PALETTE"):
+        dataset = read_elements(path, [*keywords, "PixelRepresentation"])
         tables = [_table(dataset, color, big_endian=big_endian) for color in _COLORS]
         first = int(dataset["RedPaletteColorLookupTableDescriptor"].value[1])
         return Palette(_whole(first, signed=signed), _to_bytes(tables))
-    except OSError as error:
-        raise DecodeError(f"{path.name} cannot be read: {error.strerror}.", code="E_FILE") from error
-    except (AttributeError, TypeError, ValueError, KeyError, NotImplementedError, EOFError, IndexError) as error:
-        raise DecodeError(f"{path.name} has a colour palette that cannot be used.", code="E_PALETTE") from error
 
 
 def _whole(first: int, *, signed: bool) -> int:

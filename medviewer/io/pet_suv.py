@@ -19,12 +19,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from medviewer.core.dicom_ref import SeriesWarning
-from medviewer.core.errors import DecodeError, InputError
+from medviewer.core.errors import DecodeError
 from medviewer.core.suv import BQML, PET_UNITS, SUV_BSA, SUV_BW, SUV_LBM, Suv
+from medviewer.io.dicom_elements import read_elements
 from medviewer.io.dicom_header import Header
 from medviewer.io.dicom_tags import Tag
 from medviewer.io.dicom_time import moment, moment_of
-from medviewer.io.inflate import inflated_dicom
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -42,10 +42,6 @@ _GE: Final = (0x0009, "GEMS_PETD_01")
 #: SUVType (0054,1006) of values that are uptake values already; the others cannot be turned into these.
 _SUV_TYPES: Final = {"": SUV_BW, "BW": SUV_BW, "LBMJANMA": SUV_LBM, "BSA": SUV_BSA}
 _OTHER_UNITS: Final = {"CNTS": "counts", "PROPCNTS": "counts", "CPS": "counts/s", "PROPCPS": "counts/s", "NONE": ""}
-
-
-#: How pydicom finds out that a value is broken.
-_BROKEN: Final = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, EOFError)
 
 
 class _Missing(Exception):
@@ -77,36 +73,20 @@ def pet_scale(headers: Sequence[Header]) -> PetScale:
 
     Raises
     ------
-    DecodeError
+    InputError
         When the first file cannot be read any more.
     """
     units = {header.text(Tag.UNITS) for header in headers}
     if len(units) > 1:
         text = f"No SUV: the slices are in different units ({', '.join(sorted(units))})."
         raise DecodeError(text, hint="Ask for the series as the scanner made it.", code="E_PET_UNITS")
-    series = _PetSeries(_dataset(headers[0]), headers)
+    series = _PetSeries(read_elements(headers[0].path, None), headers)
     suv = series.suv()
     if SUV_BW in suv.factors:
         return PetScale(SUV_BW, suv.factors[SUV_BW], suv, tuple(series.warnings))
     why = suv.missing.get(SUV_BW, "")
     text = f"No SUV: {why}. Values are shown in {series.unit or 'the unit of the file'}."
     return PetScale(series.unit, 1.0, suv, (*series.warnings, SeriesWarning("W_NO_SUV", text)))
-
-
-def _dataset(header: Header) -> Dataset:
-    from pydicom import dcmread
-
-    name = header.path.name
-    try:
-        with header.path.open("rb") as file:
-            return dcmread(inflated_dicom(file, name), stop_before_pixels=True, force=True)
-    except OSError as error:
-        raise DecodeError(f"{name} cannot be read: {error.strerror}.", code="E_FILE") from error
-    except InputError:
-        raise
-    # A broken file breaks pydicom in many ways; each of them means the same here.
-    except Exception as error:
-        raise DecodeError(f"{name} is broken ({type(error).__name__}).", code="E_DICOM") from error
 
 
 class _PetSeries:
@@ -283,7 +263,7 @@ def _value(dataset: Dataset, keyword: str) -> object:
     """Return a value; None for one that is missing or broken, which pydicom finds out in many ways."""
     try:
         return dataset.get(keyword)
-    except _BROKEN:
+    except Exception:  # noqa: BLE001
         log.debug("%s cannot be read.", keyword)
         return None
 
@@ -322,7 +302,7 @@ def _private_text(dataset: Dataset, group: int, creator: str, element: int) -> s
         value = dataset.private_block(group, creator)[element].value
     except KeyError:
         return ""
-    except _BROKEN:
+    except Exception:  # noqa: BLE001
         log.debug("A private element of %s cannot be read.", creator)
         return ""
     return (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip(" \0")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from medviewer.core.errors import InputError
+from medviewer.io.dicom_elements import read_elements, refused
 from medviewer.io.dicom_header import Header
-from medviewer.io.inflate import inflated_dicom
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -35,16 +36,13 @@ def region_spacing(headers: Sequence[Header]) -> tuple[float, float] | None:
 
 def _spacings(path: Path) -> list[tuple[float, float]]:
     """Return the pixel sizes, mm, of the 2-D regions of a file; empty when there is none that can be used."""
-    from pydicom import dcmread
-
     try:
-        with path.open("rb") as file:
-            source = inflated_dicom(file, path.name)
-            dataset = dcmread(source, stop_before_pixels=True, force=True, specific_tags=[_SEQUENCE])
-        regions = [region for region in dataset.get(_SEQUENCE) or () if region.get("RegionSpatialFormat") == _2D]
-        return [spacing for region in regions if (spacing := _spacing(region)) is not None]
+        with refused(path):
+            dataset = read_elements(path, [_SEQUENCE])
+            regions = [region for region in dataset.get(_SEQUENCE) or () if region.get("RegionSpatialFormat") == _2D]
+            return [spacing for region in regions if (spacing := _spacing(region)) is not None]
     # Without a scale lengths are counted in pixels; the picture itself is not at stake.
-    except Exception:  # noqa: BLE001
+    except InputError:
         return []
 
 

@@ -143,3 +143,10 @@ def test_G17_mosaics_of_several_time_points(tmp_path: Path) -> None:
     assert all(series.size == (10, 12, 7) for series in study.series)
     assert sum(len(series.files) for series in study.series) == 3 * 7
     np.testing.assert_array_equal(open_series(CTX, study.series[0]).array, SLICES)
+
+
+def test_G17_a_mosaic_of_a_million_slices_is_refused_before_they_are_listed(tmp_path: Path) -> None:
+    picture = np.zeros((1, 1024, 1024), np.uint16)
+    path = write_mosaic(tmp_path / "m.dcm", picture, (0.0, 0.0, 0.0), csa={"NumberOfImagesInMosaic": ["1048576"]})
+    (study,) = scan_paths(NullContext(), [path])
+    assert [series.refusal for series in study.series] == ["E_MOSAIC"]

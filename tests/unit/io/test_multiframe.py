@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -17,7 +19,7 @@ from medviewer.io.dicom_geometry import slice_position
 from medviewer.io.dicom_scan import scan_paths
 from medviewer.io.reader import open_series
 from medviewer.jobs.job import NullContext
-from tests.dicom_makers import item, write_enhanced
+from tests.dicom_makers import item, pixels, write_enhanced, write_slice
 
 CTX = NullContext()
 
@@ -195,6 +197,43 @@ def test_more_frames_than_descriptions_are_refused(tmp_path):
     path = write_enhanced(tmp_path / "a.dcm", frames(3), [(0, 0, float(n)) for n in range(2)])
     (series,) = series_of(path)
     assert series.refusal == "E_DIMENSIONS"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"\x28\x00\x10\x91SQ", b"\x28\x00\x10\x91S\xff"),  # PixelMeasuresSequence, shared by all frames
+        (b"\x20\x00\x57\x91UL", b"\x20\x00\x57\x91UU"),  # DimensionIndexValues
+        (b"\x28\x00\x30\x00DS", b"\x28\x00\x30\x00FD"),  # PixelSpacing, of a length that no FD has
+        (b"\x29\x92SQ", b"\x29\x92S\xff"),  # SharedFunctionalGroupsSequence
+        (b"\x30\x92SQ", b"\x30\x92UN"),  # PerFrameFunctionalGroupsSequence
+    ],
+)
+def test_a_file_with_broken_groups_spoils_no_other_study(tmp_path, old, new):
+    def groups(n: int) -> dict[str, Any]:
+        return {"FrameContentSequence": {"DimensionIndexValues": [1, n + 1]}}
+
+    broken = write_enhanced(tmp_path / "b.dcm", frames(3), [(0.0, 0.0, 2.0 * n) for n in range(3)], groups=groups)
+    data = broken.read_bytes()
+    assert old in data
+    broken.write_bytes(data.replace(old, new))
+    write_slice(tmp_path / "good.dcm", pixels())
+    good = [series for study in scan_paths(CTX, [tmp_path]) for series in study.series if series.modality == "CT"]
+    assert [series.volume for series in good] == [True]
+
+
+def test_a_number_behind_a_separator_of_ascii_is_none(tmp_path):
+    path = write_slice(tmp_path / "a.dcm", pixels())
+    path.write_bytes(path.read_bytes().replace(b"1.0\\0.0\\0.0\\0.0\\1.0", b"1.0\\\x1e.0\\0.0\\0.0\\1.0"))
+    assert [series.stacking for series in series_of(path)] == ["number"]
+
+
+def test_a_number_of_frames_of_thousands_of_digits_is_refused(tmp_path):
+    path = write_slice(tmp_path / "a.dcm", pixels(), NumberOfFrames="1")
+    data = path.read_bytes()
+    place = data.index(b"\x28\x00\x08\x00IS") + 6
+    path.write_bytes(data[:place] + struct.pack("<H", 5000) + b"7" * 5000 + data[place + 2 + 2 :])
+    assert [series.volume for series in series_of(path)] == [False]
 
 
 def test_more_pixels_than_frames_are_named(tmp_path):
