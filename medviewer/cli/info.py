@@ -110,7 +110,7 @@ def _line(series: SeriesRef) -> str:
         _stack(series),
         f"{_orientation(grid)} from ({', '.join(f'{v:.1f}' for v in grid.origin)}) mm" if grid else "",
         f"{len(set(series.files))} files",
-        "" if series.volume else "not a volume",
+        "" if series.volume else "cannot be opened",
     ]
     return "  ".join(part for part in parts if part)
 

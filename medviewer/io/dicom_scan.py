@@ -157,8 +157,9 @@ class _Scan:
 
     @staticmethod
     def _stays_inside(path: str, real_root: str) -> bool:
-        real = os.path.realpath(path)
-        return os.path.commonpath([real, real_root]) == real_root and os.path.exists(real)
+        real = Path(os.path.realpath(path))
+        # Not by their common path, which those on two drives do not have.
+        return real.is_relative_to(real_root) and real.exists()
 
     def read(self, files: Sequence[Path], *, strict: bool) -> None:
         """Read headers; `strict` raises for the first file that is no image."""
@@ -169,9 +170,10 @@ class _Scan:
                 self._grow()
             try:
                 self._read_one(path)
-            except InputError as error:
+            except (InputError, OSError) as failure:
+                error = failure if isinstance(failure, InputError) else _unreadable(path, failure)
                 if strict:
-                    raise
+                    raise error from failure
                 self._skip(path, error)
 
     def _read_one(self, path: Path) -> None:
@@ -256,3 +258,8 @@ class _Scan:
             return study
         text = f"The DICOMDIR names {missing} files that are not there: series may be incomplete."
         return replace(study, warnings=(*study.warnings, SeriesWarning("W_DICOMDIR", text)))
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    """Return the refusal of a file that the system does not give, such as one of a pair, or one just removed."""
+    return InputError(f"{path.name} cannot be read: {error.strerror or type(error).__name__}.", code="E_FILE")

@@ -138,13 +138,13 @@ def open_one(ctx: JobContext, request: OpenRequest) -> Volume:
     Raises
     ------
     InputError
-        When the series is no volume (with its reason), when no reader takes it, or when it is broken.
+        When the series is nothing that can be opened (with its reason), when no reader takes it, or when it is broken.
     """
     series = request.series
     if not series.volume:
-        reason = "; ".join(warning.text for warning in series.warnings) or "it is not an image on a 3-D grid"
+        reason = "; ".join(warning.text for warning in series.warnings) or "it holds no image"
         raise InputError(
-            f"Series “{series.title}” cannot be opened as a volume: {reason}",
+            f"Series “{series.title}” cannot be opened: {reason}",
             hint=hint_for(series.refusal) or "Choose another series of the study.",
             code=series.refusal or "E_NOT_A_VOLUME",
         )

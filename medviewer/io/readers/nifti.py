@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = (".nii", ".nii.gz")
 _HEADER_BYTES: Final = 544
-#: NIFTI_INTENT_LABEL
 #: Fields of a voxel of NIFTI_TYPE_RGB24.
 _RGB24: Final = ("R", "G", "B")
+#: NIFTI_INTENT_LABEL
 _INTENT_LABEL: Final = 1002
 #: sform and qform that differ by less are the same, rounded.
 _MISMATCH_MM: Final = 1.0
@@ -163,14 +163,14 @@ def _sizes(header: Nifti1Header, name: str) -> tuple[Ijk, tuple[int, ...]]:
     return (i, j, k), sizes
 
 
-#: Code of a unit of time -> seconds.
-_SECONDS: Final = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+#: Code of a unit of time, bits 3 to 5 of xyzt_units, -> seconds.
+_SECONDS: Final = {8: 1.0, 16: 1e-3, 24: 1e-6}
 
 
 def _times(header: Nifti1Header, sizes: tuple[int, ...]) -> Times:
     """Return the points of the fourth axis, in seconds where the file says so."""
     count = sizes[3] if len(sizes) > 3 else 1
-    unit = _SECONDS.get(header.get_xyzt_units()[1], 0.0)
+    unit = _SECONDS.get(int(header["xyzt_units"]) & 0x38, 0.0)
     step, start = float(header["pixdim"][4]) * unit, float(header["toffset"]) * unit
     return Times.of(count, step if np.isfinite(step) else 0.0, start if np.isfinite(start) else 0.0)
 

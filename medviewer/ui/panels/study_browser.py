@@ -252,4 +252,4 @@ def _what_a_double_click_does(series: SeriesRef) -> str:
         return _OBJECTS[series.kind][1]
     if series.kind in OVERLAY_KINDS:
         return "Double click to show it over its image."
-    return "Double click to open." if series.volume else "Cannot be opened as a volume."
+    return "Double click to open." if series.volume else "Cannot be opened."

@@ -333,6 +333,31 @@ def test_links_that_leave_the_folder_are_not_followed(tmp_path, make_series):
     assert result.skipped["links that leave the folder"] == 2
 
 
+def test_a_link_to_another_drive_is_not_followed(tmp_path, make_series, monkeypatch):
+    make_series(1, name="inside")
+    make_series(1, name="outside")
+    inside = tmp_path / "inside"
+    (inside / "link").symlink_to(tmp_path / "outside")
+
+    def on_two_drives(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr(os.path, "commonpath", on_two_drives)
+    assert scan(NullContext(), [inside]).skipped == {"links that leave the folder": 1}
+
+
+def test_a_file_that_the_system_does_not_give_spoils_no_other(tmp_path, make_series, monkeypatch):
+    make_series(1)
+    (tmp_path / "gone.nii").write_bytes(b"")
+
+    def gone(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("medviewer.io.dicom_scan.lister_of", lambda path: gone if path.suffix == ".nii" else None)
+    (study,) = scan(NullContext(), [tmp_path]).studies
+    assert study.warnings[0].text == "Left out: gone.nii cannot be read: Permission denied."
+
+
 def test_a_zip_is_like_its_folder(tmp_path, make_series):
     paths = make_series(4)
     archive = tmp_path / "study.zip"

@@ -64,6 +64,17 @@ def test_scaling_is_applied_once(tmp_path, decode_worker):
     np.testing.assert_allclose(load(path, decode_worker).array, wanted)
 
 
+@pytest.mark.parametrize("code", [7, 0x80, 0x42])
+def test_an_unknown_unit_spoils_neither_the_image_nor_the_scan(tmp_path, code):
+    path = tmp_path / "a.nii"
+    nib.save(nib.Nifti1Image(np.zeros((3, 4, 5, 2), np.int16), np.eye(4)), path)
+    data = bytearray(path.read_bytes())
+    data[123] = code
+    path.write_bytes(data)
+    (study,) = scan_paths(NullContext(), [tmp_path])
+    assert study.series[0].time_labels == ("volume 1", "volume 2")
+
+
 def test_a_mask_with_trailing_dimensions_of_one(tmp_path, decode_worker):
     path = save(tmp_path / "a.nii.gz", np.ones((3, 4, 5, 1), np.uint8))
     assert load(path, decode_worker).array.shape == (5, 4, 3)

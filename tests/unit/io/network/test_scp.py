@@ -62,6 +62,10 @@ def test_S5_W06_hostile_uids_never_become_paths(instance, tmp_path, uid):
     inbox = Inbox(root, uid, [hostile])
     assert inbox.keep(uid, path.read_bytes()) == NOT_ASKED_FOR
     assert inbox.keep(uid, b"no dicom") == MALFORMED
+    data = path.read_bytes()
+    of_a_wrong_length = data.replace(b"\x20\x00\x0d\x00UI", b"\x20\x00\x0d\x00FD")
+    assert of_a_wrong_length != data
+    assert inbox.keep(uid, of_a_wrong_length) == MALFORMED
     assert all(entry.resolve().is_relative_to(root) for entry in tmp_path.rglob("*"))
     assert {entry.name for entry in tmp_path.iterdir()} == {"in"}
     assert digest(uid).isalnum()
