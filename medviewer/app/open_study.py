@@ -15,6 +15,7 @@ from medviewer.app.positions import first_look
 from medviewer.app.windows import auto_window
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.core.errors import InputError, MedViewerError
+from medviewer.core.geometry import Vec3
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import Job, JobContext, JobState
 
@@ -52,6 +53,14 @@ def best_series(studies: Sequence[Study]) -> SeriesRef | None:
         return is_image, is_place, not series.interpolation, _voxels(series)
 
     return max(volumes, key=rank, default=None)
+
+
+def can_be_spaced(series: SeriesRef) -> bool:
+    """Whether a series is loose pictures that a spacing makes a volume of."""
+    from medviewer.io.dicom_slide import SLIDES
+    from medviewer.io.study_tree import PICTURES
+
+    return series.kind == PICTURES and series.stacking == "number" and series.sop_class_uid != SLIDES
 
 
 def _voxels(series: SeriesRef) -> int:
@@ -187,6 +196,15 @@ class OpenStudy:
             self._sources[series.key] = tuple(paths)
         self._studies = merge_studies(self._studies, study)
         self.changed.emit()
+
+    def open_spaced(self, series: SeriesRef, spacing: Vec3) -> Job | None:
+        """Open loose pictures as a volume with the spacing, mm along (i, j, k), that the user entered for them."""
+        spaced = series.spaced(spacing)
+        study = next((s for s in self._studies if series in s.series), None)
+        if study is not None:
+            others = tuple(known for known in study.series if known.key != spaced.key)
+            self._add(replace(study, series=(*others, spaced)), self._sources.get(series.key, ()))
+        return self.open_series(spaced)
 
     def find_volume(self, series: SeriesRef) -> Volume | None:
         """Return the open volume of a series, if it is open."""

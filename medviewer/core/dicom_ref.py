@@ -53,6 +53,10 @@ class SeriesRef:
         `files` are the true slices; `medviewer.io.dicom_resample` says which planes of the grid they are.
     time_name : str
         What tells the points apart, for example ``echo time``.
+    affine : "qform" or empty
+        Of a NIfTI file that says twice, and differently, where it lies: what is followed; empty for the sform.
+    entered_spacing : (float, float, float) or None
+        mm along (i, j, k) that the user entered for pictures that do not say it.
     """
 
     key: str
@@ -77,11 +81,26 @@ class SeriesRef:
     time_labels: tuple[str, ...] = ()
     interpolation: Interpolation | Literal[""] = ""
     time_name: str = ""
+    affine: Literal["", "qform"] = ""
+    entered_spacing: Vec3 | None = None
 
     @property
     def title(self) -> str:
         """Short name for lists."""
         return self.description or self.modality or self.series_instance_uid[-12:]
+
+    def spaced(self, spacing: Vec3) -> SeriesRef:
+        """Return loose pictures as the volume that they are with a spacing entered by the user, mm along (i, j, k)."""
+        text = " x ".join(f"{mm:g}" for mm in spacing)
+        return replace(
+            self,
+            key=f"{self.key}#spacing",
+            description=f"{self.description} [{text} mm entered]".strip(),
+            spacing=spacing,
+            entered_spacing=spacing,
+            stacking="place",
+            warnings=tuple(warning for warning in self.warnings if warning.code != "W_NO_SPACING"),
+        )
 
     def at_time(self, index: int) -> SeriesRef:
         """Return the images of one point of a time axis as a series; what is in one file stays as it is."""

@@ -137,6 +137,8 @@ def series_to_json(series: SeriesRef) -> dict[str, Any]:
         "warnings": [asdict(warning) for warning in series.warnings],
         "stacking": series.stacking,
         "time_labels": list(series.time_labels),
+        "affine": series.affine,
+        "entered_spacing": list(series.entered_spacing) if series.entered_spacing else None,
         "interpolation": series.interpolation,
         "time_name": series.time_name,
     }
@@ -157,6 +159,8 @@ def series_from_json(data: Mapping[str, Any]) -> SeriesRef:
         refusal=str(data.get("refusal", "")),
         warnings=tuple(SeriesWarning(str(w["code"]), str(w["text"])) for w in data["warnings"]),
         stacking=data.get("stacking", "place"),
+        affine=data.get("affine", ""),
+        entered_spacing=vec3(data["entered_spacing"]) if data.get("entered_spacing") else None,
         time_labels=tuple(str(label) for label in data.get("time_labels", ())),
         interpolation=data.get("interpolation", ""),
         time_name=str(data.get("time_name", "")),

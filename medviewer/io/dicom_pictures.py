@@ -19,10 +19,11 @@ import numpy as np
 
 from medviewer.core.dicom_ref import SeriesWarning, Stacking
 from medviewer.core.errors import GeometryError
-from medviewer.core.geometry import Geometry, vec3
-from medviewer.io.dicom_geometry import slice_frame, slice_position
+from medviewer.core.geometry import Geometry, Vec3, vec3
+from medviewer.io.dicom_elements import decimal_string
+from medviewer.io.dicom_geometry import slice_frame, slice_position, stack_geometry
 from medviewer.io.dicom_header import Header
-from medviewer.io.dicom_slices import Part
+from medviewer.io.dicom_slices import Part, Slices
 from medviewer.io.dicom_slide import SLIDES, slide_size
 from medviewer.io.dicom_tags import Tag
 from medviewer.io.us_regions import region_spacing
@@ -178,6 +179,38 @@ def opened_grid(headers: Sequence[Header]) -> tuple[PictureGrid, list[SeriesWarn
     text = "Lengths are right inside the scanned region only, not in the margins of the picture."
     in_mm = replace(grid, geometry=flat_grid(grid.geometry.size, spacing), in_mm=True)
     return in_mm, [SeriesWarning("W_SCANNED_REGION", text)]
+
+
+def entered_grid(headers: Sequence[Header], spacing: Vec3) -> tuple[list[Header], PictureGrid]:
+    """Return pictures as the slices of a volume whose spacing the user entered, in the order of k, and their grid.
+
+    Where they say their places, only the spacing within a slice is needed; else they lie in no patient, in the order of
+    their numbers.
+
+    Parameters
+    ----------
+    spacing : (float, float, float)
+        mm along (i, j, k).
+    """
+    try:
+        spaced = [
+            replace(h, values={**h.values, Tag.PIXEL_SPACING: decimal_string((spacing[1], spacing[0]))})
+            for h in headers
+        ]  # fmt: skip
+        frames = [slice_frame(header) for header in spaced]
+        positions = np.array([slice_position(header) for header in spaced])
+        slices = list(Slices.sorted(spaced, frames, positions).headers)
+        geometry = stack_geometry(slices)
+        text = f"The pixel size, {spacing[0]:g} x {spacing[1]:g} mm, was entered by hand; the files do not say it."
+        return slices, PictureGrid(geometry, True, True, (SeriesWarning("W_ENTERED_SPACING", text),))
+    except GeometryError:
+        size = picture_grid(headers).geometry.size
+        text = (
+            f"The spacing, {spacing[0]:g} x {spacing[1]:g} x {spacing[2]:g} mm, was entered by hand, and the pictures "
+            "stand in the order of their numbers: nothing says where they lie in the patient."
+        )
+        geometry = replace(flat_grid(size, (spacing[0], spacing[1])), spacing=spacing)
+        return list(headers), PictureGrid(geometry, True, False, (SeriesWarning("W_ENTERED_SPACING", text),))
 
 
 def flat_grid(size: tuple[int, int, int], spacing: tuple[float, float]) -> Geometry:

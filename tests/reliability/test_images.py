@@ -15,9 +15,11 @@ import pytest
 import SimpleITK as sitk
 
 from medviewer.app.windows import auto_window
+from medviewer.core.serial import series_from_json, series_to_json
 from medviewer.export.formats.nifti import write_mask_nifti
 from medviewer.io.dicom_scan import scan
 from medviewer.io.raw_voxels import volume_values
+from medviewer.io.reader import open_series
 from medviewer.jobs.job import NullContext
 from tests.dicom_mutators import planted
 from tests.outcomes import Outcome
@@ -61,14 +63,26 @@ def refused(found: Outcome, *codes: str) -> Outcome:
     np.diag([-2.0, 3.0, 4.0, 1.0]), np.diag([2.0, -3.0, 4.0, 1.0]), OBLIQUE @ PLAIN,
     PLAIN + np.array([[0, 0, 0, 1.5], [0] * 4, [0] * 4, [0] * 4]),
 ])  # fmt: skip
-def test_N01_sform_and_qform_disagree(outcome, tmp_path, qform):
-    found = loaded(outcome(written(tmp_path / "a.nii", qform=qform)), "W_AFFINE_MISMATCH")
+def test_N01_sform_and_qform_disagree(all_outcomes, tmp_path, qform):
+    found = loaded(all_outcomes(written(tmp_path / "a.nii", qform=qform))[0], "W_AFFINE_MISMATCH")
     assert found.text.count("mm from (") == 2
     np.testing.assert_allclose(found.volume.geometry.index_to_lps((1, 1, 1)), [-2, -3, 4])
     # SimpleITK and nibabel follow the sform too.
     np.testing.assert_allclose(
         sitk.ReadImage(tmp_path / "a.nii").TransformIndexToPhysicalPoint((1, 1, 1)), [-2, -3, 4], atol=1e-5
     )
+
+
+def test_N01_the_qform_can_be_chosen_and_the_choice_is_kept(all_outcomes, tmp_path):
+    qform = OBLIQUE @ PLAIN
+    path = written(tmp_path / "a.nii", qform=qform)
+    first, second = all_outcomes(path)
+    assert first.series.affine == ""
+    again = open_series(CTX, series_from_json(series_to_json(second.series)))
+    wanted = np.diag([-1.0, -1.0, 1.0, 1.0]) @ qform
+    np.testing.assert_allclose(again.geometry.index_to_lps_matrix, wanted, atol=1e-4)
+    assert "The qform is followed" in again.warnings[0].text
+    np.testing.assert_array_equal(again.array, first.volume.array)
 
 
 def test_N01_rounding_and_one_form_alone_are_no_mismatch(outcome, tmp_path):

@@ -6,7 +6,7 @@ from medviewer.core.dicom_ref import SeriesRef
 from medviewer.core.volume import Volume
 from medviewer.io.dicom_frames import frame_headers, slice_headers
 from medviewer.io.dicom_header import Header, read_header
-from medviewer.io.dicom_pictures import NO_SPACING, flat_grid, frame_times_ms, opened_grid
+from medviewer.io.dicom_pictures import NO_SPACING, entered_grid, flat_grid, frame_times_ms, opened_grid
 from medviewer.io.dicom_slide import SLIDES, slide_size, slide_spacing
 from medviewer.io.reader import SKIP, OpenRequest, Skip, reader
 from medviewer.io.readers.dicom_series import read_headers
@@ -23,7 +23,11 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     slide = _slide(request.series)
     if slide is not None:
         return _read_slide(ctx, request, *slide)
-    grid, notes = opened_grid(headers)
+    if request.series.entered_spacing is not None:
+        headers, grid = entered_grid(headers, request.series.entered_spacing)
+        notes = list(grid.warnings)
+    else:
+        grid, notes = opened_grid(headers)
     return read_headers(
         ctx,
         request,

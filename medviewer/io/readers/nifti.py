@@ -10,9 +10,9 @@ NIfTI-1.1 standard (nifti1.h), section on methods 1 to 3 of orientation.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,7 @@ _RGB24: Final = ("R", "G", "B")
 _INTENT_LABEL: Final = 1002
 #: sform and qform that differ by less are the same, rounded.
 _MISMATCH_MM: Final = 1.0
+_MISMATCH: Final = "W_AFFINE_MISMATCH"
 _RAS_TO_LPS: Final = np.array([[-1.0], [-1.0], [1.0]])
 _Affine = npt.NDArray[np.float64]
 
@@ -83,7 +84,7 @@ class NiftiHeader:
 
 
 def list_nifti(path: Path) -> Study:
-    """Return a NIfTI file as a study of one series.
+    """Return a NIfTI file as a study of one series, or of two where it says twice, and differently, where it lies.
 
     Raises
     ------
@@ -98,9 +99,22 @@ def list_nifti(path: Path) -> Study:
     except InputError as error:
         return gridless_study(path, "nifti", name, error)
     labels = header.labels or (not header.in_color and header.block.dtype[1] in "iu" and named_like_labels(path))
-    return image_study(
+    study = image_study(
         path, "nifti", name, header.geometry, labels=labels, warnings=header.warnings, times=header.times
     )
+    if not any(warning.code == _MISMATCH for warning in header.warnings):
+        return study
+    (first,) = study.series
+    other = read_nifti_header(path, "qform")
+    second = replace(
+        first,
+        key=f"{first.key}#qform",
+        description=f"{first.description} [by its qform]",
+        spacing=other.geometry.spacing,
+        warnings=other.warnings,
+        affine="qform",
+    )
+    return replace(study, series=(first, second))
 
 
 @reader("nifti", kinds=["nifti"], suffixes=SUFFIXES, listing=list_nifti)
@@ -108,7 +122,11 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     """Read a NIfTI image in the decode worker."""
     if len(request.series.files) != 1:
         return SKIP
-    return read_image(ctx, request, "medviewer.io.readers.nifti:read_voxels", read_nifti_header, "native")
+
+    def header(path: Path) -> NiftiHeader:
+        return read_nifti_header(path, request.series.affine)
+
+    return read_image(ctx, request, "medviewer.io.readers.nifti:read_voxels", header, "native")
 
 
 def read_voxels(ctx: JobContext, path: object) -> Voxels:
@@ -124,8 +142,14 @@ def read_voxels(ctx: JobContext, path: object) -> Voxels:
     return Voxels(scaled_values(stored, header.slope, header.intercept))
 
 
-def read_nifti_header(path: Path) -> NiftiHeader:
+def read_nifti_header(path: Path, affine: Literal["", "qform"] = "") -> NiftiHeader:
     """Parse a header and check it against the file.
+
+    Parameters
+    ----------
+    path : Path
+    affine : "qform" or empty
+        What is followed where sform and qform differ.
 
     Raises
     ------
@@ -139,7 +163,7 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     try:
         size, sizes = _sizes(header, path.name)
         block = _block(path, header, sizes)
-        geometry, warnings = _grid(header, size, path.name)
+        geometry, warnings = _grid(header, size, path.name, affine)
         times = _times(header, sizes)
         slope, intercept = header.get_slope_inter()
     except (HeaderDataError, ValueError, OverflowError) as error:
@@ -201,7 +225,9 @@ def _is_gzip(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def _grid(header: Nifti1Header, size: Ijk, name: str) -> tuple[Geometry, list[SeriesWarning]]:
+def _grid(
+    header: Nifti1Header, size: Ijk, name: str, affine: Literal["", "qform"]
+) -> tuple[Geometry, list[SeriesWarning]]:
     """Return the grid in LPS mm by the sform, else the qform, else voxel sizes alone; and what is to be said of it.
 
     A grid that lies nowhere has its axes along those of LPS, as ITK has it.
@@ -215,7 +241,10 @@ def _grid(header: Nifti1Header, size: Ijk, name: str) -> tuple[Geometry, list[Se
         geometry = _lps_geometry(size, qform, name)
         return geometry, grid_warnings(geometry)
     geometry = _lps_geometry(size, sform, name)
-    return geometry, [*_mismatch(header, sform, geometry), *grid_warnings(geometry)]
+    other, warnings = _other_place(header, sform, geometry, affine)
+    if affine == "qform" and other is not None:
+        geometry = other
+    return geometry, [*warnings, *grid_warnings(geometry)]
 
 
 def _lps_geometry(size: Ijk, affine: _Affine, name: str) -> Geometry:
@@ -223,8 +252,10 @@ def _lps_geometry(size: Ijk, affine: _Affine, name: str) -> Geometry:
     return grid_of(size, lps[:, :3], lps[:, 3], name)
 
 
-def _mismatch(header: Nifti1Header, sform: _Affine, geometry: Geometry) -> list[SeriesWarning]:
-    """Say when the qform puts the image elsewhere than the sform, which is followed."""
+def _other_place(
+    header: Nifti1Header, sform: _Affine, geometry: Geometry, affine: Literal["", "qform"]
+) -> tuple[Geometry | None, list[SeriesWarning]]:
+    """Return the grid of a qform that puts the image elsewhere than the sform, and say which of them is followed."""
     from nibabel.spatialimages import HeaderDataError
 
     try:
@@ -232,17 +263,17 @@ def _mismatch(header: Nifti1Header, sform: _Affine, geometry: Geometry) -> list[
         other = None if qform is None else _lps_geometry(geometry.size, qform, "qform")
     except (HeaderDataError, GeometryError):
         # Nobody can follow it, so it does not disagree.
-        return []
+        return None, []
     if qform is None or other is None:
-        return []
+        return None, []
     apart = float(np.linalg.norm(geometry.corners_lps - other.corners_lps, axis=1).max())
     if apart < _MISMATCH_MM:
-        return []
+        return None, []
     text = (
         f"The file says twice where it lies, up to {apart:.1f} mm apart: sform {_place(sform)}, qform {_place(qform)}. "
-        "The sform is followed."
+        f"The {affine or 'sform'} is followed; the other is listed beside it."
     )
-    return [SeriesWarning("W_AFFINE_MISMATCH", text)]
+    return other, [SeriesWarning(_MISMATCH, text)]
 
 
 def _place(affine: _Affine) -> str:

@@ -6,7 +6,19 @@ from collections.abc import Sequence
 from enum import Enum
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QInputDialog, QLabel, QMessageBox, QPushButton, QWidget
+from PySide6.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QInputDialog,
+    QLabel,
+    QMessageBox,
+    QPushButton,
+    QWidget,
+)
+
+from medviewer.core.geometry import Vec3, vec3
 
 
 class CloseAnswer(Enum):
@@ -77,6 +89,35 @@ def ask_choice(parent: QWidget | None, text: str, choices: Sequence[str]) -> int
     box.setComboBoxItems(list(choices))
     box.setOkButtonText("Open")
     return list(choices).index(box.textValue()) if box.exec() else None
+
+
+def ask_spacing(parent: QWidget | None, known: Vec3 | None) -> Vec3 | None:
+    """Ask how far voxels lie apart, mm along columns, rows and pictures; None when cancelled."""
+    box = QDialog(parent)
+    box.setObjectName("spacingBox")
+    box.setWindowTitle("Open as a volume")
+    form = QFormLayout(box)
+    words = QLabel(
+        "The files do not say how large these pictures are. Enter it only if you know it: every length and volume "
+        "that is measured depends on it, and exports say that it was entered."
+    )
+    words.setWordWrap(True)
+    form.addRow(words)
+    fields = []
+    for name, mm in zip(("Between columns", "Between rows", "Between pictures"), known or (1.0, 1.0, 1.0), strict=True):
+        field = QDoubleSpinBox()
+        field.setObjectName(name.lower().replace(" ", "_"))
+        field.setRange(0.001, 1000.0)
+        field.setDecimals(4)
+        field.setSuffix(" mm")
+        field.setValue(mm)
+        form.addRow(name, field)
+        fields.append(field)
+    buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Open | QDialogButtonBox.StandardButton.Cancel)
+    buttons.accepted.connect(box.accept)
+    buttons.rejected.connect(box.reject)
+    form.addRow(buttons)
+    return vec3(field.value() for field in fields) if box.exec() else None
 
 
 class DocumentAnswer(Enum):

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from medviewer.app.attach import holds_segments
 from medviewer.app.objects import OBJECT_KINDS
+from medviewer.app.open_study import can_be_spaced
 from medviewer.app.overlays import OVERLAY_KINDS
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.ui.bind import Merged
@@ -159,6 +160,13 @@ class StudyBrowser(Panel):
 
         menu.addAction("Send to PACS…").triggered.connect(show)
 
+    def _open_spaced(self, series: SeriesRef) -> None:
+        from medviewer.ui.dialogs.questions import ask_spacing
+
+        spacing = ask_spacing(self.window(), series.spacing)
+        if spacing is not None:
+            self.attempt(lambda: self.app.studies.open_spaced(series, spacing))
+
     def menu_for(self, series: SeriesRef) -> QMenu:
         """Return what can be done with a series."""
         menu = QMenu(self)
@@ -167,6 +175,9 @@ class StudyBrowser(Panel):
         show.setEnabled(series.volume or known)
         opener = self.app.objects.open if known else self.app.studies.open_series
         show.triggered.connect(lambda: self.attempt(lambda: opener(series)))
+        if can_be_spaced(series):
+            as_volume = menu.addAction("Open as a volume, with a spacing…")
+            as_volume.triggered.connect(lambda: self._open_spaced(series))
         active = self.app.workspace.active
         over = menu.addAction("Show over the image shown")
         is_other = active is not None and active.series is not None and active.series.key != series.key

@@ -190,3 +190,30 @@ def test_odd_frames_in_big_endian_words(tmp_path):
     path.write_bytes(data[: at + 4] + b"OW" + data[at + 6 : at + 8] + len(pixels).to_bytes(4, "big") + swapped)
     np.testing.assert_array_equal(opened(path).array, film)
     np.testing.assert_array_equal(pydicom.dcmread(path).pixel_array, film)
+
+
+def test_G02_pictures_become_a_volume_with_the_spacing_that_is_entered(tmp_path):
+    pictures = [np.full(SHAPE, n, np.int16) for n in range(4)]
+    for n, picture in enumerate(pictures):
+        write(tmp_path / f"{n}.dcm", picture, InstanceNumber=n + 1)
+    (series,) = parts(tmp_path)
+    spaced = series_from_json(series_to_json(series.spaced((0.5, 0.7, 3.0))))
+    volume = open_series(CTX, spaced)
+    assert (volume.stacking, volume.in_mm, volume.in_patient) == ("place", True, False)
+    assert volume.geometry.spacing == (0.5, 0.7, 3.0)
+    np.testing.assert_array_equal(volume.array, pictures)
+    assert "W_ENTERED_SPACING" in {warning.code for warning in volume.warnings}
+    assert "W_NO_SPACING" not in {warning.code for warning in volume.warnings}
+
+
+def test_G01_slices_that_only_lack_their_pixel_size_lie_where_they_say(tmp_path):
+    for n in range(4):
+        values = {"ImagePositionPatient": [1, 2, 2.5 * (3 - n)], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+        write(tmp_path / f"{n}.dcm", np.full(SHAPE, n, np.int16), InstanceNumber=n + 1, **values)
+    (series,) = parts(tmp_path)
+    volume = open_series(CTX, series.spaced((0.5, 0.7, 9.0)))
+    assert volume.in_patient
+    assert volume.geometry.spacing == (0.5, 0.7, 2.5)
+    assert volume.geometry.origin == (1, 2, 0)
+    assert volume.array[:, 0, 0].tolist() == [3, 2, 1, 0]
+    assert "W_ENTERED_SPACING" in {warning.code for warning in volume.warnings}
