@@ -12,6 +12,7 @@ import errno
 import lzma
 import os
 import shutil
+import struct
 import tarfile
 import tempfile
 import threading
@@ -33,7 +34,7 @@ _PREFIX: Final = "medviewer-archive-"
 _HEAD: Final = 512
 _BROKEN: Final = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
-    ValueError, OverflowError, OSError,
+    ValueError, LookupError, OverflowError, OSError, struct.error,
 )  # fmt: skip
 _Members = Callable[[ArchiveFile], Iterable[Member]]
 

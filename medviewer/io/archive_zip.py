@@ -21,7 +21,8 @@ def members(archive: ArchiveFile) -> list[Member]:
             info.orig_filename if "\0" in info.orig_filename else info.filename,
             info.file_size,
             partial(opened.open, info),
-            is_folder=info.is_dir(),
+            # zipfile's own answer is an error for an entry without a name.
+            is_folder=info.filename.endswith("/"),
             is_special=stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR),
             is_encrypted=bool(info.flag_bits & 0x1),
         )

@@ -93,6 +93,14 @@ def test_odd_names_become_legal_ones(tmp_path, name):
         assert path.name.lower().split(".")[0] not in ("con", "nul")
 
 
+def test_a_name_that_ends_before_it_begins_is_refused(tmp_path, own_temporary_folder):
+    path = zipped(tmp_path, {"zz.dcm": b"abc"})
+    path.write_bytes(path.read_bytes().replace(b"zz.dcm", b"\0z.dcm"))
+    with pytest.raises(InputError) as refusal:
+        extract(CTX, path)
+    assert refusal.value.code == "E_UNSAFE_ARCHIVE"
+
+
 def test_names_that_collide_are_kept_apart(tmp_path):
     archive = extract(CTX, zipped(tmp_path, {"a?.dcm": b"1", "a*.dcm": b"2", "A_.dcm": b"3"}))
     assert sorted(path.read_bytes() for path in archive.folder.iterdir()) == [b"1", b"2", b"3"]
