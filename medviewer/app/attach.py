@@ -14,7 +14,7 @@ import numpy as np
 from medviewer.api.plugin import LabelResult, Result, TaskInfo
 from medviewer.app.apply_results import PreparedLabels, ResultApplier, prepare
 from medviewer.core.dicom_ref import SeriesRef, Study
-from medviewer.core.errors import DecodeError, InputError, MedViewerError, WorkerDied
+from medviewer.core.errors import InputError, MedViewerError
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import PALETTE, Color, Segment
 from medviewer.core.volume import Volume
@@ -131,14 +131,9 @@ class Attach:
 
     def call_worker(self, ctx: JobContext, function: str, payload: object, path: Path) -> object:
         """Call a function of the decode worker for a file; a crash there is a refusal that names the file."""
-        try:
-            return self._app.decode_worker.call(function, payload, ctx, time_limit=_SECONDS)
-        except WorkerDied as error:
-            raise DecodeError(
-                f"{path.name} made its reader crash; nothing of it was used.",
-                hint="The file is probably broken. Get it again from where it came.",
-                code="E_DECODER_CRASHED",
-            ) from error
+        from medviewer.io.decode_worker import call_for_file
+
+        return call_for_file(self._app.decode_worker, function, payload, ctx, path, seconds=_SECONDS)
 
     def _land(self, volume_id: str, path: Path, loaded: _Loaded, accepted: Collection[str]) -> None:
         app = self._app

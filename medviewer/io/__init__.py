@@ -5,10 +5,10 @@ Public functions (import them from the modules named; this package imports nothi
 ``medviewer.io.dicom_scan``
     ``scan_paths(ctx: JobContext, paths: Sequence[Path],
     on_series: Callable[[Study], None] | None = None) -> list[Study]``
-        Folder (recursive), file or zip. Headers only. `on_series` gets growing studies on the calling thread while the
-        scan runs; a series that is still growing has ``volume=False`` and the warning ``W_SCANNING``.
+        Folder (recursive), file or archive. Headers only. `on_series` gets growing studies on the calling thread while
+        the scan runs; a series that is still growing has ``volume=False`` and the warning ``W_SCANNING``.
         Raises `InputError` for a path that does not exist, an unsafe archive, or a single file that is no image;
-        a folder or zip without images gives an empty list.
+        a folder or archive without images gives an empty list.
     ``scan(ctx, paths, on_series=None) -> ScanResult``
         The same with what was left out: ``ScanResult(studies: tuple[Study, ...], skipped: Mapping[str, int])``,
         `skipped` being reason -> number of files.
@@ -30,7 +30,8 @@ Public functions (import them from the modules named; this package imports nothi
 
 ``medviewer.io.archive``
     ``extract(ctx, path: Path) -> ExtractedArchive`` and ``close_all()``
-        Safe zip extraction to a private folder that lives until ``close_all()`` or the end of the process.
+        Safe extraction (zip, tar, one packed file) to a private folder that lives until ``close_all()`` or the end of
+        the process.
     ``source_of(path: Path) -> Path | None``: the archive that an unpacked file came from.
 
 ``medviewer.io.dicom_header``
@@ -58,12 +59,14 @@ W_UID_COLLISION W_AMBIGUOUS W_SINGLE_SLICE W_NO_PIXELS W_CODEC W_UNREADABLE W_EX
 W_COLOUR_DEPTH W_ALPHA W_PAGES W_TILES W_DETECTOR_SPACING W_SCANNED_REGION
 W_CHARSET W_NOT_IMAGE W_MOSAIC W_NO_META W_GUESSED_SYNTAX W_PIXELREP W_4D
 W_NO_UID W_ENTERED_SPACING W_AFFINE_MISMATCH W_NO_ORIENTATION W_SHEAR W_NOT_FINITE W_DICOMDIR W_PREAMBLE
-W_SCANNING W_NO_SUV W_SUV_TIME W_SLOPE_ZERO W_DOSE_UNIT W_NO_MAPPING.
+W_SCANNING W_NO_SUV W_SUV_TIME W_SLOPE_ZERO W_DOSE_UNIT W_NO_MAPPING W_INCOMPLETE W_MULTIFRAME W_NOT_IN_PATIENT W_PART
+W_PIXEL_FORMAT W_RESAMPLED.
 
 Rules that others may rely on: ``series.files[k]`` holds slice ``k`` of the volume for ``kind == "dicom"``, as its frame
 ``series.frames[k]`` where the files are multi-frame (`medviewer.io.dicom_frames.slice_headers` gives the headers); of a
 series with a time axis, ``series.at_time(n)`` has those of one point;
-``series.refusal`` is the code with which what is no volume is refused; a series whose
+``series.refusal`` is the code with which what cannot be opened is refused; a series whose
 slices are not evenly spaced is split into its evenly spaced runs (``uid#1``, ``uid#2``, …), each exact, or, when that
-would give more than six, listed whole with ``volume=False``.
+would give more than six, listed whole with ``volume=False``; besides, all its slices are offered on one computed grid
+(``series.interpolation``, `medviewer.io.dicom_resample.planes_of`).
 """

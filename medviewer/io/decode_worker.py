@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy.typing as npt
@@ -65,6 +66,29 @@ def decode_worker(worker: WorkerProcess | None) -> Iterator[WorkerProcess]:
         yield own
     finally:
         own.close()
+
+
+def call_for_file(
+    worker: WorkerProcess, function: str, payload: object, ctx: JobContext, path: Path, *, seconds: float | None = None
+) -> object:
+    """Call a function of the worker for a file, `seconds` after whose last word it is ended.
+
+    Raises
+    ------
+    DecodeError
+        ``E_DECODER_CRASHED`` or ``E_TIMEOUT``, naming the file, when the worker died of it.
+    """
+    try:
+        return worker.call(function, payload, ctx, time_limit=seconds)
+    except WorkerDied as error:
+        if error.code == "E_OOM":
+            raise
+        slow = error.code == "E_TIMEOUT"
+        raise DecodeError(
+            f"{path.name} {'took too long to read' if slow else 'made its reader crash'}; nothing of it was used.",
+            hint="The file is probably broken. Fetch it again from where it came.",
+            code="E_TIMEOUT" if slow else "E_DECODER_CRASHED",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

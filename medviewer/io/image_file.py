@@ -17,7 +17,7 @@ from medviewer.core.geometry import Geometry, Ijk, vec3
 from medviewer.core.shown_text import shown
 from medviewer.core.volume import TimeAxis, Volume, VoxelArray
 from medviewer.io.colors import FULL_WINDOW
-from medviewer.io.decode_worker import decode_worker
+from medviewer.io.decode_worker import call_for_file, decode_worker
 from medviewer.io.raw_voxels import Voxels
 from medviewer.io.reader import OpenRequest
 from medviewer.io.study_tree import made_up_uid
@@ -185,7 +185,7 @@ def read_image(
     geometry: Geometry = found.geometry
     times: Times = found.times
     with decode_worker(request.decode) as worker:
-        voxels = worker.call(target, path, ctx)
+        voxels = call_for_file(worker, target, path, ctx, path)
     assert isinstance(voxels, Voxels)
     if voxels.array.shape != times.shape(geometry):
         raise InputError(f"{path.name} has changed while it was read.", hint="Open it again.", code="E_CHANGED")

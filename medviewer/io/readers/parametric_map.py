@@ -19,7 +19,7 @@ import psutil
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
 from medviewer.core.errors import DecodeError, GeometryError, InputError, MedViewerError, OutOfMemory
 from medviewer.core.volume import Volume
-from medviewer.io.decode_worker import decode_worker
+from medviewer.io.decode_worker import call_for_file, decode_worker
 from medviewer.io.derived import read_dataset
 from medviewer.io.dicom_frames import frame_headers
 from medviewer.io.dicom_geometry import slice_frame, slice_position
@@ -72,7 +72,7 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume:
     slices = _slices(header)
     order = [slice_header.frame or 0 for slice_header in slices.headers]
     with decode_worker(request.decode) as worker:
-        frames = worker.call(DECODE, path, ctx)
+        frames = call_for_file(worker, DECODE, path, ctx, path)
     assert isinstance(frames, MapFrames)
     geometry = slices.fit.geometry
     assert geometry is not None

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.core.dicom_ref import SeriesWarning, Stacking, Study
-from medviewer.core.errors import DecodeError, InputError, OutOfMemory, WorkerDied
+from medviewer.core.errors import DecodeError, InputError, OutOfMemory
 from medviewer.core.geometry import Geometry
 from medviewer.core.volume import ColorArray, Volume, VoxelArray
 from medviewer.io.colors import FULL_WINDOW, luminance
-from medviewer.io.decode_worker import decode_worker
+from medviewer.io.decode_worker import call_for_file, decode_worker
 from medviewer.io.dicom_pictures import flat_grid
 from medviewer.io.image_file import image_study, named_like_labels
 from medviewer.io.inflate import MOST_BYTES, MOST_RATIO
@@ -36,6 +36,7 @@ from medviewer.jobs.job import JobContext
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+READ_PIXELS: Final = "medviewer.io.readers.photo:read_pixels"
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 _FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
 _MOST_PAGES: Final = 10_000
@@ -118,12 +119,7 @@ def read(ctx: JobContext, request: OpenRequest) -> Volume | Skip:
     path = request.series.files[0]
     header = read_header(path)
     with decode_worker(request.decode) as worker:
-        try:
-            pixels = worker.call("medviewer.io.readers.photo:read_pixels", path, ctx, time_limit=_SECONDS)
-        except WorkerDied as error:
-            raise DecodeError(
-                f"{path.name} made the decoder crash; nothing of it was used.", code="E_DECODER_CRASHED"
-            ) from error
+        pixels = call_for_file(worker, READ_PIXELS, path, ctx, path, seconds=_SECONDS)
     assert isinstance(pixels, PhotoPixels)
     volume = Volume(
         array=pixels.array,
