@@ -184,6 +184,8 @@ def contour_marks(frame: PlaneFrame, segmentation: Segmentation, radius: float) 
 _ROOMY = 430
 #: Windows as wide as this are set in whole numbers.
 _WHOLE_NUMBERS = 100.0
+#: Characters of centre, width and unit that fit on one line beside the scale bar.
+_LONGEST_VALUES = 17
 
 
 def scale_length_mm(mm_per_pixel: float, available: float) -> float:
@@ -253,12 +255,15 @@ def corner_texts(
     if which:
         yield Words(which, "bottom left", PLANE_COLORS[frame.grid.plane] if volume.has_depth else TEXT)
     digits = ".0f" if window.width >= _WHOLE_NUMBERS else ".4g"
-    values = f"C {window.center:{digits}}  W {window.width:{digits}}"
+    values = [f"C {window.center:{digits}}", f"W {window.width:{digits}}"]
     if volume.suv is not None:
-        values += f"  {volume.unit}"
+        values.append(volume.unit)
     if volume.colors is not None and window == TRUE_COLOR:
-        values = "colours as stored"
-    yield Words((values, f"{zoom:.0%}"), "bottom right", DIM)
+        values = ["colours as stored"]
+    # One long line would run into the scale bar.
+    line = "  ".join(values)
+    lines = values if len(line) > _LONGEST_VALUES else [line]
+    yield Words((*lines, f"{zoom:.0%}"), "bottom right", DIM)
 
 
 def _date(study_date: str) -> str:

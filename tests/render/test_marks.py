@@ -162,6 +162,9 @@ def test_in_a_narrow_view_the_scale_keeps_clear_of_the_window(workspace: Workspa
     workspace.view.window = WindowLevel(0.25, 0.5)
     corner = next(m for m in marks(scene) if isinstance(m, Words) and m.place == "bottom right")
     assert corner.text[0] == "C 0.25  W 0.5"
+    workspace.view.window = WindowLevel(0.001492, 0.002985)
+    corner = next(m for m in marks(scene) if isinstance(m, Words) and m.place == "bottom right")
+    assert corner.text[:2] == ("C 0.001492", "W 0.002985")
     scene.close()
 
 
