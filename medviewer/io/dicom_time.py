@@ -79,7 +79,10 @@ def label_of(apart: Apart) -> str:
 
 
 def _value_label(tag: int, name: str, value: str) -> str:
-    short = value.replace("\\", "/")[:24]
+    if tag == Tag.IMAGE_TYPE:
+        # Nearly all images are this; a list that is cut short would show nothing else.
+        value = value.removeprefix("ORIGINAL\\PRIMARY\\")
+    short = value.replace("\\", "/")[:32]
     if not short:
         return f"{name} none"
     return _AXES[tag][1](short) if tag in _AXES else f"{name} {short}"
