@@ -9,7 +9,7 @@ from medviewer.cli.console import Output
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Study
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
-from medviewer.core.shown_text import person_name
+from medviewer.core.shown_text import counted, person_name
 
 
 def grid_of(series: SeriesRef) -> Geometry | None:
@@ -96,20 +96,22 @@ def show_studies(output: Output, studies: Sequence[Study], skipped: Mapping[str,
     if not studies:
         output.show("No images found.")
     for reason, count in skipped.items():
-        output.note(f"{count} files left out: {reason}")
+        output.note(f"{counted(count, 'file')} left out: {reason}")
 
 
 def _line(series: SeriesRef) -> str:
     grid = grid_of(series)
     # Pictures have no depth.
     axes = 3 if series.stacking == "place" else 2
+    number = "" if series.series_number is None else f"Series {series.series_number}"
+    name = series.description or number or series.title
     parts = [
-        f"{series.modality or series.kind:4}{'' if series.modality else ' '}{series.title}",
+        f"{series.modality or series.kind:3} {name}",
         "×".join(str(n) for n in (series.size or ())[:axes]),
         f"{'×'.join(f'{s:.4g}' for s in series.spacing[:axes])} mm" if series.spacing else "",
         _stack(series),
         f"{_orientation(grid)} from ({', '.join(f'{v:.1f}' for v in grid.origin)}) mm" if grid else "",
-        f"{len(set(series.files))} files",
+        counted(len(set(series.files)), "file"),
         "" if series.volume else "cannot be opened",
     ]
     return "  ".join(part for part in parts if part)

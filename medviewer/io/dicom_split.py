@@ -19,6 +19,7 @@ import numpy as np
 
 from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.errors import DecodeError, GeometryError, InputError
+from medviewer.core.shown_text import counted
 from medviewer.io.decoders import CHAINS
 from medviewer.io.dicom_duplicates import without_repeated_uids
 from medviewer.io.dicom_frames import frame_headers
@@ -206,7 +207,8 @@ def _with_localizer(part: Part) -> Part:
     """Name a localizer."""
     if not _is_localizer(part.headers[0]):
         return part
-    warning = SeriesWarning("W_LOCALIZER", f"A localizer ({len(part.headers)} images), made for planning only.")
+    images = counted(len(part.headers), "image")
+    warning = SeriesWarning("W_LOCALIZER", f"A localizer ({images}), made for planning only.")
     return replace(part, warnings=(warning, *part.warnings), label=part.label or "localizer")
 
 

@@ -127,10 +127,10 @@ def test_info_tells_films_and_pictures(capsys: pytest.CaptureFixture[str], tmp_p
     write_slice(tmp_path / "film.dcm", frames, Rows=20, Columns=30, SeriesDescription="Heart", **values)
     code, out, _ = run(capsys, "info", tmp_path)
     assert code == 0
-    assert "US  Heart  30×20  0.8×0.7 mm  film of 5 frames  1 files" in out
+    assert "US  Heart  30×20  0.8×0.7 mm  film of 5 frames  1 file\n" in out
     (tmp_path / "film.dcm").unlink()
     Image.fromarray(frames[0]).save(tmp_path / "mole.png")
-    assert "photo mole  30×20  picture  1 files" in run(capsys, "info", tmp_path)[1]
+    assert "photo mole  30×20  picture  1 file\n" in run(capsys, "info", tmp_path)[1]
     (series,) = json.loads(run(capsys, "info", tmp_path, "--json")[1])["studies"][0]["series"]
     assert (series["stacking"], series["spacing"]) == ("number", None)
 
