@@ -150,7 +150,9 @@ class OpenStudy:
         count = sum(len(study.series) for study in studies)
         if count == 0:
             self._app.messages.add(
-                "warning", f"No images found in {names}.", "Choose a folder or zip that holds DICOM or NIfTI files."
+                "warning",
+                f"No images found in {names}.",
+                "Choose a folder or zip with DICOM files, NIfTI files or pictures.",
             )
         else:
             for path in paths:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 #: What helps for a code, whoever raises it.
 _HINTS = {
-    "E_NOT_DICOM": "Choose a DICOM or NIfTI file, a folder or an archive.",
+    "E_NOT_DICOM": "Choose a DICOM or NIfTI file, a picture, a folder or an archive.",
     "E_FILE": "Check that the file is there and that you may read it.",
     "E_ARCHIVE": "Copy or download the archive again.",
     "E_TRUNCATED": "The file is cut short. Copy it again from where it came from.",

@@ -62,7 +62,7 @@ class StudyBrowser(Panel):
         self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.tree.customContextMenuRequested.connect(self._menu)
         empty = label(
-            "Nothing open yet.\n\nDrop a DICOM folder, zip or NIfTI file anywhere on this window, or press Ctrl+O.",
+            "Nothing open yet.\n\nDrop a DICOM folder, zip, NIfTI file or picture on this window, or press Ctrl+O.",
             name="studyEmpty",
             role="soft",
             wrap=True,

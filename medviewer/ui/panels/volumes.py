@@ -90,7 +90,7 @@ def volume_title(volume: Volume) -> str:
     name = volume.name
     if name == volume.modality:
         number = volume.series.series_number if volume.series is not None else None
-        name = "" if number is None else f"series {number}"
+        name = "" if number is None else f"Series {number}"
     return "  ".join(part for part in (volume.modality, name) if part) or "Image"
 
 

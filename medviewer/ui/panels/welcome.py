@@ -35,7 +35,7 @@ class Welcome(Panel):
         picture.setPixmap(draw("open", COLORS["accent"], 48))
         picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         title = label("Drop a DICOM folder or zip here", name="welcomeTitle", role="title", wrap=True)
-        more = label("or open one. NIfTI files and saved workspaces work, too.", role="soft", wrap=True)
+        more = label("or open one. NIfTI files, pictures and saved workspaces work, too.", role="soft", wrap=True)
         for words in (title, more):
             words.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.open_folder = push_button(
