@@ -94,7 +94,8 @@ class SeriesRef:
         text = " x ".join(f"{mm:g}" for mm in spacing)
         return replace(
             self,
-            key=f"{self.key}#spacing",
+            # Another spacing is another volume, also while this one is open.
+            key=f"{self.key}#spacing {text}",
             description=f"{self.description} [{text} mm entered]".strip(),
             spacing=spacing,
             entered_spacing=spacing,

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from medviewer.core.dicom_ref import SeriesRef
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry, Points
-from medviewer.io.dicom_frames import frame_headers
+from medviewer.io.dicom_frames import frame_headers, slice_headers
 from medviewer.io.dicom_geometry import slice_frame, slice_position
 from medviewer.io.dicom_header import Header, read_header
+from medviewer.io.dicom_pictures import entered_grid
 from medviewer.io.dicom_resample import planes_of
 from medviewer.io.dicom_tags import Tag
 
@@ -28,6 +29,10 @@ def image_slices(series: SeriesRef) -> dict[ImageKey, int]:
     InputError
         For a file that cannot be read.
     """
+    if series.entered_spacing is not None:
+        # Listed by their numbers, opened by their places.
+        headers, _ = entered_grid(slice_headers(series), series.entered_spacing)
+        return {(header.text(Tag.SOP_INSTANCE_UID), (header.frame or 0) + 1): k for k, header in enumerate(headers)}
     found: dict[ImageKey, int] = {}
     frames = series.frames or (0,) * len(series.files)
     depth = len(series.files) // max(1, len(series.time_labels))
