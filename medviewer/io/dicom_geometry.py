@@ -208,7 +208,7 @@ def corner_error_mm(
     i, j = geometry.size[0] - 1, geometry.size[1] - 1
     origins = geometry.index_to_lps([(0, 0, k) for k in planes or range(geometry.size[2])])
     spans = geometry.index_to_lps([(0, 0, 0), (i, 0, 0), (0, j, 0), (i, j, 0)]) - np.array(geometry.origin)
-    corners = {id(frame): frame.corners for frame in frames}
+    corners = {key: frame.corners for key, frame in {id(frame): frame for frame in frames}.items()}
     wanted = positions[:, None, :] + np.array([corners[id(frame)] for frame in frames])
     return float(np.linalg.norm(origins[:, None, :] + spans - wanted, axis=2).max())
 

@@ -19,6 +19,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -110,6 +111,11 @@ class Header:
         return self.text(Tag.SOP_CLASS_UID) or self.text(Tag.MEDIA_STORAGE_SOP_CLASS_UID)
 
     @property
+    def image_type(self) -> tuple[str, ...]:
+        """Values of ImageType, in capitals."""
+        return _capitals(self.values.get(Tag.IMAGE_TYPE, b""))
+
+    @property
     def has_pixels(self) -> bool:
         """Whether the object has pixel data."""
         return self.pixel_offset is not None
@@ -126,11 +132,8 @@ class Header:
 
     def numbers(self, tag: int) -> tuple[float, ...] | None:
         """Return the finite numbers of a DS or IS value; None when absent or not all numbers."""
-        text = self.text(tag)
-        if not text or not _NUMBERS.fullmatch(text):
-            return None
-        numbers = tuple(map(float, text.split("\\")))
-        return numbers if all(map(math.isfinite, numbers)) else None
+        value = self.values.get(tag)
+        return _numbers(value) if value else None
 
     def number(self, tag: int) -> float | None:
         """Return the first number of a DS or IS value."""
@@ -152,6 +155,21 @@ class Header:
             return 1
         # An IS has up to 12 characters; Python refuses to read thousands.
         return int(text) if len(text) <= 12 and text.isascii() and text.isdigit() and 0 < int(text) < 10**9 else None
+
+
+# Slices of a series share most values, and those of their own are asked for again when the series is opened.
+@lru_cache(16384)
+def _numbers(value: bytes) -> tuple[float, ...] | None:
+    text = value.decode("latin-1").strip(" \0\r\n\t")
+    if not _NUMBERS.fullmatch(text):
+        return None
+    numbers = tuple(map(float, text.split("\\")))
+    return numbers if all(map(math.isfinite, numbers)) else None
+
+
+@lru_cache(256)
+def _capitals(value: bytes) -> tuple[str, ...]:
+    return tuple(word.strip(" \0") for word in value.decode("latin-1").upper().split("\\"))
 
 
 def read_header(path: Path) -> Header:

@@ -31,7 +31,7 @@ _MOST_SLICES: Final = 1024
 
 def is_mosaic(header: Header) -> bool:
     """Whether a file says that it is a mosaic."""
-    return "MOSAIC" in header.text(Tag.IMAGE_TYPE).upper().split("\\") and header.frames == 1
+    return "MOSAIC" in header.image_type and header.frames == 1
 
 
 def mosaic_tiles(header: Header) -> list[tuple[Tile, dict[int, bytes]]]:

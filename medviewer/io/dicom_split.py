@@ -188,7 +188,7 @@ def _may_be_mixed(header: Header) -> bool:
 
 
 def _is_localizer(header: Header) -> bool:
-    return "LOCALIZER" in header.text(Tag.IMAGE_TYPE).upper().split("\\")
+    return "LOCALIZER" in header.image_type
 
 
 def _with_origin(part: Part) -> Part:

@@ -27,7 +27,7 @@ from medviewer.jobs.job import JobContext
 
 _INT16: Final = np.iinfo(np.int16)
 _INT32: Final = np.iinfo(np.int32)
-_BATCH: Final = 32
+_BATCH: Final = 64
 _MOST_OF_MEMORY: Final = 0.6
 
 

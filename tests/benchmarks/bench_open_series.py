@@ -85,8 +85,8 @@ def test_open_chest_ct(chest: Path) -> None:
         print(f"  {name:14} {value:7.1f} ms   {to_raw:5.2f} x raw   {to_itk:5.1f} x faster than SimpleITK")
     print(f"  first picture  {statistics.median(first):7.1f} ms")
     assert ms["open"] <= 2.0 * ms["raw bytes"]
-    # The goal is 7; on a busy machine the second thread of ours finds no core, and this only catches a step back.
-    assert ms["SimpleITK"] >= 5.5 * ms["open"]
+    # The goal is 7 with the scan; what else the machine does moves it by a third, and this catches a step back.
+    assert ms["SimpleITK"] >= 5.5 * ms["scan and open"]
     assert statistics.median(first) <= 100
 
 
