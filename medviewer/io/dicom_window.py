@@ -37,14 +37,14 @@ def display_window(
     if any(told):
         text = f"The window {told[0][:16]!r}, {told[1][:16]!r} cannot be used; one is chosen by the values."
         return None, [SeriesWarning("W_WINDOW", text)]
-    table = _table_window(header) if Tag.VOI_LUT_SEQUENCE in header.values else None
+    table = _table_window(header, form) if Tag.VOI_LUT_SEQUENCE in header.values else None
     if table is None:
         return None, []
     text = "The display table (VOI LUT) of the file is shown as a window over the same values."
     return table, [SeriesWarning("W_WINDOW", text)]
 
 
-def _table_window(header: Header) -> tuple[float, float] | None:
+def _table_window(header: Header, form: PixelFormat) -> tuple[float, float] | None:
     """Return the window over the values that the first table maps; None when it has none that can be used."""
     try:
         with refused(header.path):
@@ -54,4 +54,12 @@ def _table_window(header: Header) -> tuple[float, float] | None:
     except InputError:
         return None
     count = count % 65536 or 65536
+    if first >= 1 << 15 and _may_be_negative(form):
+        # Its sign is that of the values it maps (C.11.2.1.1), which a file without VRs does not repeat.
+        first -= 1 << 16
     return (first + count / 2, float(count)) if count > 1 else None
+
+
+def _may_be_negative(form: PixelFormat) -> bool:
+    """Whether there are real values below 0."""
+    return form.lut is None and min(stored * form.slope for stored in form.stored_range) + form.intercept < 0
