@@ -112,9 +112,19 @@ def _line(series: SeriesRef) -> str:
         _stack(series),
         f"{_orientation(grid)} from ({', '.join(f'{v:.1f}' for v in grid.origin)}) mm" if grid else "",
         counted(len(set(series.files)), "file"),
-        "" if series.volume else "cannot be opened",
+        _obstacle(series),
     ]
     return "  ".join(part for part in parts if part)
+
+
+def _obstacle(series: SeriesRef) -> str:
+    """Return why a series is no image to open; empty for one that is."""
+    if series.volume:
+        return ""
+    if series.kind in ("seg", "rtstruct"):
+        return "loads onto its image"
+    # A report or the like has a reader of its own; an object that nobody reads is left with the kind of an image.
+    return "not an image" if series.refusal == "E_NOT_IMAGE" and series.kind != "dicom" else "cannot be opened"
 
 
 def _stack(series: SeriesRef) -> str:

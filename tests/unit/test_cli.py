@@ -17,7 +17,10 @@ from PIL import Image
 
 from medviewer import __main__ as entry
 from medviewer.cli import commands, doctor, window
+from medviewer.cli.console import Output
 from medviewer.cli.exit_codes import exit_code
+from medviewer.cli.info import show_studies
+from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.core.errors import ExportError, InputError, OutOfMemory, PluginError, WorkerDied, WorkspaceError
 from medviewer.plugin_host.registry import PluginRegistry
 from tests.dicom_makers import pixels, write_slice
@@ -133,6 +136,26 @@ def test_info_tells_films_and_pictures(capsys: pytest.CaptureFixture[str], tmp_p
     assert "photo mole  30×20  picture  1 file\n" in run(capsys, "info", tmp_path)[1]
     (series,) = json.loads(run(capsys, "info", tmp_path, "--json")[1])["studies"][0]["series"]
     assert (series["stacking"], series["spacing"]) == ("number", None)
+
+
+@pytest.mark.parametrize(
+    ("modality", "kind", "refusal", "words"),
+    [
+        ("RTSTRUCT", "rtstruct", "E_NOT_IMAGE", "RTSTRUCT Tumour  1 file  loads onto its image"),
+        ("SR", "sr", "E_NOT_IMAGE", "SR  Tumour  1 file  not an image"),
+        ("XX", "dicom", "E_NOT_IMAGE", "XX  Tumour  1 file  cannot be opened"),
+        ("CT", "dicom", "E_TRUNCATED", "CT  Tumour  1 file  cannot be opened"),
+    ],
+)
+def test_info_tells_what_is_no_image(
+    capsys: pytest.CaptureFixture[str], modality: str, kind: str, refusal: str, words: str
+) -> None:
+    series = SeriesRef(
+        key="1", series_instance_uid="1", study_instance_uid="2", modality=modality, description="Tumour",
+        files=(Path("a.dcm"),), kind=kind, volume=False, refusal=refusal,
+    )  # fmt: skip
+    show_studies(Output(), [Study(study_instance_uid="2", series=(series,))], {})
+    assert f"  {words}\n" in capsys.readouterr().out
 
 
 def test_info_tells_series_and_geometry(capsys: pytest.CaptureFixture[str], study: Path) -> None:
