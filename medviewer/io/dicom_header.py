@@ -133,7 +133,10 @@ class Header:
     def numbers(self, tag: int) -> tuple[float, ...] | None:
         """Return the finite numbers of a DS or IS value; None when absent or not all numbers."""
         value = self.values.get(tag)
-        return _numbers(value) if value else None
+        if not value:
+            return None
+        # What is longer than any position or orientation is not worth remembering.
+        return _known_numbers(value) if len(value) <= _SHORT else _numbers(value)
 
     def number(self, tag: int) -> float | None:
         """Return the first number of a DS or IS value."""
@@ -157,14 +160,19 @@ class Header:
         return int(text) if len(text) <= 12 and text.isascii() and text.isdigit() and 0 < int(text) < 10**9 else None
 
 
-# Slices of a series share most values, and those of their own are asked for again when the series is opened.
-@lru_cache(16384)
+_SHORT: Final = 256
+
+
 def _numbers(value: bytes) -> tuple[float, ...] | None:
     text = value.decode("latin-1").strip(" \0\r\n\t")
     if not _NUMBERS.fullmatch(text):
         return None
     numbers = tuple(map(float, text.split("\\")))
     return numbers if all(map(math.isfinite, numbers)) else None
+
+
+#: Slices of a series share most values, and those of their own are asked for again when the series is opened.
+_known_numbers = lru_cache(16384)(_numbers)
 
 
 @lru_cache(256)

@@ -100,7 +100,7 @@ def _order(header: Header) -> tuple[float, int, str]:
 
 def _label(headers: Sequence[Header], number: int) -> str:
     first = headers[0]
-    which = f"{first.number(Tag.INSTANCE_NUMBER) or number:g}"
+    which = f"{first.number(Tag.INSTANCE_NUMBER) or number:.12g}"
     if first.film:
         return f"film {which}"
     return f"picture {which}" if len(headers) == 1 else f"{len(headers)} pictures from {which}"

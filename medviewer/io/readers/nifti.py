@@ -102,7 +102,8 @@ def list_nifti(path: Path) -> Study:
     study = image_study(
         path, "nifti", name, header.geometry, labels=labels, warnings=header.warnings, times=header.times
     )
-    if not any(warning.code == _MISMATCH for warning in header.warnings):
+    # Segments are laid where the sform says; an image can be looked at both ways.
+    if labels or not any(warning.code == _MISMATCH for warning in header.warnings):
         return study
     (first,) = study.series
     other = read_nifti_header(path, "qform")
