@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QPaintEvent, QShowEvent
@@ -26,6 +27,18 @@ NO_VOLUME = "No volume"
 #: After the last change, ms: surfaces and volume rendering follow the hand, not each of its movements.
 _DEBOUNCE_MS = 300
 
+#: What the view is made of, in steps that do not keep the window waiting. Not in a thread: the modules of VTK change
+#: tables that are in use while slices are drawn, and a process has died of it.
+_MODULES: Final = (
+    *(f"vtkmodules.vtk{name}" for name in (
+        "FiltersCore", "RenderingCore", "RenderingUI", "RenderingOpenGL2", "InteractionStyle", "RenderingVolume",
+        "RenderingVolumeOpenGL2", "RenderingFreeType", "RenderingAnnotation", "FiltersSources",
+    )),
+    "medviewer.render.surface_scene",
+    "medviewer.render.volume_scene",
+    "medviewer.ui.views.vtk_widget",
+)  # fmt: skip
+
 
 class VolumePanel(QWidget):
     """Volume rendering, surfaces of segments, findings and crosshair of the active volume.
@@ -46,7 +59,6 @@ class VolumePanel(QWidget):
 
     maximise_asked = Signal()
     ready = Signal()
-    _loaded = Signal()
     _made = Signal(object)
 
     name = "volume"
@@ -77,7 +89,6 @@ class VolumePanel(QWidget):
         self._later.setSingleShot(True)
         self._later.setInterval(_DEBOUNCE_MS)
         self._later.timeout.connect(self._update)
-        self._loaded.connect(self._build, Qt.ConnectionType.QueuedConnection)
         self._made.connect(self._apply, Qt.ConnectionType.QueuedConnection)
         workspace.active_changed.connect(self._active_changed)
         self._active_changed(workspace.active)
@@ -96,15 +107,20 @@ class VolumePanel(QWidget):
     # --- making the view
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """The first one starts to load what the view is made of, beside the main thread."""
+        """The first one starts to load what the view is made of."""
         super().paintEvent(event)
         if self._worker is None and not self._closed:
             self._worker = ThreadPoolExecutor(1, thread_name_prefix="surfaces")
-            self._worker.submit(self._load)
+            QTimer.singleShot(0, self, lambda: self._load(iter(_MODULES)))
 
-    def _load(self) -> None:
-        import_module("medviewer.ui.views.vtk_widget")
-        self._loaded.emit()
+    def _load(self, modules: Iterator[str]) -> None:
+        """Load one module and come back for the next when the events that wait have been dealt with."""
+        name = next(modules, None)
+        if name is None:
+            self._build()
+        elif not self._closed:
+            import_module(name)
+            QTimer.singleShot(0, self, lambda: self._load(modules))
 
     def _build(self) -> None:
         if self._closed or self.view is not None:
