@@ -331,6 +331,23 @@ def test_cursor_info(views: FourViews, axial: SliceCanvas, workspace: Workspace)
     assert told[-1] is None
 
 
+def test_a_resting_mouse_is_told_of_the_slice_that_comes(
+    views: FourViews, axial: SliceCanvas, workspace: Workspace
+) -> None:
+    told: list[CursorInfo | None] = []
+    move(axial, middle_of(axial), Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier)
+    views.cursor_info.connect(told.append)
+    axial.scene.step(1)
+    volume = workspace.active
+    assert volume is not None
+    assert axial.scene.frame is not None
+    (info,) = told
+    assert info is not None
+    assert info.kji is not None
+    assert info.kji[0] == axial.scene.frame.slice_index
+    assert info.value == volume.value_at(info.kji)
+
+
 def test_names_of_segments_under_the_mouse(axial: SliceCanvas, workspace: Workspace) -> None:
     volume = workspace.active
     assert volume is not None

@@ -120,6 +120,8 @@ class SliceCanvas(QWidget):
         self._cursor = cursor
         self._drag: _Drag | None = None
         self._mouse: QPointF | None = None
+        #: The slice and the voxels that were told of last.
+        self._told: tuple[int, int] | None = None
         self._wheel = 0
         self._space = False
         self._tool_click = False
@@ -137,6 +139,13 @@ class SliceCanvas(QWidget):
     def _changed(self) -> None:
         self.update()
         self.slice_changed.emit()
+        if self._mouse is not None and self._told != self._shown():
+            # Another slice, frame or time point under a mouse that rests.
+            self._tell_cursor()
+
+    def _shown(self) -> tuple[int, int] | None:
+        frame, volume = self.scene.frame, self.scene.volume
+        return None if frame is None or volume is None else (frame.slice_index, id(volume.array))
 
     # --- the picture
 
@@ -309,6 +318,7 @@ class SliceCanvas(QWidget):
             self._workspace.view.crosshair_lps = frame.display_to_lps(position.x() * ratio, position.y() * ratio)
 
     def _tell_cursor(self) -> None:
+        self._told = self._shown()
         info = self.info_at(self._mouse) if self._mouse is not None else None
         self.cursor_moved.emit(info)
         self.setToolTip(plain_tip(", ".join(info.segments)) if info is not None and self._drag is None else "")
