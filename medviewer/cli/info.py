@@ -94,7 +94,7 @@ def show_studies(output: Output, studies: Sequence[Study], skipped: Mapping[str,
             for warning in series.warnings:
                 output.show(f"      {warning.code}: {warning.text}")
     if not studies:
-        output.show("No images found.")
+        output.show("No images found. Name a folder, file or archive that holds DICOM, NIfTI, NRRD or photographs.")
     for reason, count in skipped.items():
         output.note(f"{counted(count, 'file')} left out: {reason}")
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from psygnal import Signal
 
+from medviewer.core.errors import MedViewerError
 from medviewer.jobs.job import Job, JobCancelled, JobContext, JobState
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,11 @@ class JobRunner:
         # The lane must survive whatever a job raises; the job carries it to the user and the log.
         except BaseException as error:
             caught = error
-            log.exception("The job %r failed.", job.title, exc_info=error)
+            if isinstance(error, MedViewerError):
+                # Nothing is wrong with the program: where it was refused is of no use.
+                log.warning("The job %r was refused: %s %s", job.title, error.code, error.text)
+            else:
+                log.exception("The job %r failed.", job.title, exc_info=error)
             self._deliver(lambda: job.fail(caught))
         else:
             job.seconds = time.monotonic() - started
