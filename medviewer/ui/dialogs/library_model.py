@@ -20,6 +20,8 @@ COLUMNS = ("Patient", "ID", "Study date", "Description", "Modalities", "Series",
 #: Columns that can be sorted by, and the order of the library that they stand for.
 ORDERS: Mapping[int, Order] = {0: "name_key", 1: "patient_id", 2: "study_date"}
 _NOWHERE = QModelIndex()
+#: Modalities that are named after those of images.
+_NO_IMAGES = frozenset({"SEG", "SR", "PR", "KO", "REG", "RWV", "DOC", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD"})
 _STATUS = {"new": "New", "opened": "Opened", "labelled": "Labelled"}
 
 
@@ -96,7 +98,7 @@ def _texts(row: StudyRow) -> tuple[str, ...]:
         shown(row.patient_id),
         dicom_date(row.study_date),
         shown(row.description),
-        ", ".join(row.modalities),
+        ", ".join(sorted(row.modalities, key=lambda modality: (modality in _NO_IMAGES, modality))),
         str(row.series_count),
         "Moved or offline" if row.missing else _STATUS[row.status],
     )
