@@ -99,6 +99,8 @@ def row(name: str, what: str) -> Callable[[Measurement], Measurement]:
     """Register a function as what measures a line of the bar."""
 
     def register(measurement: Measurement) -> Measurement:
+        if name in _rows:
+            raise ValueError(f"{name} is measured twice")
         _rows[name] = (what, measurement)
         return measurement
 
