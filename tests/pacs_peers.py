@@ -137,10 +137,13 @@ def find_scp(answers: Callable[[], Iterator[Dataset]], heard: list[Dataset], *, 
     def find(event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         heard.append(event.identifier)
         for answer in answers():
-            if polite and event.is_cancelled:
-                heard.append(Dataset())
-                yield 0xFE00, None
-                return
+            if polite:
+                # Else the thread that reads never has its turn, and no cancel is heard.
+                time.sleep(0.001)
+                if event.is_cancelled:
+                    heard.append(Dataset())
+                    yield 0xFE00, None
+                    return
             yield 0xFF00, answer
 
     ae = AE("PACS")
