@@ -16,6 +16,7 @@ import typer
 from medviewer.cli.console import CommandEnded, Output, ProgressBar
 from medviewer.cli.exit_codes import OK, TASK_FAILED, exit_code
 from medviewer.cli.pacs import pacs
+from medviewer.cli.training import evaluate, train
 from medviewer.core.errors import MedViewerError
 from medviewer.core.version import __version__
 
@@ -35,6 +36,8 @@ cli = typer.Typer(
 )
 
 cli.add_typer(pacs, name="pacs")
+cli.command()(train)
+cli.command()(evaluate)
 
 _Path = Annotated[Path, typer.Argument(help="A folder, a file or a zip.", show_default=False)]
 _Out = Annotated[

@@ -1,0 +1,69 @@
+"""From an image's values to what a network was trained on. Training and inference call the same function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.core.errors import TaskError
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def normalise(array: npt.NDArray[Any], scheme: Mapping[str, Any]) -> FloatArray:
+    """Return values as a network wants them.
+
+    Parameters
+    ----------
+    array : array of any shape
+        Values in the volume's unit.
+    scheme : mapping
+        ``{"kind": "window", "low": a, "high": b}``: a → -1, b → 1, clipped.
+        ``{"kind": "percentile", "low": p, "high": q}``: the same between two percentiles of the values that are not the
+        smallest one (padding, air), so that the field of view does not matter.
+        ``{"kind": "zscore"}``: mean 0 and deviation 1 over the values that are not the smallest one.
+        ``{"kind": "zscore", "mean": m, "std": s, "low": a, "high": b}``: clipped, then with a fixed mean and deviation
+        (nnU-Net's scheme for CT).
+
+    Raises
+    ------
+    TaskError
+        ``E_MODEL_FILE``: a scheme this version does not know.
+    """
+    kind = scheme.get("kind")
+    values = array.astype(np.float32)
+    if kind == "window":
+        return _between(values, float(scheme["low"]), float(scheme["high"]))
+    if kind == "percentile":
+        low, high = np.percentile(_inside(values), (float(scheme["low"]), float(scheme["high"])))
+        return _between(values, float(low), float(high))
+    if kind == "zscore":
+        if "mean" in scheme:
+            np.clip(values, float(scheme["low"]), float(scheme["high"]), out=values)
+            mean, std = float(scheme["mean"]), float(scheme["std"])
+        else:
+            inside = _inside(values)
+            mean, std = float(inside.mean()), float(inside.std())
+        values -= mean
+        values /= max(std, 1e-6)
+        return values
+    raise TaskError(
+        f"The model asks for intensities by {kind!r}, which this version does not know.",
+        hint="Update MedViewer, or get an older version of the model.",
+        code="E_MODEL_FILE",
+    )
+
+
+def _inside(values: FloatArray) -> FloatArray:
+    inside: FloatArray = values[values > values.min()]
+    return inside if inside.size else values.ravel()
+
+
+def _between(values: FloatArray, low: float, high: float) -> FloatArray:
+    values -= (low + high) / 2
+    values *= 2 / max(high - low, 1e-6)
+    np.clip(values, -1.0, 1.0, out=values)
+    return values
