@@ -60,6 +60,12 @@ class ModelCard:
         `id` is the task's id: letters, digits, ``_`` and ``.``.
     network, arguments : str, mapping
         For `medviewer.ai.networks.build_network`.
+    runner : str
+        Which of the program's own runners turns the network's output into results: ``segmentation`` unless said
+        otherwise. A card names no code.
+    task : mapping
+        What the list of tasks says of it beyond this card, by the keys of a plugin's manifest: ``kind``, ``auto``,
+        ``order``, ``min_extent_mm``, ``min_size``, ``pictures``, ``seconds_per_megavoxel``.
     modalities, body_parts : sequence of str
         DICOM words; empty means any.
     channels : sequence of str
@@ -91,6 +97,8 @@ class ModelCard:
     title: str
     network: str
     arguments: Mapping[str, Any]
+    runner: str = "segmentation"
+    task: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
     modalities: Sequence[str] = ()
     body_parts: Sequence[str] = ()
