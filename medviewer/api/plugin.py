@@ -60,6 +60,8 @@ class TaskInfo:
         Rough CPU time per million voxels, for the estimate before a run.
     order : int
         Lower runs first in Analyze.
+    model, model_version : str
+        Folder and version of the model that it runs; empty for a plugin's own task.
     """
 
     id: str
@@ -80,6 +82,8 @@ class TaskInfo:
     order: int = 100
     plugin: str = ""
     plugin_version: str = ""
+    model: str = ""
+    model_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

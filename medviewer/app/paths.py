@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from platformdirs import user_data_path
+from medviewer.io.places import user_folder
 
 
 def data_dir() -> Path:
     """Return the user's data folder, made for this user only."""
-    override = os.environ.get("MEDVIEWER_DATA_DIR")
-    folder = Path(override) if override else user_data_path("medviewer", appauthor=False)
+    folder = user_folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 

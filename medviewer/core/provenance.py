@@ -18,6 +18,8 @@ class Provenance:
         Version of the plugin.
     weights_sha256 : str
         Hash of the weights; empty when the task has none.
+    model, model_version : str
+        Id and version of the model; empty when the task has none.
     parameters : mapping
         JSON-ready values of the task's parameters.
     input_uids : tuple of str
@@ -37,6 +39,8 @@ class Provenance:
     task: str
     version: str = ""
     weights_sha256: str = ""
+    model: str = ""
+    model_version: str = ""
     parameters: Mapping[str, object] = field(default_factory=dict)
     input_uids: tuple[str, ...] = ()
     time_points: tuple[str, ...] = ()
@@ -64,6 +68,8 @@ class Provenance:
             task=str(data.get("task", "")),
             version=str(data.get("version", "")),
             weights_sha256=str(data.get("weights_sha256", "")),
+            model=str(data.get("model", "")),
+            model_version=str(data.get("model_version", "")),
             parameters=dict(parameters) if isinstance(parameters, Mapping) else {},
             input_uids=tuple(str(u) for u in uids) if isinstance(uids, list | tuple) else (),
             time_points=tuple(str(p) for p in points) if isinstance(points, list | tuple) else (),

@@ -8,8 +8,8 @@ from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from medviewer.io.places import bundled, user_folder
 from medviewer.plugin_host.manifest import MANIFEST_NAME
-from medviewer.plugin_host.paths import bundled, user_plugin_dir
 
 ENTRY_POINT_GROUP = "medviewer.plugins"
 
@@ -56,7 +56,7 @@ def find(folders: Sequence[Path] | None = None) -> Iterator[Candidate]:
         return
     yield from in_folder(bundled("plugins"))
     yield from from_entry_points()
-    yield from in_folder(user_plugin_dir())
+    yield from in_folder(user_folder() / "plugins")
 
 
 def in_folder(folder: Path) -> Iterator[Candidate]:

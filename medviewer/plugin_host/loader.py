@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, get_type_hints
 
 from medviewer.api.plugin import Task, TaskInfo
-from medviewer.core.errors import PluginError
+from medviewer.core.errors import MedViewerError, PluginError
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,14 @@ class TaskSource:
 
 
 def load_task(source: TaskSource) -> Task[Any]:
-    """Import the module of a task and make the task.
+    """Import the module of a task and make the task; a runner of models is made with the model's folder.
 
     Raises
     ------
     PluginError
         ``E_PLUGIN``, naming plugin and version: the import failed, or there is no such class.
+    MedViewerError
+        Whatever a runner refuses its model with.
     """
     module_name, _, class_name = source.info.entry.partition(":")
     module = _import(source, module_name)
@@ -39,7 +41,9 @@ def load_task(source: TaskSource) -> Task[Any]:
     if not isinstance(factory, type):
         raise broken(source.info, f"{module_name} has no class {class_name}")
     try:
-        task = factory()
+        task = factory(Path(source.info.model)) if source.info.model else factory()
+    except MedViewerError:
+        raise
     # Whatever a plugin raises, the program goes on and says which plugin it was.
     except Exception as error:
         raise _failed(source.info, f"{class_name}() failed", error) from error

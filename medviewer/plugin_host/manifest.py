@@ -14,6 +14,9 @@ Both have one schema. In ``plugin.toml`` it stands at the top level, in a script
     entry = "lung_threshold:LungThreshold"
     inputs = { image = "volume" }
 
+A plugin may also, or instead, bring runners of models: ``runners = "package.of.runners"``, see
+`medviewer.plugin_host.model_tasks`.
+
 References
 ----------
 PEP 723, inline script metadata.
@@ -24,7 +27,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -38,9 +41,10 @@ MAX_BYTES = 1 << 20
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _LANES = ("gpu", "cpu", "io")
 
-_PLUGIN_KEYS = {"id", "version", "api", "title", "description", "task"}
+_PLUGIN_KEYS = {"id", "version", "api", "title", "description", "task", "runners"}
 _REQUIRED = ("id", "title", "kind", "entry", "inputs")
 _TASK_KEYS = {
     *_REQUIRED, "description", "modalities", "body_parts", "min_size", "min_extent_mm", "pictures", "lane", "license",
@@ -63,6 +67,8 @@ class PluginManifest:
         What has to be on ``sys.path`` to import its entries.
     tasks : tuple of TaskInfo
         In the order of the manifest.
+    runners : mapping of str to str
+        Name of a runner of models to its entry.
     """
 
     id: str
@@ -72,6 +78,7 @@ class PluginManifest:
     path: Path
     folder: Path
     tasks: tuple[TaskInfo, ...]
+    runners: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_manifest(path: Path, folder: Path | None = None) -> PluginManifest:
@@ -132,13 +139,15 @@ def _manifest(table: Mapping[str, Any], path: Path, folder: Path) -> PluginManif
             hint="Get a version of the plugin, or of this program, that fits the other.",
             code="E_PLUGIN_API",
         )
-    _check_keys(table, _PLUGIN_KEYS, ("id", "version", "task"), "")
+    runners = _runners(table, folder) if "runners" in table else {}
+    _check_keys(table, _PLUGIN_KEYS, ("id", "version") if "runners" in table else ("id", "version", "task"), "")
     plugin_id = _matching(table, "id", _ID, "")
     version = _text(table, "version", "")
-    entries = table["task"]
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+    entries = table.get("task", [])
+    lacking = not entries and "runners" not in table
+    if not isinstance(entries, list) or lacking or not all(isinstance(entry, dict) for entry in entries):
         raise _refuse("`task` must be one or more tables [[task]]")
-    tasks = tuple(_task(entry, n, plugin_id, version) for n, entry in enumerate(entries, 1))
+    tasks = tuple(read_task(entry, f"task {n}: ", plugin_id, version) for n, entry in enumerate(entries, 1))
     ids = [task.id for task in tasks]
     if len(set(ids)) < len(ids):
         raise _refuse("two of its tasks have the same `id`")
@@ -150,11 +159,37 @@ def _manifest(table: Mapping[str, Any], path: Path, folder: Path) -> PluginManif
         path=path,
         folder=folder,
         tasks=tasks,
+        runners=runners,
     )
 
 
-def _task(table: Mapping[str, Any], number: int, plugin_id: str, version: str) -> TaskInfo:
-    where = f"task {number}: "
+def _runners(table: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Return the runners of a package, by the names of its files."""
+    package = _matching(table, "runners", _PACKAGE, "")
+    place = folder.joinpath(*package.split("."))
+    if not place.is_dir():
+        raise _refuse(f"there is no package {package} of runners")
+    files = sorted(place.glob("*.py"))
+    return {file.stem: f"{package}.{file.stem}:Runner" for file in files if not file.stem.startswith("_")}
+
+
+def read_task(table: Mapping[str, Any], where: str, plugin_id: str, version: str) -> TaskInfo:
+    """Check the table of one task.
+
+    Parameters
+    ----------
+    table : mapping
+        As under ``[[task]]``.
+    where : str
+        Begins the sentence that names a fault.
+    plugin_id, version : str
+        Of the plugin that runs it.
+
+    Raises
+    ------
+    PluginError
+        ``E_MANIFEST``
+    """
     _check_keys(table, _TASK_KEYS, _REQUIRED, where)
     optional: dict[str, Any] = {}
     for key in table.keys() - set(_REQUIRED):
@@ -193,7 +228,8 @@ def _text(table: Mapping[str, Any], key: str, where: str) -> str:
 def _matching(table: Mapping[str, Any], key: str, pattern: re.Pattern[str], where: str) -> str:
     value = _text(table, key, where)
     if not pattern.fullmatch(value):
-        rule = "'module:Class'" if pattern is _ENTRY else "letters, digits, '_' and '.', beginning with a letter"
+        rules = {_ENTRY: "'module:Class'", _PACKAGE: "a package, for example 'mv_models.runners'"}
+        rule = rules.get(pattern, "letters, digits, '_' and '.', beginning with a letter")
         raise _refuse(f"{where}`{key}` must be {rule}, not {value!r}")
     return value
 

@@ -157,6 +157,8 @@ def run(ctx: JobContext, payload: object) -> RunOutput:
         task=info.id,
         version=info.plugin_version,
         weights_sha256=str(getattr(task, "weights_sha256", "")),
+        model=info.id if info.model else "",
+        model_version=info.model_version,
         parameters=params_to_dict(parameters),
         input_uids=tuple(v.series_instance_uid for v in inputs.values() if isinstance(v, Volume)),
         time_points=tuple(v.time.text for v in inputs.values() if isinstance(v, Volume) and v.time is not None),
@@ -194,11 +196,11 @@ def describe(ctx: JobContext, payload: object) -> tuple[ParamSpec, ...]:
 
 
 def check(ctx: JobContext, payload: object) -> Readiness:
-    """Say whether a task could run now; `payload` is a `TaskSource`. A broken plugin is not ready."""
+    """Say whether a task could run now; `payload` is a `TaskSource`. A broken plugin or model is not ready."""
     assert isinstance(payload, TaskSource)
     try:
         return load_task(payload).check()
-    except PluginError as error:
+    except MedViewerError as error:
         return Readiness(ok=False, missing=(error.text,))
 
 

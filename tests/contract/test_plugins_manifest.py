@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from medviewer.io.places import bundled
 from medviewer.jobs.job import NullContext
 from medviewer.plugin_host import run_task
-from medviewer.plugin_host.paths import bundled
 from medviewer.plugin_host.registry import PluginRegistry
 
 

@@ -39,7 +39,7 @@ def test_the_unpacked_wheel_finds_its_plugins_outside_the_source_tree(wheel: Pat
         archive.extractall(tmp_path)
     code = (
         "import json, medviewer\n"
-        "from medviewer.plugin_host.paths import bundled\n"
+        "from medviewer.io.places import bundled\n"
         "from medviewer.plugin_host.registry import PluginRegistry\n"
         "registry = PluginRegistry()\n"
         "registry.discover([bundled('plugins')])\n"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from medviewer.core.errors import PluginError
-from medviewer.plugin_host import discovery, paths
+from medviewer.io import places
+from medviewer.plugin_host import discovery
 from medviewer.plugin_host.registry import PluginRegistry
 
 TmpPlugin = Callable[..., Path]
@@ -126,12 +127,12 @@ def test_an_installed_package_is_found_without_importing_it(tmp_path: Path, monk
 
 
 def test_bundled_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (paths.bundled("plugins").parent / "medviewer").is_dir()
+    assert (places.bundled("plugins").parent / "medviewer").is_dir()
     monkeypatch.setattr(sys, "_MEIPASS", str(tmp_path), raising=False)
-    assert paths.bundled("resources") == tmp_path / "resources"
+    assert places.bundled("resources") == tmp_path / "resources"
     monkeypatch.delattr(sys, "_MEIPASS")
-    monkeypatch.setattr(paths, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(places, "_PACKAGE", tmp_path)
     (tmp_path / "_bundled" / "plugins").mkdir(parents=True)
-    assert paths.bundled("plugins") == tmp_path / "_bundled" / "plugins"
+    assert places.bundled("plugins") == tmp_path / "_bundled" / "plugins"
     monkeypatch.delenv("MEDVIEWER_DATA_DIR")
-    assert paths.user_plugin_dir().name == "plugins"
+    assert places.user_folder().name == "medviewer"

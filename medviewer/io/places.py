@@ -1,4 +1,4 @@
-"""Where bundled files and the user's plugins lie: in the source tree, in an installed wheel, in the frozen program."""
+"""Where bundled files and the user's own lie: in the source tree, in an installed wheel, in the frozen program."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ def bundled(name: str) -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / name
 
 
-def user_plugin_dir() -> Path:
-    """Return the folder for the user's own plugins; it need not exist. ``MEDVIEWER_DATA_DIR`` moves it."""
+def user_folder() -> Path:
+    """Return the user's data folder; it need not exist. ``MEDVIEWER_DATA_DIR`` moves it."""
     override = os.environ.get("MEDVIEWER_DATA_DIR")
-    data = Path(override) if override else user_data_path("medviewer", appauthor=False)
-    return data / "plugins"
+    return Path(override) if override else user_data_path("medviewer", appauthor=False)

@@ -1,0 +1,1 @@
+"""Runners of the models of the store."""
