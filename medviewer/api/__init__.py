@@ -19,7 +19,7 @@ from medviewer.api.plugin import (
 )
 from medviewer.core.annotation import Box3D, Point3D
 from medviewer.core.errors import InputError, MedViewerError, OutOfMemory, TaskError
-from medviewer.core.finding import Finding
+from medviewer.core.finding import Finding, QualityFlag
 from medviewer.core.geometry import Geometry, Vec3, vec3
 from medviewer.core.params import Choice, Doc, Range, Unit
 from medviewer.core.prompt import Prompt
@@ -65,6 +65,7 @@ __all__ = [
     "OutOfMemory",
     "Point3D",
     "Prompt",
+    "QualityFlag",
     "Range",
     "Readiness",
     "Region",

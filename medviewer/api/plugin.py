@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.core.annotation import Box3D
-from medviewer.core.finding import Finding
+from medviewer.core.finding import Finding, QualityFlag
 from medviewer.core.geometry import Geometry
 from medviewer.core.prompt import Prompt
 from medviewer.core.region import Region
@@ -104,12 +104,15 @@ class LabelResult:
         0 is background; other values belong to `segments`.
     geometry : Geometry
         LPS mm; may differ from the input's grid, the host resamples.
+    flags : tuple of QualityFlag
+        What is doubtful about it; one that names no segment is about all of them.
     """
 
     name: str
     labels: LabelArray
     geometry: Geometry
     segments: tuple[Segment, ...]
+    flags: tuple[QualityFlag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +121,7 @@ class BoxResult:
 
     name: str
     boxes: tuple[Box3D, ...]
+    flags: tuple[QualityFlag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,11 +146,15 @@ class FindingResult:
     name: str
     findings: tuple[Finding, ...]
     heatmap: Volume | None = None
+    flags: tuple[QualityFlag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VolumeResult:
-    """Enhancement, reconstruction, probability, uncertainty: another volume."""
+    """Another volume: a new image from a task of the kind enhancement, else a map shown over the image.
+
+    A map holds a probability or an uncertainty, 0..1, and may have a grid of its own; its name says what it is.
+    """
 
     name: str
     volume: Volume

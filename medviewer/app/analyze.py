@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from medviewer.api.plugin import BoxResult, Input, Result, TaskInfo, TransformResult
+from medviewer.api.plugin import BoxResult, FindingResult, Input, Result, TaskInfo, TransformResult
 from medviewer.app.apply_results import PreparedLabels, ResultApplier, prepare
 from medviewer.app.run_tasks import PlanItem, TaskRun, on_grid, plan, run_task
 from medviewer.core.errors import InputError
@@ -32,7 +32,7 @@ class Analyze:
 
     def __init__(self, app: AppContext) -> None:
         self._app = app
-        self._applier = ResultApplier(app.workspace, app.history, app.messages)
+        self._applier = ResultApplier(app.workspace, app.history)
         self._running: dict[tuple[str, str], Job] = {}
         self._forms: dict[str, tuple[ParamSpec, ...]] = {}
 
@@ -154,6 +154,8 @@ def _summary(results: Sequence[Result], segments: Sequence[Segment]) -> str:
         parts.append(", ".join(s.name for s in segments[:4]) + (" …" if len(segments) > 4 else ""))
     if boxes:
         parts.append(f"{boxes} candidates" if boxes > 1 else "1 candidate")
+    for finding in (f for r in results if isinstance(r, FindingResult) for f in r.findings):
+        parts.append(f"{finding.concept.code_meaning} {finding.probability:.0%}")
     if any(isinstance(r, TransformResult) for r in results):
         parts.append("aligned")
     return " and ".join(parts) or "nothing found"

@@ -9,15 +9,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from medviewer.api.plugin import BoxResult, FindingResult, LabelResult, Result, TaskInfo, TransformResult, VolumeResult
-from medviewer.app.messages import MessageLog
 from medviewer.core.annotation import Box3D
 from medviewer.core.contours import Contours
+from medviewer.core.finding import Assessment, Finding, QualityFlag
 from medviewer.core.provenance import Provenance
 from medviewer.core.region import Region
 from medviewer.core.segmentation import PALETTE, Group, LabelArray, Segment, Segmentation
+from medviewer.core.volume import Volume
 from medviewer.core.workspace import Registration, Workspace
 from medviewer.editing.history import UndoStack, UndoStep
-from medviewer.editing.steps import BoxesStep, CompoundStep, GroupStep, RegistrationsStep, SegmentStep
+from medviewer.editing.steps import (
+    AssessmentsStep,
+    BoxesStep,
+    CompoundStep,
+    GroupStep,
+    RegistrationsStep,
+    SegmentStep,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,10 +94,9 @@ def _prepare(result: LabelResult, used: set[int]) -> PreparedLabels:
 class ResultApplier:
     """Turns the results of one run into one step."""
 
-    def __init__(self, workspace: Workspace, history: UndoStack, messages: MessageLog) -> None:
+    def __init__(self, workspace: Workspace, history: UndoStack) -> None:
         self._workspace = workspace
         self._history = history
-        self._messages = messages
 
     def apply(
         self,
@@ -118,10 +125,9 @@ class ResultApplier:
                 steps.append(self._boxes(volume_id, task, result, provenance))
             elif isinstance(result, TransformResult):
                 steps.append(self._transform(volume_id, moving_id, result, provenance))
-            elif isinstance(result, VolumeResult):
+            elif isinstance(result, VolumeResult) and task.kind == "enhancement":
                 self._workspace.add_volume(result.volume)
-            elif isinstance(result, FindingResult):
-                self._tell(result)
+        steps += self._assess(volume_id, task, results, provenance)
         if link_box and segments:
             steps.append(self._link(volume_id, link_box, segments[0]))
         self._workspace.add_run(provenance)
@@ -169,6 +175,7 @@ class ResultApplier:
             segment = replace(
                 source,
                 value=ready.mapping[source.value],
+                flags=_flags_of(ready.result, source.value),
                 group=group.id,
                 color=source.color if keep_colors else _color(segmentation, source),
                 provenance=provenance,
@@ -210,9 +217,59 @@ class ResultApplier:
         step.redo()
         return step
 
-    def _tell(self, result: FindingResult) -> None:
-        for finding in result.findings:
-            self._messages.add("info", f"{finding.concept.code_meaning}: {finding.probability:.0%}", result.name)
+    def _assess(
+        self, volume_id: str, task: TaskInfo, results: Sequence[Result | PreparedLabels], provenance: Provenance
+    ) -> list[UndoStep]:
+        """What a run says of the whole image takes the place of what an earlier run of the same task said."""
+        before = self._workspace.assessments(volume_id)
+        kept = [old for old in before if old.provenance.task != task.id]
+        new = assessment_of(task, results, provenance)
+        after = (*kept, *([new] if new is not None else []))
+        if len(kept) == len(before) and new is None:
+            return []
+        step = AssessmentsStep(self._workspace, volume_id, task.title, before, after)
+        step.redo()
+        return [step]
+
+
+def assessment_of(
+    task: TaskInfo, results: Sequence[Result | PreparedLabels], provenance: Provenance
+) -> Assessment | None:
+    """Return what the results of one run say of the whole image; None when they say nothing of it."""
+    findings: list[Finding] = []
+    maps: list[Volume] = []
+    flags: list[QualityFlag] = []
+    for prepared in results:
+        result = prepared.result if isinstance(prepared, PreparedLabels) else prepared
+        if isinstance(result, FindingResult):
+            findings += result.findings
+            maps += [result.heatmap] if result.heatmap is not None else []
+        elif isinstance(result, VolumeResult) and task.kind != "enhancement":
+            maps.append(replace(result.volume, name=result.name))
+        if isinstance(result, LabelResult | BoxResult | FindingResult):
+            flags += [flag for flag in result.flags if not flag.segment and flag not in flags]
+    if not (findings or maps or flags):
+        return None
+    return Assessment(
+        name=task.title,
+        findings=tuple(sorted(findings, key=lambda f: -f.probability)),
+        maps=tuple(_as_map(volume) for volume in maps),
+        flags=tuple(flags),
+        provenance=provenance,
+    )
+
+
+def _as_map(volume: Volume) -> Volume:
+    """Show a probability from 0 to 1, so that the same colour is the same value in every image."""
+    if volume.window is not None or not volume.array.size:
+        return volume
+    low, high = float(volume.array.min()), float(volume.array.max())
+    return replace(volume, window=(0.5, 1.0)) if low >= 0.0 and high <= 1.0 else volume
+
+
+def _flags_of(result: LabelResult, value: int) -> tuple[QualityFlag, ...]:
+    """Return what is doubtful about one segment of a result."""
+    return tuple(replace(flag, segment=0) for flag in result.flags if flag.segment in (0, value))
 
 
 def ranked(boxes: Sequence[Box3D]) -> tuple[Box3D, ...]:

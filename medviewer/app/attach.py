@@ -149,7 +149,7 @@ class Attach:
             started=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         task = TaskInfo(id=provenance.task, title=f"Load {path.name}", kind="segmentation", entry="", inputs={})
-        applier = ResultApplier(app.workspace, app.history, app.messages)
+        applier = ResultApplier(app.workspace, app.history)
         segments = applier.apply(volume_id, task, loaded.prepared, provenance, keep_colors=True)
         for warning in loaded.file.warnings:
             app.messages.add("warning", warning)

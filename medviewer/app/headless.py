@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medviewer.app.apply_results import ResultApplier
-from medviewer.app.messages import MessageLog
 from medviewer.app.open_study import best_series
 from medviewer.app.run_tasks import PlanItem, TaskRun, cannot, on_grid, plan, run_task
 from medviewer.core.dicom_ref import SeriesRef, Study
@@ -138,7 +137,7 @@ def analyze_volume(
     workspace.add_volume(volume)
     workspace.activate(volume.id)
     analysis = Analysis(workspace, volume)
-    applier = ResultApplier(workspace, UndoStack(), MessageLog())
+    applier = ResultApplier(workspace, UndoStack())
     for n, task in enumerate(tasks):
         if on_task is not None:
             on_task(task.title)

@@ -220,7 +220,7 @@ class DerivedObjects:
             started=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         task = TaskInfo(id=provenance.task, title=f"{verb} {name}", kind="detection", entry="", inputs={})
-        applier = ResultApplier(self._app.workspace, self._app.history, self._app.messages)
+        applier = ResultApplier(self._app.workspace, self._app.history)
         applier.apply(volume_id, task, [result], provenance, moving_id=moving_id)
 
     # ---- presentation states

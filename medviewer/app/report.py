@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medviewer.api.plugin import FindingResult
 from medviewer.app.documents import save_workspace
 from medviewer.app.headless import Analysis, write_masks
 from medviewer.app.mask_size import mask_unit
+from medviewer.core.finding import QualityFlag
 from medviewer.core.segmentation import Segment
 from medviewer.core.version import __version__
 from medviewer.jobs.job import JobContext
@@ -81,11 +81,17 @@ def _task(analysis: Analysis, index: int, files: dict[int, str]) -> dict[str, An
         assert error is not None
         failed = {"code": error.code, "text": error.text, "hint": error.hint}
         return {"task": landed.task_id, "title": landed.title, "state": "error", "error": failed}
+    assessment = next(
+        (a for a in analysis.workspace.assessments(analysis.volume.id) if a.provenance is landed.run.provenance), None
+    )
     findings = [
-        {"concept": f.concept.code_meaning, "code": f.concept.code_value, "probability": f.probability}
-        for result in landed.run.results
-        if isinstance(result, FindingResult)
-        for f in result.findings
+        {
+            "concept": f.concept.code_meaning,
+            "code": f.concept.code_value,
+            "scheme": f.concept.coding_scheme_designator,
+            "probability": f.probability,
+        }
+        for f in (assessment.findings if assessment is not None else ())
     ]
     return {
         "task": landed.task_id,
@@ -95,6 +101,7 @@ def _task(analysis: Analysis, index: int, files: dict[int, str]) -> dict[str, An
         "segments": [_segment(analysis, segment, files[segment.value]) for segment in landed.segments],
         "candidates": landed.boxes,
         "findings": findings,
+        "flags": [_flag(flag) for flag in (assessment.flags if assessment is not None else ())],
         "run": landed.run.provenance.to_json(),
     }
 
@@ -111,4 +118,9 @@ def _segment(analysis: Analysis, segment: Segment, file: str) -> dict[str, Any]:
         "volume_ml": round(voxels * unit.per_voxel, 3) if unit.name == "ml" else None,
         "size": round(voxels * unit.per_voxel, 3),
         "size_unit": unit.name,
+        "flags": [_flag(flag) for flag in segment.flags],
     }
+
+
+def _flag(flag: QualityFlag) -> dict[str, str]:
+    return {"code": flag.code, "text": flag.text}

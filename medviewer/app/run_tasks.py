@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medviewer.api.plugin import Input, LabelResult, Result, TaskInfo
 from medviewer.core.errors import InputError
@@ -168,4 +168,4 @@ def on_grid(result: Result, geometry: Geometry) -> Result:
     from medviewer.imaging.resample import resample_onto
 
     labels = resample_onto(result.labels, result.geometry, geometry, interpolation="nearest")
-    return LabelResult(result.name, labels.astype(np.uint16, copy=False), geometry, result.segments)
+    return replace(result, labels=labels.astype(np.uint16, copy=False), geometry=geometry)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from psygnal import Signal
 
 from medviewer.core.contours import Contours
+from medviewer.core.finding import QualityFlag
 from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import MANUAL, Provenance
 from medviewer.core.region import Region
@@ -52,6 +53,8 @@ class Segment:
         Group of the label map that holds it.
     edited : bool
         A person has changed what a task or a file brought.
+    flags : tuple of QualityFlag
+        What the program found doubtful about it when it was made.
     """
 
     value: int
@@ -66,6 +69,7 @@ class Segment:
     type: CodedConcept = ANATOMICAL_STRUCTURE
     provenance: Provenance = MANUAL
     edited: bool = False
+    flags: tuple[QualityFlag, ...] = ()
 
 
 class LabelCopy:

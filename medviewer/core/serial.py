@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ import numpy as np
 
 from medviewer.core.annotation import Box3D
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
+from medviewer.core.finding import Assessment, Finding, QualityFlag
 from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Segment
 from medviewer.core.terminology import CodedConcept
 from medviewer.core.transform import AffineTransform, DisplacementField
-from medviewer.core.volume import VoxelArray
+from medviewer.core.volume import Volume, VoxelArray
 from medviewer.core.workspace import Registration
 
 _SEGMENT_KEYS = ("value", "name", "group", "visible", "locked", "opacity", "status")
@@ -36,6 +37,7 @@ def segment_to_json(segment: Segment) -> dict[str, Any]:
         "category": asdict(segment.category),
         "type": asdict(segment.type),
         "provenance": segment.provenance.to_json(),
+        "flags": [asdict(flag) for flag in segment.flags],
     }
 
 
@@ -49,7 +51,12 @@ def segment_from_json(data: Mapping[str, Any]) -> Segment:
         category=CodedConcept(**data["category"]),
         type=CodedConcept(**data["type"]),
         provenance=Provenance.from_json(data["provenance"]),
+        flags=_flags(data.get("flags", ())),
     )
+
+
+def _flags(data: Iterable[Mapping[str, Any]]) -> tuple[QualityFlag, ...]:
+    return tuple(QualityFlag(str(f["code"]), str(f["text"]), int(f["segment"])) for f in data)
 
 
 def box_to_json(box: Box3D) -> dict[str, Any]:
@@ -105,6 +112,57 @@ def registration_from_json(data: Mapping[str, Any], arrays: Mapping[str, VoxelAr
         measures=data["measures"],
         provenance=Provenance.from_json(data["provenance"]) if data["provenance"] else None,
         id=data["id"],
+    )
+
+
+def assessment_to_json(assessment: Assessment, arrays: dict[str, VoxelArray]) -> dict[str, Any]:
+    """Return JSON-ready values; the voxels of its maps are put into `arrays`."""
+    arrays |= {f"maps/{volume.id}": volume.array for volume in assessment.maps}
+    return {
+        "id": assessment.id,
+        "name": assessment.name,
+        "findings": [asdict(f.concept) | {"probability": f.probability} for f in assessment.findings],
+        "maps": [
+            {
+                "id": volume.id,
+                "name": volume.name,
+                "unit": volume.unit,
+                "window": list(volume.window) if volume.window else None,
+                "geometry": geometry_to_json(volume.geometry),
+            }
+            for volume in assessment.maps
+        ],
+        "flags": [asdict(flag) for flag in assessment.flags],
+        "provenance": assessment.provenance.to_json(),
+    }
+
+
+def assessment_from_json(data: Mapping[str, Any], arrays: Mapping[str, VoxelArray]) -> Assessment:
+    """Build from `assessment_to_json`; raises ValueError when a map does not fit its grid."""
+    findings = []
+    for entry in data["findings"]:
+        concept = CodedConcept(*(str(entry[k]) for k in ("code_value", "coding_scheme_designator", "code_meaning")))
+        findings.append(Finding(concept, float(entry["probability"])))
+    maps = []
+    for entry in data["maps"]:
+        window = entry["window"]
+        maps.append(
+            Volume(
+                arrays[f"maps/{entry['id']}"],
+                geometry_from_json(entry["geometry"]),
+                str(entry["name"]),
+                unit=str(entry["unit"]),
+                window=(float(window[0]), float(window[1])) if window else None,
+                id=str(entry["id"]),
+            )
+        )
+    return Assessment(
+        name=str(data["name"]),
+        findings=tuple(findings),
+        maps=tuple(maps),
+        flags=_flags(data["flags"]),
+        provenance=Provenance.from_json(data["provenance"]),
+        id=str(data["id"]),
     )
 
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 from psygnal import Signal
 
 from medviewer.core.annotation import Box3D
+from medviewer.core.finding import Assessment
 from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Segmentation
@@ -50,6 +51,8 @@ class Workspace:
         Another volume is looked at.
     boxes_changed(str)
         The findings of the volume with this id changed.
+    assessments_changed(str)
+        What models say of the volume with this id changed.
     registrations_changed()
     overlay_changed()
     dirty_changed(bool)
@@ -61,6 +64,7 @@ class Workspace:
     volume_updated = Signal(object)
     active_changed = Signal(object)
     boxes_changed = Signal(str)
+    assessments_changed = Signal(str)
     registrations_changed = Signal()
     overlay_changed = Signal()
     dirty_changed = Signal(bool)
@@ -72,6 +76,7 @@ class Workspace:
         self._volumes: dict[str, Volume] = {}
         self._segmentations: dict[str, Segmentation] = {}
         self._boxes: dict[str, tuple[Box3D, ...]] = {}
+        self._assessments: dict[str, tuple[Assessment, ...]] = {}
         self._registrations: tuple[Registration, ...] = ()
         self._runs: list[Provenance] = []
         self._overlay: Overlay | None = None
@@ -111,6 +116,7 @@ class Workspace:
         self._volumes[volume.id] = volume
         self._segmentations[volume.id] = Segmentation(volume.geometry, volume.id)
         self._boxes[volume.id] = ()
+        self._assessments[volume.id] = ()
         self.volume_added.emit(volume)
 
     def remove_volume(self, volume_id: str) -> None:
@@ -118,6 +124,7 @@ class Workspace:
         volume = self._volumes.pop(volume_id)
         self._segmentations.pop(volume_id)
         self._boxes.pop(volume_id)
+        self._assessments.pop(volume_id)
         self._registrations = tuple(r for r in self._registrations if volume_id not in (r.fixed_id, r.moving_id))
         if self._active == volume_id:
             self._active = ""
@@ -152,6 +159,19 @@ class Workspace:
         """Replace the findings of a volume (called by undo steps and loaders)."""
         self._boxes[volume_id] = tuple(boxes)
         self.boxes_changed.emit(volume_id)
+
+    def assessments(self, volume_id: str) -> tuple[Assessment, ...]:
+        """Return what models say of a volume, oldest first."""
+        return self._assessments[volume_id]
+
+    def set_assessments(self, volume_id: str, assessments: Sequence[Assessment]) -> None:
+        """Replace what models say of a volume (called by undo steps and loaders); a map that goes is shown no more."""
+        before = {volume.id for old in self._assessments[volume_id] for volume in old.maps}
+        self._assessments[volume_id] = tuple(assessments)
+        gone = before - {volume.id for new in assessments for volume in new.maps}
+        if self._overlay is not None and self._overlay.volume.id in gone:
+            self.overlay = None
+        self.assessments_changed.emit(volume_id)
 
     @property
     def registrations(self) -> tuple[Registration, ...]:

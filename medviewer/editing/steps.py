@@ -12,10 +12,13 @@ import numpy.typing as npt
 from medviewer.core.annotation import Box3D
 from medviewer.core.contours import Contours
 from medviewer.core.errors import WorkspaceError
+from medviewer.core.finding import Assessment
 from medviewer.core.record import StepRecord
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Group, LabelArray, Segment
 from medviewer.core.serial import (
+    assessment_from_json,
+    assessment_to_json,
     box_from_json,
     box_to_json,
     registration_from_json,
@@ -205,6 +208,42 @@ class BoxesStep:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class AssessmentsStep:
+    """What models say of a volume replaced."""
+
+    workspace: Workspace
+    volume_id: str
+    label: str
+    before: tuple[Assessment, ...]
+    after: tuple[Assessment, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds: every map once."""
+        maps = {volume.id: volume.array.nbytes for a in (*self.before, *self.after) for volume in a.maps}
+        return 500 + sum(maps.values())
+
+    def undo(self) -> None:
+        """Restore what was said before."""
+        self.workspace.set_assessments(self.volume_id, self.before)
+
+    def redo(self) -> None:
+        """Restore what is said now."""
+        self.workspace.set_assessments(self.volume_id, self.after)
+
+    def record(self) -> StepRecord:
+        """Return it as plain data."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        meta = {
+            "volume": self.volume_id,
+            "label": self.label,
+            "before": [assessment_to_json(a, arrays) for a in self.before],
+            "after": [assessment_to_json(a, arrays) for a in self.after],
+        }
+        return StepRecord("assessments", meta, arrays)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RegistrationsStep:
     """The registrations replaced."""
 
@@ -309,6 +348,13 @@ def _boxes(workspace: Workspace, record: StepRecord) -> UndoStep:
     return BoxesStep(workspace, meta["volume"], meta["label"], before, after)
 
 
+def _assessments(workspace: Workspace, record: StepRecord) -> UndoStep:
+    meta = record.meta
+    before = tuple(assessment_from_json(a, record.arrays) for a in meta["before"])
+    after = tuple(assessment_from_json(a, record.arrays) for a in meta["after"])
+    return AssessmentsStep(workspace, meta["volume"], meta["label"], before, after)
+
+
 def _registrations(workspace: Workspace, record: StepRecord) -> UndoStep:
     before = tuple(registration_from_json(r, record.arrays) for r in record.meta["before"])
     after = tuple(registration_from_json(r, record.arrays) for r in record.meta["after"])
@@ -329,6 +375,7 @@ _BUILDERS: Mapping[str, Callable[[Workspace, StepRecord], UndoStep]] = {
     "group": _group,
     "segment": _segment,
     "boxes": _boxes,
+    "assessments": _assessments,
     "registrations": _registrations,
     "compound": _compound,
 }

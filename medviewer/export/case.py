@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from medviewer.core.annotation import Box3D
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
 from medviewer.core.errors import ExportError
+from medviewer.core.finding import Assessment
 from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import LabelArray, LabelCopy, Mask, Segment, Segmentation
@@ -57,6 +58,7 @@ class Case:
     groups: Mapping[int, LabelArray] = field(default_factory=dict)
     boxes: tuple[Box3D, ...] = ()
     runs: tuple[Provenance, ...] = ()
+    assessments: tuple[Assessment, ...] = ()
 
     @property
     def series(self) -> SeriesRef | None:
@@ -101,9 +103,19 @@ class Case:
                     "color": list(s.color),
                     "status": s.status,
                     "edited": s.edited,
+                    "flags": [{"code": flag.code, "text": flag.text} for flag in s.flags],
                     "provenance": s.provenance.to_json(),
                 }
                 for s in self.segments
+            ],
+            "assessments": [
+                {
+                    "name": a.name,
+                    "findings": [asdict(f.concept) | {"probability": f.probability} for f in a.findings],
+                    "flags": [{"code": flag.code, "text": flag.text} for flag in a.flags],
+                    "provenance": a.provenance.to_json(),
+                }
+                for a in self.assessments
             ],
             "runs": [run.to_json() for run in self.runs],
         }
@@ -116,6 +128,7 @@ def make_case(
     *,
     boxes: tuple[Box3D, ...] = (),
     runs: tuple[Provenance, ...] = (),
+    assessments: tuple[Assessment, ...] = (),
     values: frozenset[int] | None = None,
 ) -> Case:
     """Copy what is to be exported; call it on the main thread.
@@ -126,7 +139,7 @@ def make_case(
         Patient-free name.
     volume, segmentation
         An open volume and its segmentation.
-    boxes, runs
+    boxes, runs, assessments
         As in `Case`.
     values : frozenset of int, optional
         Segments to export; all by default.
@@ -144,7 +157,15 @@ def make_case(
         note = SeriesWarning("W_TIME_POINT", f"Exported at one point of its time axis: {volume.time.text}.")
         volume = replace(volume.at_one_time(), warnings=(*volume.warnings, note))
     groups = GroupCopies({group: segmentation.group(group).copy_labels() for group in needed})
-    return Case(id=case_id, volume=volume, segments=segments, groups=groups, boxes=boxes, runs=runs)
+    return Case(
+        id=case_id,
+        volume=volume,
+        segments=segments,
+        groups=groups,
+        boxes=boxes,
+        runs=runs,
+        assessments=assessments,
+    )
 
 
 def cases_of(
@@ -152,7 +173,7 @@ def cases_of(
     volume_ids: Collection[str] | None = None,
     segments: Mapping[str, Collection[int]] | None = None,
 ) -> tuple[Case, ...]:
-    """Return a case for every open volume that has segments or findings; named ``case_001`` and so on.
+    """Return a case for every open volume that something was found in; named ``case_001`` and so on.
 
     Parameters
     ----------
@@ -166,12 +187,15 @@ def cases_of(
     count = 0
     for volume in workspace.volumes:
         segmentation, boxes = workspace.segmentation(volume.id), workspace.boxes(volume.id)
-        if not (segmentation.segments or boxes):
+        assessments = workspace.assessments(volume.id)
+        if not (segmentation.segments or boxes or assessments):
             continue
         count += 1
         if volume_ids is not None and volume.id not in volume_ids:
             continue
         values = frozenset(segments[volume.id]) if segments is not None and volume.id in segments else None
-        case = make_case(f"case_{count:03d}", volume, segmentation, boxes=boxes, runs=workspace.runs, values=values)
-        cases.append(case)
+        name, runs = f"case_{count:03d}", workspace.runs
+        cases.append(
+            make_case(name, volume, segmentation, boxes=boxes, runs=runs, assessments=assessments, values=values)
+        )
     return tuple(cases)

@@ -14,9 +14,17 @@ from medviewer.core.errors import WorkspaceError
 Manifest = dict[str, Any]
 
 #: The version `workspace_file` writes.
-VERSION = 1
+VERSION = 2
 
-MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {}
+
+def _assessments(manifest: Manifest) -> Manifest:
+    """Version 1 did not keep what models say of a whole image."""
+    for volume in manifest["volumes"]:
+        volume["assessments"] = []
+    return manifest
+
+
+MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {1: _assessments}
 
 
 def migrate(

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from medviewer.core.annotation import Box3D
 from medviewer.core.contours import Contours
+from medviewer.core.finding import Assessment
 from medviewer.core.geometry import Vec3
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Group, LabelArray, LabelCopy, Segment
@@ -64,7 +65,7 @@ class WorkspaceSnapshot:
         Of the workspace.
     save_id : str
         Of this state; a journal names the state it builds on by it.
-    segmentations, boxes : mapping of volume id to values
+    segmentations, boxes, assessments : mapping of volume id to values
     runs : tuple of Provenance
         Every task run, oldest first.
     """
@@ -73,6 +74,7 @@ class WorkspaceSnapshot:
     volumes: tuple[VolumeRef, ...] = ()
     segmentations: Mapping[str, SegmentationSnapshot] = field(default_factory=dict)
     boxes: Mapping[str, tuple[Box3D, ...]] = field(default_factory=dict)
+    assessments: Mapping[str, tuple[Assessment, ...]] = field(default_factory=dict)
     registrations: tuple[Registration, ...] = ()
     runs: tuple[Provenance, ...] = ()
     view: ViewSnapshot = field(default_factory=ViewSnapshot)
@@ -101,6 +103,7 @@ def take_snapshot(workspace: Workspace, sources: Mapping[str, tuple[Path, ...]] 
         volumes=tuple(VolumeRef.of(volume, sources.get(volume.id, ())) for volume in workspace.volumes),
         segmentations=segmentations,
         boxes={volume.id: workspace.boxes(volume.id) for volume in workspace.volumes},
+        assessments={volume.id: workspace.assessments(volume.id) for volume in workspace.volumes},
         registrations=workspace.registrations,
         runs=workspace.runs,
         view=ViewSnapshot(
@@ -140,6 +143,7 @@ def restore_snapshot(workspace: Workspace, snapshot: WorkspaceSnapshot) -> None:
         if saved.active == 0 or segmentation.find(saved.active):
             segmentation.active = saved.active
         workspace.set_boxes(volume_id, snapshot.boxes.get(volume_id, ()))
+        workspace.set_assessments(volume_id, snapshot.assessments.get(volume_id, ()))
     present = [
         r for r in snapshot.registrations if workspace.has_volume(r.fixed_id) and workspace.has_volume(r.moving_id)
     ]

@@ -20,10 +20,13 @@ import psutil
 
 from medviewer.core.contours import Contours
 from medviewer.core.errors import OutOfMemory, WorkspaceError
+from medviewer.core.finding import Assessment
 from medviewer.core.geometry import vec3
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import MAX_VALUE, LabelArray, LabelCopy
 from medviewer.core.serial import (
+    assessment_from_json,
+    assessment_to_json,
     box_from_json,
     box_to_json,
     geometry_from_json,
@@ -172,6 +175,7 @@ def _to_manifest(snapshot: WorkspaceSnapshot, folder: Path) -> tuple[Manifest, A
                 data["groups"][-1]["contours"] = f"contours/{n}/{group.id}"
                 arrays[f"contours/{n}/{group.id}"] = group.contours.array
         data["boxes"] = [box_to_json(box) for box in snapshot.boxes.get(volume.id, ())]
+        data["assessments"] = [assessment_to_json(a, arrays) for a in snapshot.assessments.get(volume.id, ())]
         volumes.append(data)
     manifest = {
         "program": "MedViewer",
@@ -201,7 +205,7 @@ def _relative(path: Path, folder: Path) -> str | None:
 
 def _from_manifest(manifest: Manifest, archive: zipfile.ZipFile, folder: Path) -> WorkspaceSnapshot:
     _check_memory(manifest)
-    volumes, segmentations, boxes = [], {}, {}
+    volumes, segmentations, boxes, assessments = [], {}, {}, {}
     for data in manifest["volumes"]:
         volume = VolumeRef.from_json(_located(data, folder))
         if data["voxels"]:
@@ -209,6 +213,7 @@ def _from_manifest(manifest: Manifest, archive: zipfile.ZipFile, folder: Path) -
         volumes.append(volume)
         segmentations[volume.id] = _segmentation(manifest, archive, data, volume.geometry.shape)
         boxes[volume.id] = tuple(box_from_json(box) for box in data["boxes"])
+        assessments[volume.id] = tuple(_assessment(manifest, archive, a) for a in data["assessments"])
     view = dict(manifest["view"])
     view["window"] = WindowLevel(float(view["window"]["center"]), float(view["window"]["width"]))
     view["crosshair_lps"] = vec3(view["crosshair_lps"])
@@ -218,6 +223,7 @@ def _from_manifest(manifest: Manifest, archive: zipfile.ZipFile, folder: Path) -
         volumes=tuple(volumes),
         segmentations=segmentations,
         boxes=boxes,
+        assessments=assessments,
         registrations=tuple(_registration(manifest, archive, r) for r in manifest["registrations"]),
         runs=tuple(Provenance.from_json(run) for run in manifest["runs"]),
         view=ViewSnapshot(**view),
@@ -249,6 +255,14 @@ def _contours(manifest: Manifest, archive: zipfile.ZipFile, name: str | None) ->
         return None
     rows = int(manifest["arrays"][name]["shape"][0])
     return Contours(_array(manifest, archive, name, (rows, 6)))
+
+
+def _assessment(manifest: Manifest, archive: zipfile.ZipFile, data: Mapping[str, Any]) -> Assessment:
+    arrays: Arrays = {}
+    for entry in data["maps"]:
+        name = f"maps/{entry['id']}"
+        arrays[name] = _array(manifest, archive, name, geometry_from_json(entry["geometry"]).shape)
+    return assessment_from_json(data, arrays)
 
 
 def _registration(manifest: Manifest, archive: zipfile.ZipFile, data: Mapping[str, Any]) -> Registration:

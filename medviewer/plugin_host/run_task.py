@@ -264,6 +264,8 @@ def _check_result(info: TaskInfo, result: object) -> None:
                 raise broken(info, f"a box of {result.name!r} has no valid corners")
             if box.score is not None and not 0.0 <= box.score <= 1.0:
                 raise broken(info, f"a score of {result.name!r} is not between 0 and 1")
+    elif isinstance(result, FindingResult) and not all(0.0 <= f.probability <= 1.0 for f in result.findings):
+        raise broken(info, f"a probability of {result.name!r} is not between 0 and 1")
 
 
 def _check_labels(info: TaskInfo, result: LabelResult) -> None:

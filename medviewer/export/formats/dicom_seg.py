@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: A SegmentLabel (0062,0005) is no longer than this.
 _MAX_LABEL = 64
+#: ST (PS3.5 6.2).
+_MAX_DESCRIPTION = 1024
 #: Overlapping segments are handed over one array each; above this they are spread over several files.
 _MAX_BYTES = 1 << 30
 
@@ -125,7 +127,7 @@ def _description(part: _Part, number: int) -> highdicom.seg.SegmentDescription:
             source="MedViewer",
             parameters=parameters or None,
         )
-    return highdicom.seg.SegmentDescription(
+    described = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=_label(segment),
         segmented_property_category=_code(segment.category),
@@ -134,6 +136,9 @@ def _description(part: _Part, number: int) -> highdicom.seg.SegmentDescription:
         algorithm_identification=algorithm,
         display_color=highdicom.color.CIELabColor.from_rgb(*segment.color),
     )
+    if segment.flags:
+        described.SegmentDescription = " ".join(flag.text for flag in segment.flags)[:_MAX_DESCRIPTION]
+    return described
 
 
 def _uid(*parts: object) -> str:

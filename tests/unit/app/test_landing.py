@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from medviewer.api.plugin import LabelResult, TaskInfo
 from medviewer.app.apply_results import PreparedLabels, ResultApplier, prepare
-from medviewer.app.messages import MessageLog
 from medviewer.core.provenance import MANUAL
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Segment
@@ -48,7 +47,7 @@ def test_a_value_taken_meanwhile_is_not_given_twice(late: bool) -> None:
     if late:
         segmentation.put_group(segmentation.new_group())
         segmentation.put_segment(Segment(1, "Mine"))
-    applier = ResultApplier(workspace, history, MessageLog())
+    applier = ResultApplier(workspace, history)
     (segment,) = applier.apply(volume.id, TASK, ready, MANUAL)
     assert segment.value == (2 if late else 1)
     assert np.array_equal(segmentation.mask(segment.value), labels == 1)
@@ -60,7 +59,7 @@ def test_the_journal_gets_the_voxels_as_they_landed() -> None:
     workspace.add_volume(volume)
     labels = (volume.array > volume.array.mean()).astype(np.uint16)
     ready = prepare([LabelResult("G", labels, volume.geometry, (Segment(1, "A"),))], ())
-    ResultApplier(workspace, history, MessageLog()).apply(volume.id, TASK, ready, MANUAL)
+    ResultApplier(workspace, history).apply(volume.id, TASK, ready, MANUAL)
     step = history.done[-1]
     box = Region.of_mask(labels != 0)
     assert box is not None
