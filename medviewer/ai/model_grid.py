@@ -82,7 +82,7 @@ class ModelGrid:
         shape = self.geometry.shape
         middle = torch.empty((turned.shape[0], shape[1], shape[2]), dtype=torch.float32)
         for k in range(0, turned.shape[0], _SLICES):
-            part = torch.from_numpy(np.ascontiguousarray(turned[k : k + _SLICES], dtype=np.float32))
+            part = torch.from_numpy(np.array(turned[k : k + _SLICES], dtype=np.float32, order="C"))
             middle[k : k + _SLICES] = along(along(part, 1, axes[1]), 2, axes[2])
         result: FloatArray = along(middle, 0, axes[0]).numpy()
         return result

@@ -1,6 +1,7 @@
-"""Helpers for plugins that compute: devices, masks in mm, the patient's axes, the chest. Re-exports only."""
+"""Helpers for plugins that compute: devices, models, masks in mm, the patient's axes, the chest. Re-exports only."""
 
 from medviewer.ai.body import find_body
+from medviewer.ai.card import Label, ModelCard, read_card
 from medviewer.ai.coarse_ct import AIR_HU, SOFT_HU, CoarseCt
 from medviewer.ai.device import choose_device, free_memory, named_memory_errors
 from medviewer.ai.lungs import Lungs, find_lungs
@@ -20,13 +21,20 @@ from medviewer.ai.masks import (
 )
 from medviewer.ai.patient_grid import PatientGrid, block_mean, refine
 from medviewer.ai.pleura import convex_hull
+from medviewer.ai.predictor import Model, Prediction, PredictOptions, open_model, predict
+from medviewer.ai.sliding_window import sliding_window
 
 __all__ = [
     "AIR_HU",
     "SOFT_HU",
     "CoarseCt",
+    "Label",
     "Lungs",
+    "Model",
+    "ModelCard",
     "PatientGrid",
+    "PredictOptions",
+    "Prediction",
     "block_mean",
     "bounding_slices",
     "choose_device",
@@ -43,8 +51,12 @@ __all__ = [
     "holes",
     "largest_component",
     "named_memory_errors",
+    "open_model",
     "opened",
+    "predict",
+    "read_card",
     "refine",
     "slice_holes",
+    "sliding_window",
     "touching",
 ]

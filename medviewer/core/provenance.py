@@ -22,6 +22,8 @@ class Provenance:
         Id and version of the model; empty when the task has none.
     parameters : mapping
         JSON-ready values of the task's parameters.
+    record : mapping
+        What the task itself says of the run, JSON-ready: windows, precision, what it fell back to.
     input_uids : tuple of str
         SeriesInstanceUID of every input.
     time_points : tuple of str
@@ -42,6 +44,7 @@ class Provenance:
     model: str = ""
     model_version: str = ""
     parameters: Mapping[str, object] = field(default_factory=dict)
+    record: Mapping[str, object] = field(default_factory=dict)
     input_uids: tuple[str, ...] = ()
     time_points: tuple[str, ...] = ()
     software: Mapping[str, str] = field(default_factory=dict)
@@ -62,6 +65,7 @@ class Provenance:
         uids = data.get("input_uids", ())
         points = data.get("time_points", ())
         parameters = data.get("parameters", {})
+        record = data.get("record", {})
         software = data.get("software", {})
         seconds = data.get("seconds", 0.0)
         return cls(
@@ -71,6 +75,7 @@ class Provenance:
             model=str(data.get("model", "")),
             model_version=str(data.get("model_version", "")),
             parameters=dict(parameters) if isinstance(parameters, Mapping) else {},
+            record=dict(record) if isinstance(record, Mapping) else {},
             input_uids=tuple(str(u) for u in uids) if isinstance(uids, list | tuple) else (),
             time_points=tuple(str(p) for p in points) if isinstance(points, list | tuple) else (),
             software={str(k): str(v) for k, v in software.items()} if isinstance(software, Mapping) else {},

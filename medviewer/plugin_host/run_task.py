@@ -160,6 +160,7 @@ def run(ctx: JobContext, payload: object) -> RunOutput:
         model=info.id if info.model else "",
         model_version=info.model_version,
         parameters=params_to_dict(parameters),
+        record=dict(getattr(task, "record", {})),
         input_uids=tuple(v.series_instance_uid for v in inputs.values() if isinstance(v, Volume)),
         time_points=tuple(v.time.text for v in inputs.values() if isinstance(v, Volume) and v.time is not None),
         software=_software(),

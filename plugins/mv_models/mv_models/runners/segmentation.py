@@ -1,0 +1,110 @@
+"""Segments by a network: the task of every model whose card names the runner ``segmentation``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+
+from medviewer.api import (
+    ANATOMICAL_STRUCTURE,
+    MORPHOLOGICALLY_ALTERED_STRUCTURE,
+    CodedConcept,
+    Doc,
+    Input,
+    InputError,
+    JobContext,
+    LabelResult,
+    Readiness,
+    Result,
+    Segment,
+    SubContext,
+    Volume,
+    VolumeResult,
+)
+from medviewer.api.inference import Label, ModelCard, Prediction, PredictOptions, predict, read_card
+
+#: Of labels whose card names no colour, one after the other.
+COLORS = (
+    (230, 75, 53), (77, 187, 213), (0, 160, 135), (255, 195, 77), (140, 120, 220), (243, 155, 127),
+    (145, 209, 120), (220, 90, 160), (126, 197, 255), (190, 140, 90), (250, 240, 110), (120, 220, 190),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationParams:
+    """How exactly to compute, what to return, and what to clean away."""
+
+    overlap: Annotated[
+        Literal["the model's", "more"], Doc("More overlap of the windows: several times slower, a little smoother")
+    ] = "the model's"
+    probability: Annotated[bool, Doc("Return a map of how probable the segments are")] = False
+    uncertainty: Annotated[bool, Doc("Return a map of how uncertain the model was")] = False
+
+
+class Runner:
+    """Runs the model of a folder.
+
+    Attributes
+    ----------
+    weights_sha256 : str
+    record : mapping
+        How the last run was made, JSON-ready.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._card = read_card(folder)
+        self.weights_sha256 = self._card.weights_sha256
+        self.record: Mapping[str, object] = {}
+
+    def check(self) -> Readiness:
+        """Ready: the folder has been read."""
+        return Readiness(ok=True)
+
+    def run(self, ctx: JobContext, inputs: Mapping[str, Input], params: SegmentationParams) -> Sequence[Result]:
+        """Return the segments that were found, and the maps asked for."""
+        volumes = [value for value in inputs.values() if isinstance(value, Volume)]
+        if not volumes:
+            raise InputError(f"{self._card.title} needs a volume.", hint="Choose a volume as its input.")
+        options = PredictOptions(
+            overlap=0.5 if params.overlap == "more" else None,
+            probability=params.probability,
+            uncertainty=params.uncertainty,
+        )
+        found = predict(SubContext(ctx, 0.0, 0.98), self._folder, volumes, options)
+        self.record = found.record
+        ctx.progress(1.0, "Done")
+        return [label_result(self._card, volumes[0], found), *maps(self._card, volumes[0], found)]
+
+
+def label_result(card: ModelCard, volume: Volume, found: Prediction) -> LabelResult:
+    """Return the labels with their names and codes; those that were not found are left out."""
+    present = np.flatnonzero(np.bincount(found.labels.ravel(), minlength=1))
+    segments = [segment(card, label, n) for n, label in enumerate(card.labels) if label.value in present]
+    return LabelResult(card.title, found.labels, volume.geometry, tuple(segments))
+
+
+def segment(card: ModelCard, label: Label, n: int) -> Segment:
+    """Return a label of a card as a segment; the card's setting ``category`` says whether it is a ``lesion``."""
+    lesion = card.settings.get("category") == "lesion"
+    return Segment(
+        label.value,
+        label.title,
+        label.color or COLORS[n % len(COLORS)],
+        category=MORPHOLOGICALLY_ALTERED_STRUCTURE if lesion else ANATOMICAL_STRUCTURE,
+        type=CodedConcept(*label.code) if label.code else ANATOMICAL_STRUCTURE,
+    )
+
+
+def maps(card: ModelCard, volume: Volume, found: Prediction) -> list[VolumeResult]:
+    """Return the maps of a prediction as volumes over the image."""
+    named = (("Probability", found.probability), ("Uncertainty", found.uncertainty))
+    return [
+        VolumeResult(name, Volume(array, volume.geometry, f"{card.title}: {name.lower()}", window=(0.5, 1.0)))
+        for name, array in named
+        if array is not None
+    ]

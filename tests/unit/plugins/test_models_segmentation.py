@@ -1,0 +1,68 @@
+"""Any model of the store whose card names the runner ``segmentation`` is a task that keeps the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medviewer.ai.card import Label
+from medviewer.ai.weights import ModelStore
+from medviewer.api import LabelResult, Volume, VolumeResult
+from medviewer.api.testing import check_task
+from medviewer.core.geometry import Geometry
+from medviewer.jobs.job import NullContext
+from medviewer.plugin_host import run_task
+from medviewer.plugin_host.registry import PluginRegistry
+from medviewer.plugin_host.run_task import RunPayload
+from mv_models.runners.segmentation import Runner, SegmentationParams
+from tests.model_makers import write_model
+
+PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    made = ModelStore(tmp_path / "shipped", tmp_path / "own")
+    label = Label(value=1, name="thing", title="Thing", code=("113343008", "SCT", "Organ"), color=(1, 2, 3))
+    write_model(made.shipped / "tiny", labels=(label,))
+    return made
+
+
+def registry(store: ModelStore) -> PluginRegistry:
+    made = PluginRegistry()
+    made.discover([PLUGINS], store)
+    return made
+
+
+def noise() -> Volume:
+    geometry = Geometry((20, 24, 12), (1.5, 1.5, 3.0), (3.0, 2.0, 1.0))
+    array = np.random.default_rng(0).normal(size=geometry.shape).astype(np.float32)
+    return Volume(array, geometry, modality="CT")
+
+
+def test_it_keeps_the_contract(store: ModelStore) -> None:
+    info = registry(store).task("tiny")
+    results = check_task(Runner(store.shipped / "tiny"), info, inputs={"image": noise()}, silence_s=5.0)
+    assert isinstance(results[0], LabelResult)
+    assert results[0].geometry == noise().geometry
+    (segment,) = results[0].segments
+    assert (segment.name, segment.color, segment.type.code_value) == ("Thing", (1, 2, 3), "113343008")
+
+
+def test_maps_are_returned_when_asked_for(store: ModelStore) -> None:
+    runner = Runner(store.shipped / "tiny")
+    params = SegmentationParams(probability=True, uncertainty=True)
+    results = runner.run(NullContext(), {"image": noise()}, params)
+    names = [result.name for result in results if isinstance(result, VolumeResult)]
+    assert names == ["Probability", "Uncertainty"]
+
+
+def test_R31_the_run_says_which_model_and_how(store: ModelStore) -> None:
+    source = registry(store).source("tiny")
+    run = run_task.run(NullContext(), RunPayload.of(source, {"image": noise()})).provenance
+    assert run.model == "tiny"
+    assert run.weights_sha256 == Runner(store.shipped / "tiny").weights_sha256 != ""
+    assert run.record["windows"] > 0
+    assert run.parameters["overlap"] == "the model's"
