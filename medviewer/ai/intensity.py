@@ -13,7 +13,7 @@ from medviewer.core.errors import TaskError
 FloatArray = npt.NDArray[np.float32]
 
 
-def normalise(array: npt.NDArray[Any], scheme: Mapping[str, Any]) -> FloatArray:
+def normalise(array: npt.NDArray[Any], scheme: Mapping[str, Any], modality: str = "") -> FloatArray:
     """Return values as a network wants them.
 
     Parameters
@@ -27,12 +27,16 @@ def normalise(array: npt.NDArray[Any], scheme: Mapping[str, Any]) -> FloatArray:
         ``{"kind": "zscore"}``: mean 0 and deviation 1 over the values that are not the smallest one.
         ``{"kind": "zscore", "mean": m, "std": s, "low": a, "high": b}``: clipped, then with a fixed mean and deviation
         (nnU-Net's scheme for CT).
+        Any of them with ``"by_modality": {"CT": {…}}``: another scheme for images of that modality.
+    modality : str
+        DICOM Modality of the image, where it is known.
 
     Raises
     ------
     TaskError
         ``E_MODEL_FILE``: a scheme this version does not know.
     """
+    scheme = scheme.get("by_modality", {}).get(modality, scheme)
     kind = scheme.get("kind")
     values = array.astype(np.float32)
     if kind == "window":

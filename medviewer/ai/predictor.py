@@ -166,7 +166,7 @@ def prepared(card: ModelCard, grid: ModelGrid, images: Sequence[Volume]) -> Floa
     channels = []
     for image in images:
         array = resample_onto(image.array, image.geometry, grid.source, default=float(image.array.min()))
-        channels.append(normalise(grid.image(array), card.intensity))
+        channels.append(normalise(grid.image(array), card.intensity, image.modality))
     result: FloatArray = np.stack(channels)
     return result
 
