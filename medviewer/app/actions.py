@@ -171,7 +171,8 @@ def _close_volume(app: AppContext, ui: Ui) -> None:
     volume = app.workspace.active
     if volume is None:
         return
-    edited = bool(app.workspace.segmentation(volume.id).segments or app.workspace.boxes(volume.id))
+    work = app.workspace
+    edited = bool(work.segmentation(volume.id).segments or work.boxes(volume.id) or work.assessments(volume.id))
     if edited and not ui.confirm(f"Close “{volume.name}” with its segments and findings?"):
         return
     app.documents.close_volume(volume.id)

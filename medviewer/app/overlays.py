@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from medviewer.core.dicom_ref import SeriesRef, Study
@@ -69,6 +70,27 @@ class Overlays:
                 self._show(job.result, base, opacity)
 
         return self._app.jobs.submit(f"{series.title} over {base.name}", work, lane="io", done=done)
+
+    def show_map(self, volume_id: str, map_id: str, opacity: float = 0.5) -> None:
+        """Show a map of a model over the image it was made from; raises `InputError` when it is gone."""
+        workspace = self._app.workspace
+        for assessment in workspace.assessments(volume_id):
+            for volume in assessment.maps:
+                if volume.id == map_id:
+                    workspace.activate(volume_id)
+                    workspace.overlay = Overlay(volume, opacity)
+                    return
+        raise InputError("This map is no longer there.", hint="Run the task again.")
+
+    def hide(self) -> None:
+        """Show the image alone."""
+        self._app.workspace.overlay = None
+
+    def set_opacity(self, opacity: float) -> None:
+        """Let what lies over the image cover it more or less, 0..1."""
+        overlay = self._app.workspace.overlay
+        if overlay is not None and overlay.opacity != opacity:
+            self._app.workspace.overlay = replace(overlay, opacity=opacity)
 
     def _show(self, volume: Volume, base: Volume, opacity: float) -> None:
         self._app.workspace.activate(base.id)

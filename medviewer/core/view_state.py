@@ -7,6 +7,7 @@ from typing import Literal
 
 from psygnal import Signal
 
+from medviewer.core.annotation import Box3D
 from medviewer.core.geometry import Vec3
 
 Plane = Literal["axial", "coronal", "sagittal"]
@@ -50,6 +51,8 @@ class ViewState:
         Name of the one visible view, empty for all.
     selected_box_changed(str)
         Id of the finding that is looked at, empty for none.
+    filter_changed()
+        Which findings are shown.
     """
 
     crosshair_changed = Signal(tuple)
@@ -57,6 +60,7 @@ class ViewState:
     overlay_changed = Signal()
     maximised_changed = Signal(str)
     selected_box_changed = Signal(str)
+    filter_changed = Signal()
 
     def __init__(self) -> None:
         self._crosshair: Vec3 = (0.0, 0.0, 0.0)
@@ -67,6 +71,8 @@ class ViewState:
         self._crosshair_visible = True
         self._maximised = ""
         self._selected_box = ""
+        self._least_score = 0.0
+        self._shown_task = ""
 
     @property
     def crosshair_lps(self) -> Vec3:
@@ -157,3 +163,30 @@ class ViewState:
         if box_id != self._selected_box:
             self._selected_box = box_id
             self.selected_box_changed.emit(box_id)
+
+    @property
+    def least_score(self) -> float:
+        """Findings that a task gave a lower score are not shown, 0..1."""
+        return self._least_score
+
+    @least_score.setter
+    def least_score(self, score: float) -> None:
+        if score != self._least_score:
+            self._least_score = score
+            self.filter_changed.emit()
+
+    @property
+    def shown_task(self) -> str:
+        """Id of the task whose findings alone are shown, empty for all."""
+        return self._shown_task
+
+    @shown_task.setter
+    def shown_task(self, task: str) -> None:
+        if task != self._shown_task:
+            self._shown_task = task
+            self.filter_changed.emit()
+
+    def shows(self, box: Box3D) -> bool:
+        """Whether a finding is shown; what a reader has accepted has no need of a score."""
+        weak = box.score is not None and box.score < self._least_score and box.review != "accepted"
+        return not weak and self._shown_task in ("", box.provenance.task)

@@ -91,7 +91,8 @@ def marks(scene: SliceScene, ratio: float = 1.0) -> list[Mark]:
     if frame is None or volume is None:
         return []
     view = scene.workspace.view
-    found: list[Mark] = list(finding_marks(frame, scene.workspace.boxes(volume.id), view.selected_box))
+    boxes = [box for box in scene.workspace.boxes(volume.id) if view.shows(box)]
+    found: list[Mark] = list(finding_marks(frame, boxes, view.selected_box))
     if view.outline:
         found.extend(contour_marks(frame, scene.workspace.segmentation(volume.id), 3 * ratio))
     if view.crosshair_visible and volume.has_depth:

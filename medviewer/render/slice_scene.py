@@ -63,6 +63,7 @@ class SliceScene:
             (workspace.overlay_changed, self._fusion_changed),
             (workspace.boxes_changed, self._marks_changed),
             (workspace.view.selected_box_changed, self._marks_changed),
+            (workspace.view.filter_changed, self._marks_changed),
             (workspace.view.crosshair_changed, self._crosshair_changed),
             (workspace.view.window_changed, self._window_changed),
             (workspace.view.overlay_changed, self._style_changed),
@@ -138,7 +139,7 @@ class SliceScene:
         self._base = None
         self._request()
 
-    def _marks_changed(self, _id: str) -> None:
+    def _marks_changed(self, _id: str = "") -> None:
         self._request()
 
     def _style_changed(self) -> None:

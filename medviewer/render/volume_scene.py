@@ -107,6 +107,7 @@ class VolumeScene:
             (workspace.volume_updated, self._volume_updated),
             (workspace.boxes_changed, self._findings_changed),
             (workspace.view.selected_box_changed, self._findings_changed),
+            (workspace.view.filter_changed, self._findings_changed),
             (workspace.view.crosshair_changed, self._crosshair_changed),
             (workspace.view.overlay_changed, self._crosshair_changed),
             (workspace.view.window_changed, self._window_changed),
@@ -175,9 +176,10 @@ class VolumeScene:
             self._request_update()
             self._request()
 
-    def _findings_changed(self, _id: str) -> None:
+    def _findings_changed(self, _id: str = "") -> None:
         boxes = self.workspace.boxes(self._volume.id) if self._volume is not None else ()
-        self._findings.show(boxes, self.workspace.view.selected_box)
+        view = self.workspace.view
+        self._findings.show([box for box in boxes if view.shows(box)], view.selected_box)
         self._request()
 
     def _crosshair_changed(self, _lps: Vec3 | None = None) -> None:

@@ -92,12 +92,14 @@ class MainWindow(QMainWindow):
         app, workspace = self.app, self.app.workspace
         self._links.connect(workspace.active_changed, self._active_changed)
         self._links.connect(workspace.boxes_changed, self._boxes_changed)
+        self._links.connect(workspace.assessments_changed, self._boxes_changed)
         self._links.connect(workspace.registrations_changed, self._registrations_changed)
         self._links.connect(app.messages.added, self.centre.show_message)
         self._links.connect(app.objects.report_read, self.ui.show_report)
         self._links.connect(app.objects.document_read, self.ui.offer_document)
         for signal in (
             workspace.active_changed, workspace.volume_updated, workspace.boxes_changed, workspace.dirty_changed,
+            workspace.assessments_changed,
             app.studies.changed, app.history.changed, app.router.changed,
         ):  # fmt: skip
             self._links.connect(signal, self._suggest)
@@ -123,7 +125,8 @@ class MainWindow(QMainWindow):
     def _active_changed(self, volume: Volume | None) -> None:
         self._show_centre()
         if volume is not None and len(self.app.workspace.volumes) == 1:
-            self.docks.show("findings" if self.app.workspace.boxes(volume.id) else "tasks")
+            found = self.app.workspace.boxes(volume.id) or self.app.workspace.assessments(volume.id)
+            self.docks.show("findings" if found else "tasks")
 
     def _show_centre(self) -> None:
         if self.views is not None and self.app.workspace.active is not None:
@@ -133,7 +136,8 @@ class MainWindow(QMainWindow):
 
     def _boxes_changed(self, volume_id: str) -> None:
         active = self.app.workspace.active
-        if active is not None and active.id == volume_id and self.app.workspace.boxes(volume_id):
+        found = self.app.workspace.boxes(volume_id) or self.app.workspace.assessments(volume_id)
+        if active is not None and active.id == volume_id and found:
             self.docks.show("findings")
 
     def _registrations_changed(self) -> None:

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 from medviewer.core import shown_text
 from medviewer.core.dicom_ref import Stacking
 from medviewer.core.geometry import Vec3
+from medviewer.core.provenance import Provenance
 from medviewer.core.shown_text import counted as counted
 from medviewer.core.shown_text import dicom_date as dicom_date
 from medviewer.core.volume import Volume
@@ -86,6 +87,19 @@ def voxel_text(kji: tuple[int, int, int], volume: Volume | None = None) -> str:
 def person_name(name: str) -> str:
     """Return a DICOM person name (``Doe^Jane``) for people; one that is empty is said to be missing."""
     return shown_text.person_name(name) or "No name"
+
+
+def made_by(run: Provenance) -> str:
+    """Return who or what made a result, one fact a line: task or model with version and hash, where and how long."""
+    if run.model:
+        lines = [f"Made by the model {run.model} {run.model_version}".rstrip()]
+    else:
+        lines = [f"Made by {run.task} {run.version}".rstrip()]
+    if run.weights_sha256:
+        lines.append(f"Weights SHA-256 {run.weights_sha256[:16]}…")
+    if run.device:
+        lines.append(f"On {run.device} in {duration(run.seconds)}")
+    return "\n".join([*lines, *([run.started] if run.started else [])])
 
 
 def duration(seconds: float) -> str:

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QToolBar, QT
 from medviewer.ui.actions import Commands
 from medviewer.ui.icons import icon
 from medviewer.ui.messages import MessagesPanel
+from medviewer.ui.panels.assessments import AssessmentsPanel
 from medviewer.ui.panels.findings import FindingsPanel
 from medviewer.ui.panels.jobs import JobsPanel
 from medviewer.ui.panels.panel import Command, Panel
@@ -54,7 +55,7 @@ DOCKS: tuple[Dock, ...] = (
     Dock("studies", "Studies", Area.LeftDockWidgetArea, (StudyBrowser,), size=520),
     Dock("volumes", "Open images", Area.LeftDockWidgetArea, (VolumesPanel,), size=260),
     Dock("tasks", "Analyze", Area.RightDockWidgetArea, (TasksPanel,), size=400),
-    Dock("findings", "Findings", Area.RightDockWidgetArea, (FindingsPanel,), tab_of="tasks"),
+    Dock("findings", "Findings", Area.RightDockWidgetArea, (AssessmentsPanel, FindingsPanel), tab_of="tasks"),
     Dock("registration", "Register", Area.RightDockWidgetArea, (RegistrationPanel,), tab_of="tasks"),
     Dock("segments", "Segments", Area.RightDockWidgetArea, (ToolsPanel, SegmentsPanel), size=400),
     Dock("jobs", "Jobs", Area.BottomDockWidgetArea, (JobsPanel,), size=100),
@@ -193,6 +194,6 @@ def suggested_command(app: AppContext) -> str:
     if any(not job.quiet for job in app.jobs.running) or app.router.active_id or volume.id in app.loading:
         return ""
     boxes = app.workspace.boxes(volume.id)
-    if not boxes and not app.workspace.segmentation(volume.id).segments:
+    if not (boxes or app.workspace.segmentation(volume.id).segments or app.workspace.assessments(volume.id)):
         return "analyze" if any(item.fits for item in app.analyze.plan(volume.id)) else ""
     return "" if any(box.review == "open" for box in boxes) else "export"

@@ -22,8 +22,9 @@ from medviewer.core.annotation import Box3D, Review
 from medviewer.core.geometry import Geometry
 from medviewer.ui.bind import Merged
 from medviewer.ui.icons import icon
+from medviewer.ui.panels.finding_filter import FindingFilter
 from medviewer.ui.panels.panel import Command, Panel, push_button
-from medviewer.ui.text import label, lps_text, plain_tip
+from medviewer.ui.text import counted, label, lps_text, made_by, plain_tip
 from medviewer.ui.theme import color, restyle
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class FindingsPanel(Panel):
         self.hide_rejected = QCheckBox("Hide rejected")
         self.hide_rejected.setObjectName("hideRejected")
         self.hide_rejected.toggled.connect(lambda _: self._fill())
+        self.filter = FindingFilter(app.workspace.view)
         self.table = self._make_table()
         self.place = label("", name="findingPlace", role="soft", wrap=True)
         head = QHBoxLayout()
@@ -58,12 +60,14 @@ class FindingsPanel(Panel):
         layout.setContentsMargins(8, 8, 8, 8)
         layout.setSpacing(6)
         layout.addLayout(head)
+        layout.addWidget(self.filter)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.place)
         layout.addLayout(self._make_buttons())
         self._refresh = Merged(self, self._fill)
         self.links.connect(app.workspace.boxes_changed, self._refresh)
         self.links.connect(app.workspace.active_changed, self._refresh)
+        self.links.connect(app.workspace.view.filter_changed, self._refresh)
         self._fill()
 
     def _make_table(self) -> QTableWidget:
@@ -172,7 +176,9 @@ class FindingsPanel(Panel):
         boxes = self.app.workspace.boxes(volume.id) if volume is not None else ()
         ranks = {box.id: n for n, box in enumerate(boxes, start=1)}
         hide = self.hide_rejected.isChecked()
-        self._shown = tuple(box for box in boxes if not (hide and box.review == "rejected"))
+        view = self.app.workspace.view
+        self.filter.offer(boxes, {task.id: task.title for task in self.app.plugins.tasks})
+        self._shown = tuple(box for box in boxes if view.shows(box) and not (hide and box.review == "rejected"))
         self._filling = True
         self.table.setRowCount(len(self._shown))
         for row, box in enumerate(self._shown):
@@ -197,7 +203,8 @@ class FindingsPanel(Panel):
             slice_text,
             "",
         )
-        tip = "\n".join([box.label, lps_text(box.center_lps), said, *(["Has a mask"] if box.segment else [])])
+        mask = ["Has a mask"] if box.segment else []
+        tip = "\n".join([box.label, lps_text(box.center_lps), said, *mask, made_by(box.provenance)])
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
             item.setToolTip(plain_tip(tip))
@@ -221,7 +228,8 @@ class FindingsPanel(Panel):
             text = "No findings yet. Analyze (F5) looks for them."
         else:
             left = sum(box.review == "open" for box in boxes)
-            text = f"{len(boxes)} findings, " + (f"{left} to review" if left else "all reviewed")
+            text = f"{counted(len(boxes), 'finding')}, " + (f"{left} to review" if left else "all reviewed")
+            text += f", {len(self._shown)} shown" if len(self._shown) < len(boxes) else ""
         self.summary.setText(text)
 
     def _enable(self) -> None:

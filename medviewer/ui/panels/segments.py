@@ -26,7 +26,7 @@ from medviewer.ui.bind import Merged, bind
 from medviewer.ui.icons import icon, swatch
 from medviewer.ui.panels.panel import Command, Panel, push_button
 from medviewer.ui.panels.segment_volumes import SegmentVolumes
-from medviewer.ui.text import label, plain_tip
+from medviewer.ui.text import label, made_by, plain_tip
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -161,8 +161,7 @@ class SegmentsPanel(Panel):
         fixed = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
         cells: tuple[tuple[QIcon | None, str, str, Qt.ItemFlag], ...] = (
             (swatch(segment.color), "", "Colour: double click to change", fixed),
-            (None, segment.name, f"{segment.name}\nLabel value {segment.value}, made by {segment.provenance.task}.\n"
-             "Double click or F2 to rename.", editable),
+            (icon("warning", "warning") if segment.flags else None, segment.name, _about(segment), editable),
             (None, _size_text(self._volumes.size(segment.value)), self._about_size, fixed),
             (icon("eye") if segment.visible else icon("eye_off", "soft"), "", "Shown: click to hide"
              if segment.visible else "Hidden: click to show", fixed),
@@ -236,6 +235,14 @@ class SegmentsPanel(Panel):
             if self._value(row) == value and (cell := self.table.item(row, SIZE)) is not None:
                 cell.setText(_size_text(size))
         self._filling = False
+
+
+def _about(segment: Segment) -> str:
+    """Return what is known of a segment: what is doubtful first."""
+    lines = [segment.name, *(f"⚠ {flag.text}" for flag in segment.flags), made_by(segment.provenance)]
+    if segment.edited:
+        lines.append("Edited since")
+    return "\n".join([*lines, f"Label value {segment.value}", "Double click or F2 to rename."])
 
 
 class _Table(QTableWidget):
