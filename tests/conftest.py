@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,6 +49,22 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def opened_files() -> Iterator[list[Path]]:
+    """Every file that this process opens from now on, by whatever way."""
+    found: list[Path] = []
+    watching = True
+
+    def watch(event: str, args: tuple[object, ...]) -> None:
+        if watching and event == "open" and isinstance(args[0], str | bytes | os.PathLike):
+            found.append(Path(os.fsdecode(args[0])))
+
+    # A hook stays for as long as the process runs.
+    sys.addaudithook(watch)
+    yield found
+    watching = False
 
 
 PLUGIN_SCRIPT = '''\

@@ -99,7 +99,7 @@ class _Shared:
     pixels: npt.NDArray[Any]
 
     @classmethod
-    def new(cls, shape: tuple[int, ...], dtype: str) -> _Shared:
+    def new(cls, shape: tuple[int, ...], dtype: npt.DTypeLike) -> _Shared:
         block = empty_block(shape, dtype)
         return cls(block, block.open())
 
@@ -138,7 +138,7 @@ class DecodeSource:
         most = max(1, min(total, _BATCH, _BATCH_BYTES // form.nbytes))
         todo = list(batches(parts, most))
         count = self._worker.count if isinstance(self._worker, WorkerPool) and total >= _WORTH_TWO else 1
-        blocks = [_Shared.new((most, *decoded_shape(form)), form.stored_dtype) for _ in range(count)]
+        blocks = [_Shared.new((most, *decoded_shape(form)), form.stored_type) for _ in range(count)]
         free: queue.SimpleQueue[_Shared] = queue.SimpleQueue()
         for shared in blocks:
             free.put(shared)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -29,7 +30,7 @@ SAME_PLACE_MM: Final = 0.01
 _UPRIGHT_MM: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class SliceFrame:
     """What parallel slices have in common.
 
@@ -48,12 +49,12 @@ class SliceFrame:
     spacing: tuple[float, float]
     size: tuple[int, int]
 
-    @property
+    @cached_property
     def normal(self) -> Points:
         """LPS unit vector at right angles to the slice; row, column and normal are right-handed."""
         return np.cross(self.row, self.column)
 
-    @property
+    @cached_property
     def corners(self) -> Points:
         """LPS mm from the first pixel centre to the four corner pixel centres, shape (4, 3)."""
         i = self.row * (self.spacing[0] * (self.size[0] - 1))
@@ -71,7 +72,7 @@ FrameKey = tuple[bytes | None, ...]
 
 def frame_key(header: Header) -> FrameKey:
     """Return what decides a slice's frame, as it stands in the file."""
-    return (*(header.values.get(tag) for tag in _FRAME_TAGS), b"B" if header.big_endian else b"L")
+    return (*map(header.values.get, _FRAME_TAGS), b"B" if header.big_endian else b"L")
 
 
 def slice_frame(header: Header) -> SliceFrame:

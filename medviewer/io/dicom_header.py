@@ -19,9 +19,9 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from medviewer.core.dicom_ref import SeriesWarning
 from medviewer.core.errors import InputError
@@ -45,7 +45,8 @@ from medviewer.io.dicom_walk import (
 )
 from medviewer.io.preamble import FOREIGN_PREAMBLE, is_foreign
 
-_FIRST_READ: Final = 16 * 1024
+_OPEN: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+_FIRST_READ: Final = 8 * 1024
 _MOST_HEADER: Final = 64 * 1024 * 1024
 _NUMBER: Final = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?\s*"
 _NUMBERS: Final = re.compile(rf"{_NUMBER}(?:\\{_NUMBER})*", re.ASCII)
@@ -190,17 +191,22 @@ def read_header(path: Path) -> Header:
         beyond measure, ``E_FILE`` when it cannot be opened.
     """
     try:
-        known = _recent.get(path)
+        # Text and a descriptor: with thousands of files, hashes of paths and file objects are a third of the time.
+        name = os.fspath(path)
+        known = _recent.get(name)
         if known is not None:
             return known
-        with path.open("rb", buffering=0) as file:
-            header = _parse_file(file, path, os.fstat(file.fileno()))
+        file = os.open(name, _OPEN)
+        try:
+            header = _parse_file(file, path, os.fstat(file))
+        finally:
+            os.close(file)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(
             f"{path.name} cannot be read: {reason}.", hint="Check the file and its permissions.", code="E_FILE"
         ) from error
-    _recent.put(header)
+    _recent.put(name, header)
     return header
 
 
@@ -209,19 +215,19 @@ class _RecentHeaders:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._headers: OrderedDict[Path, Header] = OrderedDict()
+        self._headers: OrderedDict[str, Header] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, path: Path) -> Header | None:
+    def get(self, path: str) -> Header | None:
         header = self._headers.get(path)
         if header is None:
             return None
-        status = path.stat()
+        status = os.stat(path)
         return header if (header.file_size, header.mtime_ns) == (status.st_size, status.st_mtime_ns) else None
 
-    def put(self, header: Header) -> None:
+    def put(self, path: str, header: Header) -> None:
         with self._lock:
-            self._headers[header.path] = header
+            self._headers[path] = header
             if len(self._headers) > self._most:
                 self._headers.popitem(last=False)
 
@@ -238,16 +244,16 @@ def forget_headers() -> None:
     _recent.clear()
 
 
-def _parse_file(file: BinaryIO, path: Path, status: os.stat_result) -> Header:
+def _parse_file(file: int, path: Path, status: os.stat_result) -> Header:
     size = status.st_size
-    head = file.read(min(size, _FIRST_READ))
+    head = os.read(file, min(size, _FIRST_READ))
     if head[128:132] != b"DICM" and not looks_like_dicom(head):
         raise InputError(f"{path.name} is not a DICOM file.", code="E_NOT_DICOM")
     header = _parse_head(file, head, path, status)
     return replace(header, notes=(*header.notes, FOREIGN_PREAMBLE)) if is_foreign(head) else header
 
 
-def _parse_head(file: BinaryIO, head: bytes, path: Path, status: os.stat_result) -> Header:
+def _parse_head(file: int, head: bytes, path: Path, status: os.stat_result) -> Header:
     try:
         return _parse_fast(file, head, path, status)
     except NotUnderstoodError as reason:
@@ -271,7 +277,7 @@ def looks_like_dicom(head: bytes) -> bool:
     return vr in VR_IS_LONG or (length == 0 and 0 < LENGTH(head, 4)[0] < 256)
 
 
-def _parse_fast(file: BinaryIO, head: bytes, path: Path, status: os.stat_result) -> Header:
+def _parse_fast(file: int, head: bytes, path: Path, status: os.stat_result) -> Header:
     """Parse a file with preamble and meta information in one of the little-endian syntaxes."""
     if head[128:132] != b"DICM":
         raise NotUnderstoodError
@@ -282,8 +288,8 @@ def _parse_fast(file: BinaryIO, head: bytes, path: Path, status: os.stat_result)
     if syntax == EXPLICIT_BIG_ENDIAN:
         raise NotUnderstoodError
     if syntax == DEFLATED_LITTLE_ENDIAN:
-        file.seek(start)
-        more_inflated = _inflater(file.read)
+        os.lseek(file, start, os.SEEK_SET)
+        more_inflated = _inflater(partial(os.read, file))
         walk = Walk(more_inflated(b"", _FIRST_READ), more_inflated)
         return _header(path, status, syntax, values, walk.explicit(0, values))
 
@@ -292,8 +298,8 @@ def _parse_fast(file: BinaryIO, head: bytes, path: Path, status: os.stat_result)
             raise CutShortError
         if needed > _MOST_HEADER:
             raise NotUnderstoodError
-        file.seek(len(data))
-        return data + file.read(max(needed, 4 * len(data)) - len(data))
+        os.lseek(file, len(data), os.SEEK_SET)
+        return data + os.read(file, max(needed, 4 * len(data)) - len(data))
 
     walk = Walk(head, more)
     pixel = walk.implicit(start, values) if syntax == IMPLICIT_LITTLE_ENDIAN else walk.explicit(start, values)

@@ -225,9 +225,11 @@ class _Layout:
         """Whether every element of a data set stands as in this layout."""
         return start + self.length <= len(data) and self._unpack_heads(data, start) == self._heads
 
-    def values(self, data: bytes, start: int) -> dict[int, bytes]:
-        """Return the wanted values of a data set that fits."""
-        return dict(zip(self._tags, self._unpack_values(data, start), strict=True)) | self._sequences
+    def collect(self, data: bytes, start: int, values: dict[int, bytes]) -> int:
+        """Collect the wanted values of a data set that fits; return where to walk on."""
+        values.update(zip(self._tags, self._unpack_values(data, start), strict=True))
+        values.update(self._sequences)
+        return start + self.length
 
 
 def _value_form(places: list[tuple[int, int]]) -> str:
@@ -253,10 +255,9 @@ class _Layouts:
         for layout in self._known:
             if layout.fits(data, start):
                 self._hits += 1
-                values.update(layout.values(data, start))
                 if layout is not self._known[0]:
                     self._known = (layout, *(other for other in self._known if other is not layout))
-                return start + layout.length
+                return layout.collect(data, start, values)
         self._misses += 1
         # Where every file differs, learning would cost more than it gives.
         if self._misses < 32 + self._hits // 2:

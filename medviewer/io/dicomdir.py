@@ -74,6 +74,8 @@ def in_order_of_media(files: Sequence[Path]) -> tuple[list[Path], Mapping[Path, 
     for path in files:
         if is_dicomdir(path):
             media[path] = read_dicomdir(path, files)
+    if not media:
+        return list(files), media
     named = dict.fromkeys(file for directory in media.values() for file in directory.files)
     return list(dict.fromkeys([*named, *files])), media
 

@@ -30,12 +30,12 @@ def marked(studies: Iterable[Study]) -> list[Study]:
 
     Such a series has a key of its own, so that it is never taken for the whole one that may come later.
     """
-    warnings: dict[Path, SeriesWarning | None] = {}
+    warnings: dict[str, SeriesWarning | None] = {}
 
     def with_warning(series: SeriesRef) -> SeriesRef:
-        folders = {path.parent for path in series.files}
+        folders = {os.path.dirname(path) for path in series.files}
         for folder in folders - warnings.keys():
-            warnings[folder] = _warning(folder)
+            warnings[folder] = _warning(Path(folder))
         found = next((warnings[folder] for folder in folders if warnings[folder] is not None), None)
         if found is None:
             return series

@@ -10,6 +10,9 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from io import FileIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -28,6 +31,8 @@ from medviewer.jobs.job import JobContext
 _INT16: Final = np.iinfo(np.int16)
 _INT32: Final = np.iinfo(np.int32)
 _BATCH: Final = 64
+#: Bytes that a thread reads before it takes more: threads that take slices in turn wait for each other's page faults.
+_RUN_BYTES: Final = 4 * 2**20
 _MOST_OF_MEMORY: Final = 0.6
 
 
@@ -97,9 +102,7 @@ class Stack:
         start = offset - before // 8
         nbytes = (before + form.nbits + 7) // 8
         target = np.empty(nbytes + nbytes % 2 * form.in_words, np.uint8) if packed else stored
-        with path.open("rb", buffering=0) as file:
-            file.seek(start)
-            got = file.readinto(target.data.cast("B"))
+        got = _read_at(path, start, target)
         if got < nbytes:
             raise DecodeError(f"{path.name} ended while it was read ({got} of {nbytes} bytes).", code="E_TRUNCATED")
         if form.in_words:
@@ -118,21 +121,19 @@ class Stack:
     def read_tile(self, k: int, path: Path, offset: int, tile: Tile) -> None:
         """Read slice `k`, a part of the uncompressed picture at `offset`: of its rows, the columns that are its own."""
         form = self.formats[k]
-        stored_type = _stored_type(form).newbyteorder(">" if form.big_endian else "<")
+        stored_type = form.stored_type.newbyteorder(">" if form.big_endian else "<")
         band = np.empty((form.rows, tile.columns), stored_type)
-        with path.open("rb", buffering=0) as file:
-            file.seek(offset + tile.top * tile.columns * stored_type.itemsize)
-            got = file.readinto(band.view(np.uint8).data.cast("B"))
+        got = _read_at(path, offset + tile.top * tile.columns * stored_type.itemsize, band.view(np.uint8))
         if got != band.nbytes:
             raise DecodeError(
                 f"{path.name} ended while it was read ({got} of {band.nbytes} bytes).", code="E_TRUNCATED"
             )
-        self.place(k, band[:, tile.left : tile.left + form.columns].astype(_stored_type(form)))
+        self.place(k, band[:, tile.left : tile.left + form.columns].astype(form.stored_type))
 
     def place(self, k: int, stored: npt.NDArray[Any]) -> None:
         """Take over decoded pixels of slice `k` in native byte order: (rows, columns), or RGB (rows, columns, 3)."""
         form = self.formats[k]
-        expected = _stored_type(form)
+        expected = form.stored_type
         if stored.shape != decoded_shape(form) or stored.dtype != expected:
             raise DecodeError(f"Decoded pixels are {stored.shape} {stored.dtype}, declared {form}.")
         if self.colors is not None:
@@ -151,7 +152,7 @@ class Stack:
     def _target(self, k: int, form: PixelFormat) -> npt.NDArray[Any]:
         """Return where stored pixels go: the slice itself when it has their width and stays integer, else a scratch."""
         plane = self.array[k]
-        stored_type = _stored_type(form)
+        stored_type = form.stored_type
         if self.colors is not None:
             return np.empty(form.count, stored_type)
         if plane.dtype.kind == "i" and stored_type.kind in "iu" and plane.dtype.itemsize == stored_type.itemsize:
@@ -186,6 +187,14 @@ class Stack:
             plane += _wrapped(intercept, plane.dtype)
 
 
+def _read_at(path: Path, offset: int, target: npt.NDArray[Any]) -> int:
+    """Fill an array with the bytes of a file from `offset` on; return how many there were."""
+    with FileIO(path) as file:
+        file.seek(offset)
+        return file.readinto(target.data.cast("B"))
+
+
+@lru_cache(64)
 def _wrapped(value: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Return a whole number modulo the width of a signed type, as an array of no dimension."""
     bits = 8 * dtype.itemsize
@@ -196,10 +205,6 @@ def _wrapped(value: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 def decoded_shape(form: PixelFormat) -> tuple[int, ...]:
     """Return the shape of a decoded frame."""
     return (form.rows, form.columns, 3) if form.samples == 3 else (form.rows, form.columns)
-
-
-def _stored_type(form: PixelFormat) -> np.dtype[Any]:
-    return np.dtype(form.stored_dtype)
 
 
 def _drop_unused_bits(stored: npt.NDArray[Any], form: PixelFormat) -> None:
@@ -267,8 +272,8 @@ class NativeSource:
             yield batch
 
     def _fill(self, stack: Stack, slices: range) -> None:
-        # Both take the next slice from one iterator, whose steps are atomic.
-        todo = iter(slices)
+        # Both take the next run from one iterator, whose steps are atomic.
+        todo = iter(list(batches([slices], max(1, _RUN_BYTES // stack.formats[slices.start].nbytes))))
         helped = self._helper.submit(self._read, stack, todo) if len(slices) > 1 else None
         try:
             self._read(stack, todo)
@@ -276,8 +281,8 @@ class NativeSource:
             if helped is not None and not helped.cancel():
                 helped.result()
 
-    def _read(self, stack: Stack, todo: Iterator[int]) -> None:
-        for k in todo:
+    def _read(self, stack: Stack, todo: Iterator[range]) -> None:
+        for k in chain.from_iterable(todo):
             header = self._headers[k]
             assert header.pixel_offset is not None
             try:
@@ -350,10 +355,11 @@ def load_stack(
 
 
 def batches(parts: Sequence[range], size: int) -> Iterator[range]:
-    """Cut ranges into ranges of at most `size`."""
+    """Cut ranges into ranges of at most `size`, which hardly differ in length."""
     for part in parts:
-        for first in range(0, len(part), size):
-            yield part[first : first + size]
+        count = -(-len(part) // size)
+        for n in range(count):
+            yield part[n * len(part) // count : (n + 1) * len(part) // count]
 
 
 def _in_turn(count: int, middle: int) -> Iterator[tuple[range, ...]]:

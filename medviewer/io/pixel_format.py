@@ -8,7 +8,8 @@ DICOM PS3.3 C.7.6.3.1 (Image Pixel), C.11.1 (Modality LUT), PS3.5 section 8.1 (p
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 
@@ -30,7 +31,7 @@ _POSSIBLE_BITS: Final[dict[str, tuple[int, ...]]] = {
 _FLOAT_BITS: Final = {0x7FE00008: 32, 0x7FE00009: 64}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PixelFormat:
     """Stored pixels of one frame, and how they become real values or colours.
 
@@ -77,12 +78,12 @@ class PixelFormat:
         """Whether pixels are colours, of three samples or by a palette."""
         return self.photometric not in _GREY
 
-    @property
+    @cached_property
     def samples(self) -> int:
         """SamplesPerPixel."""
         return 3 if self.photometric in _COLORS else 1
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Stored numbers of a frame; of YBR_FULL_422 two pixels share their chrominance."""
         pixels = self.rows * self.columns
@@ -93,30 +94,30 @@ class PixelFormat:
         lut = replace(self.lut, values=self.lut.values * factor) if self.lut is not None else None
         return replace(self, slope=self.slope * factor, intercept=self.intercept * factor, lut=lut)
 
-    @property
+    @cached_property
     def nbits(self) -> int:
         """Bits of the uncompressed pixels; frames of single bits follow each other without a gap."""
         return self.count * self.bits_allocated
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """Bytes of the uncompressed pixels."""
         return (self.nbits + 7) // 8
 
-    @property
-    def stored_dtype(self) -> str:
+    @cached_property
+    def stored_type(self) -> np.dtype[Any]:
         """NumPy type of stored values in native byte order; single bits are unpacked to bytes."""
         kind = "f" if self.is_float else "i" if self.signed else "u"
-        return f"{kind}{max(8, self.bits_allocated) // 8}"
+        return np.dtype(f"{kind}{max(8, self.bits_allocated) // 8}")
 
-    @property
+    @cached_property
     def stored_range(self) -> tuple[int, int]:
         """Lowest and highest stored value that the bits allow."""
         if self.signed:
             return -(1 << (self.bits_stored - 1)), (1 << (self.bits_stored - 1)) - 1
         return 0, (1 << self.bits_stored) - 1
 
-    @property
+    @cached_property
     def only_shifts(self) -> bool:
         """Whether real values are whole numbers: slope 1 and a whole intercept."""
         return (
@@ -150,7 +151,7 @@ def pixel_format(header: Header) -> PixelFormat:
     """
     # The slices of a series hardly differ here, so that most answers are known.
     key = (
-        *(header.values.get(tag) for tag in _FORMAT_TAGS), header.big_endian, header.pixel_tag, header.is_native,
+        *map(header.values.get, _FORMAT_TAGS), header.big_endian, header.pixel_tag, header.is_native,
         header.in_words,
     )  # fmt: skip
     form = _known_formats.get(key)

@@ -172,26 +172,18 @@ def test_other_images_under_the_same_names_are_scanned(
 
 
 def test_opening_one_series_reads_no_other(
-    app: AppContext, pump: Any, look: Look, tmp_path: Path, phantom: Phantom, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, pump: Any, look: Look, tmp_path: Path, phantom: Phantom, opened_files: list[Path]
 ) -> None:
     for seed in range(4):
         write_series(phantom, tmp_path / "in" / str(seed), seed=seed)
     scan(app, pump, tmp_path / "in")
     rows = [row for study in look.page().rows for row in look.series(study.id)]
-    read: list[Path] = []
-    real = Path.open
-
-    def spy(self: Path, *args: Any, **kwargs: Any) -> Any:
-        read.append(self)
-        return real(self, *args, **kwargs)
-
-    monkeypatch.setattr(Path, "open", spy)
-
+    opened_files.clear()
     chosen = rows[-1].series
     pump.finish(app.library.open(look.page().rows[-1].id, chosen.key))
     look.idle()
     assert app.workspace.active is not None
-    images = {path.parent for path in read if path.suffix == ".dcm"}
+    images = {path.parent for path in opened_files if path.suffix == ".dcm"}
     assert len(images) == 1
 
 
