@@ -15,6 +15,7 @@ from medviewer.app.flags import (
     has_active_segment,
     has_frames,
     has_grey,
+    has_segments,
     has_suv,
     has_unit,
     has_volume,
@@ -53,6 +54,12 @@ class Ui(Protocol):
 
     def show_analyze(self) -> None:
         """Show what Analyze would run."""
+
+    def show_models(self) -> None:
+        """Show the models there are."""
+
+    def show_compare(self) -> None:
+        """Compare two segments of the image that is looked at."""
 
     def show_library(self) -> None:
         """Show the library of studies."""
@@ -189,6 +196,17 @@ def _add_segment(app: AppContext, ui: Ui) -> None:
         app.segments.add(app.workspace.active.id)
 
 
+def _analyze(app: AppContext, ui: Ui) -> None:
+    """Run what was chosen the last time; the first time, or when there is something new, show the plan."""
+    volume = app.workspace.active
+    if volume is None:
+        return
+    if app.analyze.needs_decision(volume.id):
+        ui.show_analyze()
+    else:
+        app.analyze.start_chosen(volume.id)
+
+
 def window_preset(center: float, width: float) -> Run:
     """Return a command that sets a window."""
 
@@ -270,7 +288,10 @@ ACTIONS: tuple[Action, ...] = (
     _action("navigate", "Navigate", "Esc", "Tools", always, lambda a, u: a.router.activate("")),
     _action("brush", "Brush", "B", "Tools", has_volume, lambda a, u: a.router.activate("brush")),
     _action("eraser", "Eraser", "E", "Tools", has_volume, lambda a, u: a.router.activate("eraser")),
-    _action("analyze", "Analyze…", "F5", "Analyze", has_volume, lambda a, u: u.show_analyze()),
+    _action("analyze", "Analyze", "F5", "Analyze", has_volume, _analyze),
+    _action("analyze_plan", "Plan…", "Shift+F5", "Analyze", has_volume, lambda a, u: u.show_analyze()),
+    _action("compare", "Compare two segments…", "", "Analyze", has_segments, lambda a, u: u.show_compare()),
+    _action("models", "Models…", "Ctrl+M", "Analyze", always, lambda a, u: u.show_models()),
     _action("reset_views", "Reset views", "R", "View", has_volume, lambda a, u: u.reset_views()),
     _action("play", "Play or pause", "P", "View", has_frames, lambda a, u: u.play()),
     _action("frame_back", "Frame or time point back", ",", "View", has_frames, lambda a, u: u.step_frames(-1)),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from medviewer.api.plugin import BoxResult, FindingResult, Input, Result, TaskInfo, TransformResult
 from medviewer.app.apply_results import PreparedLabels, ResultApplier, prepare
 from medviewer.app.run_tasks import PlanItem, TaskRun, on_grid, plan, run_task
+from medviewer.app.timings import measured_seconds, remember_seconds
 from medviewer.core.errors import InputError
 from medviewer.core.segmentation import Segment
+from medviewer.core.volume import Volume
 from medviewer.jobs.job import Job, JobContext, JobState
 from medviewer.jobs.runner import ask_main
 from medviewer.plugin_host.forms import ParamSpec
@@ -42,8 +45,73 @@ class Analyze:
         return self._applier
 
     def plan(self, volume_id: str) -> tuple[PlanItem, ...]:
-        """Return what Analyze could run on a volume, with reasons and rough times."""
-        return plan(self._app.plugins, self._app.workspace.volume(volume_id))
+        """Return what could run on a volume: reasons, times by earlier runs here, and what the user chose before."""
+        volume = self._app.workspace.volume(volume_id)
+        return tuple(self._as_here(item, volume) for item in plan(self._app.plugins, volume, every=True))
+
+    def _as_here(self, item: PlanItem, volume: Volume) -> PlanItem:
+        settings, task = self._app.settings, item.task
+        device = settings.device if settings.device != "auto" else settings.last_device or "auto"
+        seconds = measured_seconds(settings, task, volume, device)
+        chosen = task.id in settings.analyze_on or (item.chosen and task.id not in settings.analyze_off)
+        return replace(
+            item,
+            seconds=item.seconds if seconds is None else seconds,
+            measured=seconds is not None,
+            device=device,
+            chosen=chosen and item.fits,
+            license_open=self._app.models.must_accept(task),
+            parameters=self.parameters(task.id),
+        )
+
+    def parameters(self, task_id: str) -> dict[str, object]:
+        """Return the parameters that the user has changed for a task."""
+        try:
+            values = json.loads(self._app.settings.task_parameters.get(task_id, "{}"))
+        except ValueError:
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def remember(
+        self, plan: Sequence[PlanItem], chosen: Collection[str], params: Mapping[str, Mapping[str, object]]
+    ) -> None:
+        """Keep what the user decided about a plan, for the next time.
+
+        Parameters
+        ----------
+        plan : sequence of PlanItem
+            What was shown.
+        chosen : collection of str
+            Ids of the ticked tasks.
+        params : mapping of task id to values
+            Those that differ from the task's own; a task that is not in it keeps what it had.
+        """
+        settings = self._app.settings
+        for item in plan:
+            task_id, ticked = item.task.id, item.task.id in chosen
+            if item.fits:
+                _put(settings.analyze_seen, task_id, True)
+                _put(settings.analyze_on, task_id, ticked and not item.task.auto)
+                _put(settings.analyze_off, task_id, not ticked and item.task.auto)
+        for task_id, values in params.items():
+            settings.task_parameters.pop(task_id, None)
+            if values:
+                settings.task_parameters[task_id] = json.dumps(values)
+        settings.save()
+
+    def needs_decision(self, volume_id: str) -> bool:
+        """Whether Analyze should show its plan first: there is a task that the user has not seen, or nothing chosen."""
+        items = [item for item in self.plan(volume_id) if item.fits]
+        new = any(item.task.auto and item.task.id not in self._app.settings.analyze_seen for item in items)
+        chosen = [item for item in items if item.chosen]
+        return new or not chosen or any(item.license_open for item in chosen)
+
+    def start_chosen(self, volume_id: str) -> tuple[Job, ...]:
+        """Start what the user chose before, with the parameters of then."""
+        items = [item for item in self.plan(volume_id) if item.chosen]
+        return self.start(
+            volume_id, [item.task.id for item in items], {item.task.id: item.parameters for item in items}
+        )
 
     def params_form(self, task_id: str) -> tuple[ParamSpec, ...]:
         """Return the fields of a task's parameter form; asks the model worker once, so call it from a job."""
@@ -77,7 +145,7 @@ class Analyze:
         if volume_id in self._app.loading:
             raise InputError("The series is still loading.", hint="Wait for the progress bar to end.")
         if task_ids is None:
-            task_ids = [item.task.id for item in self.plan(volume_id) if item.fits]
+            task_ids = [item.task.id for item in self.plan(volume_id) if item.chosen]
         if not task_ids:
             raise InputError(
                 "No task fits this series.", hint="The list of tasks says what each one is made for.", code="E_NO_TASK"
@@ -90,6 +158,7 @@ class Analyze:
         if running is not None and not running.state.is_final:
             return running
         task = self._app.plugins.task(task_id)
+        self._app.models.require_accepted(task)
         job = self.submit(task, volume_id, {next(iter(task.inputs)): self._app.workspace.volume(volume_id)}, params)
         self._running[key] = job
         return job
@@ -140,11 +209,21 @@ class Analyze:
             self._app.messages.add("info", f"{title}: the series was closed; its result was dropped.")
             return None
         self._app.router.finish()
+        volume = self._app.workspace.volume(volume_id)
+        remember_seconds(self._app.settings, run.task, volume, run.provenance.device, run.seconds)
         segments = self._applier.apply(
             volume_id, run.task, landing.results, run.provenance, moving_id=moving_id, link_box=link_box
         )
         self._app.messages.add("info", f"{title}: {_summary(run.results, segments)} in {run.seconds:.1f} s.")
         return segments
+
+
+def _put(entries: list[str], entry: str, there: bool) -> None:
+    """Have an entry in a list, or not."""
+    if there and entry not in entries:
+        entries.append(entry)
+    elif not there and entry in entries:
+        entries.remove(entry)
 
 
 def _summary(results: Sequence[Result], segments: Sequence[Segment]) -> str:

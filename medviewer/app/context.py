@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from medviewer.app.analyze import Analyze
 from medviewer.app.attach import Attach
 from medviewer.app.catalogue import Library
+from medviewer.app.compare import Compare
 from medviewer.app.documents import Documents
 from medviewer.app.export_cases import ExportCases
 from medviewer.app.findings import Findings
 from medviewer.app.journaling import Journaling
 from medviewer.app.messages import MessageLog
+from medviewer.app.models import Models
 from medviewer.app.objects import DerivedObjects
 from medviewer.app.open_study import OpenStudy
 from medviewer.app.overlays import Overlays
@@ -81,8 +83,10 @@ class AppContext:
         self.attach = Attach(self)
         self.objects = DerivedObjects(self)
         self.router = ToolRouter(self)
+        self.models = Models(self)
         self.analyze = Analyze(self)
         self.findings = Findings(self)
+        self.compare = Compare(self)
         self.registration = Register(self)
         self.overlays = Overlays(self)
         self.exports = ExportCases(self)

@@ -19,6 +19,12 @@ def has_volume(app: AppContext) -> bool:
     return app.workspace.active is not None
 
 
+def has_segments(app: AppContext) -> bool:
+    """Whether the volume that is looked at has two segments or more."""
+    segmentation = app.workspace.active_segmentation
+    return segmentation is not None and len(segmentation.segments) > 1
+
+
 def has_frames(app: AppContext) -> bool:
     """Whether there is more than one frame, picture or time point to go through."""
     return app.workspace.active is not None and count_of(app.workspace.active) > 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from medviewer.api.plugin import Input, LabelResult, Result, TaskInfo
 from medviewer.core.errors import InputError
@@ -37,13 +37,28 @@ class PlanItem:
     reason : str
         Why it does not fit; empty when it does.
     seconds : float
-        Rough time on this machine's CPU.
+        Rough time on this machine.
+    measured : bool
+        Whether it comes from runs before on this machine, not from what the task says of itself.
+    device : str
+        Where it will run, as far as known: ``cpu``, ``cuda`` or ``auto``.
+    chosen : bool
+        Whether Analyze runs it.
+    license_open : bool
+        Whether its licence must be accepted before.
+    parameters : mapping
+        Values that the user changed.
     """
 
     task: TaskInfo
     fits: bool
     reason: str = ""
     seconds: float = 0.0
+    measured: bool = False
+    device: str = "auto"
+    chosen: bool = False
+    license_open: bool = False
+    parameters: Mapping[str, object] = field(default_factory=dict)
 
 
 #: BodyPartExamined values that include others (DICOM PS3.16 annex L uses free words here).
@@ -102,18 +117,20 @@ def why_not(task: TaskInfo, volume: Volume) -> str:
     return ""
 
 
-def plan(registry: PluginRegistry, volume: Volume) -> tuple[PlanItem, ...]:
+def plan(registry: PluginRegistry, volume: Volume, *, every: bool = False) -> tuple[PlanItem, ...]:
     """Return what Analyze could run on a volume, in the order in which it would run.
 
-    Tasks that need more than the volume (two volumes, boxes) are not part of it.
+    Tasks that need more than the volume (two volumes, boxes) are not part of it; those that it does not offer by itself
+    only with `every`.
     """
     megavoxels = volume.array.size / 1e6
     items = []
     for task in registry.tasks:
-        if not task.auto or list(task.inputs.values()) != ["volume"]:
+        if not (task.auto or every) or task.kind == "interactive" or list(task.inputs.values()) != ["volume"]:
             continue
         reason = why_not(task, volume)
-        items.append(PlanItem(task, not reason, reason, 1.0 + megavoxels * task.seconds_per_megavoxel))
+        seconds = 1.0 + megavoxels * task.seconds_per_megavoxel
+        items.append(PlanItem(task, not reason, reason, seconds, chosen=task.auto and not reason))
     return tuple(items)
 
 

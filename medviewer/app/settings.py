@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -31,6 +32,16 @@ class Settings:
         Base64 of what Qt saves.
     notice_read : bool
         Whether the first-start notice was confirmed.
+    analyze_seen, analyze_on, analyze_off : list of str
+        Ids of tasks: known to the user from a plan; ticked there against what is usual; unticked so.
+    task_parameters : dict of str to str
+        Task id to the parameters that were changed, as JSON.
+    task_rates : dict of str to float
+        See `medviewer.app.timings`.
+    last_device : str
+        Where the last task ran.
+    accepted_licenses : list of str
+        Models with the licence that was accepted.
     """
 
     path: Path | None = None
@@ -48,6 +59,13 @@ class Settings:
     last_export_folder: str = ""
     last_export_format: str = "nifti"
     notice_read: bool = False
+    analyze_seen: list[str] = field(default_factory=list)
+    analyze_on: list[str] = field(default_factory=list)
+    analyze_off: list[str] = field(default_factory=list)
+    task_parameters: dict[str, str] = field(default_factory=dict)
+    task_rates: dict[str, float] = field(default_factory=dict)
+    last_device: str = ""
+    accepted_licenses: list[str] = field(default_factory=list)
 
     @classmethod
     def load(cls, path: Path) -> Settings:
@@ -67,6 +85,8 @@ class Settings:
             if item.name != "path" and value is not None and isinstance(value, type(default)):
                 setattr(settings, item.name, value)
         settings.recent = [str(entry) for entry in settings.recent][:MAX_RECENT]
+        settings.task_parameters = {k: str(v) for k, v in settings.task_parameters.items()}
+        settings.task_rates = _numbers(settings.task_rates)
         return settings
 
     def save(self) -> None:
@@ -89,6 +109,11 @@ class Settings:
             self.recent = [text, *(p for p in self.recent if p != text)][:MAX_RECENT]
 
 
+def _numbers(table: Mapping[str, object]) -> dict[str, float]:
+    """Return the numbers of a table of a file that anybody may have edited."""
+    return {key: float(value) for key, value in table.items() if isinstance(value, int | float)}
+
+
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -96,6 +121,8 @@ def _toml(value: object) -> str:
         return repr(value)
     if isinstance(value, list):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
     escaped = "".join(
         {"\\": "\\\\", '"': '\\"'}.get(c, c if c.isprintable() else f"\\U{ord(c):08X}") for c in str(value)
     )

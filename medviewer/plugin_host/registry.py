@@ -37,6 +37,11 @@ class PluginRegistry:
         self._plugins: dict[str, PluginManifest] = {}
         self._tasks: dict[str, TaskInfo] = {}
         self._broken: list[BrokenPlugin] = []
+        self._looked: tuple[Sequence[Path] | None, ModelStore | None] = (None, None)
+
+    def refresh(self) -> None:
+        """Look again where `discover` looked last: models have come or gone."""
+        self.discover(*self._looked)
 
     def discover(self, folders: Sequence[Path] | None = None, models: ModelStore | None = None) -> None:
         """Look for plugins and models anew; nothing of theirs is imported, and a faulty one raises nothing.
@@ -49,6 +54,7 @@ class PluginRegistry:
         models : ModelStore, optional
             Whose models become tasks. Default: the program's own store; none when `folders` are given.
         """
+        self._looked = (folders, models)
         self._plugins.clear()
         self._tasks.clear()
         self._broken.clear()

@@ -102,6 +102,11 @@ def made_by(run: Provenance) -> str:
     return "\n".join([*lines, *([run.started] if run.started else [])])
 
 
+def device_name(device: str) -> str:
+    """Return where something is computed, for people."""
+    return {"cpu": "CPU", "cuda": "GPU", "auto": "GPU or CPU"}.get(device.partition(":")[0], device)
+
+
 def duration(seconds: float) -> str:
     """Return a time for people: ``0.4 s``, ``12 s``, ``3 min``."""
     if seconds < 9.95:

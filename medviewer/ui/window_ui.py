@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from medviewer.io.encapsulated import EncapsulatedDocument
     from medviewer.io.report import Report
     from medviewer.ui.dialogs.library import LibraryDialog
+    from medviewer.ui.dialogs.models_dialog import ModelsDialog
     from medviewer.ui.dialogs.pacs_dialog import PacsDialog
     from medviewer.ui.main_window import MainWindow
 
@@ -33,6 +34,7 @@ class WindowUi:
         self._window = window
         self._library: LibraryDialog | None = None
         self._pacs: PacsDialog | None = None
+        self._models: ModelsDialog | None = None
 
     def ask_open_paths(self) -> list[Path]:
         """Let the user choose files."""
@@ -148,6 +150,28 @@ class WindowUi:
         if volume is not None:
             AnalyzeDialog(self._app, volume.id, self._window).open()
 
+    def show_models(self) -> None:
+        """Show the models, or bring them to the front."""
+        from medviewer.ui.dialogs.models_dialog import ModelsDialog
+
+        if self._models is None:
+            self._models = ModelsDialog(self._app, self._window)
+            self._models.finished.connect(self._models_closed)
+        self._models.show()
+        self._models.raise_()
+        self._models.activateWindow()
+
+    def _models_closed(self) -> None:
+        self._models = None
+
+    def show_compare(self) -> None:
+        """Compare two segments of the image that is looked at."""
+        from medviewer.ui.dialogs.compare_dialog import CompareDialog
+
+        volume = self._app.workspace.active
+        if volume is not None:
+            CompareDialog(self._app, volume.id, self._window).show()
+
     def show_library(self) -> None:
         """Show the library, or bring it to the front."""
         from medviewer.ui.dialogs.library import LibraryDialog
@@ -165,6 +189,8 @@ class WindowUi:
             self._library.close()
         if self._pacs is not None:
             self._pacs.close()
+        if self._models is not None:
+            self._models.close()
 
     def _library_closed(self) -> None:
         self._library = None

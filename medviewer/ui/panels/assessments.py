@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
@@ -110,7 +111,7 @@ class AssessmentsPanel(Panel):
         grid.setSpacing(6)
         for n, volume in enumerate(maps):
             button = push_button(
-                f"map.{volume.name}", volume.name, lambda volume=volume: self._toggle(volume), picture="eye",
+                f"map.{volume.name}", volume.name, partial(self._toggle, volume), picture="eye",
                 tip=f"Show “{volume.name}” over the image, or hide it",
             )  # fmt: skip
             button.setCheckable(True)

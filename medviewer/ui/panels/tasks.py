@@ -14,7 +14,7 @@ from medviewer.ui.bind import Merged
 from medviewer.ui.forms.param_form import ParamForm
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.panel import Command, Panel, push_button
-from medviewer.ui.text import duration, label, plain_tip
+from medviewer.ui.text import counted, duration, label, plain_tip
 from medviewer.ui.theme import color, restyle
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class TasksPanel(Panel):
         self._fits: dict[str, bool] = {}
         self.analyze_button = push_button(
             "analyzeButton", "Analyze", lambda: self.command("analyze"), picture="analyze",
-            tip="Run every task that fits this series (F5)",
+            tip="Run what you chose in the plan; the first time, the plan is shown (F5)",
         )  # fmt: skip
         self.analyze_button.setProperty("big", True)
         self.analyze_button.setIconSize(QSize(22, 22))
@@ -51,19 +51,33 @@ class TasksPanel(Panel):
         self._area.setWidgetResizable(True)
         self._area.hide()
         self._form: ParamForm | None = None
+        self.models_button = push_button(
+            "modelsButton", "Models…", lambda: self.command("models"),
+            tip="Every model there is, with its card (Ctrl+M)",
+        )  # fmt: skip
         row = QHBoxLayout()
         row.addWidget(self.run_button)
         row.addStretch(1)
+        row.addWidget(self.models_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 10, 8, 8)
         layout.setSpacing(7)
-        layout.addWidget(self.analyze_button)
+        self.plan_button = push_button(
+            "planButton", "Plan…", lambda: self.command("analyze_plan"),
+            tip="What fits this series, where it runs, how long it takes; choose and set (Shift+F5)",
+        )  # fmt: skip
+        head = QHBoxLayout()
+        head.addWidget(self.analyze_button, 1)
+        head.addWidget(self.plan_button)
+        layout.addLayout(head)
         layout.addWidget(self.explain)
         layout.addWidget(self.list, 3)
         layout.addWidget(self._area, 2)
         layout.addLayout(row)
         self._refresh = Merged(self, self.fill)
-        for signal in (app.workspace.active_changed, app.workspace.volume_updated):
+        for signal in (
+            app.workspace.active_changed, app.workspace.volume_updated, app.workspace.run_added, app.models.changed,
+        ):  # fmt: skip
             self.links.connect(signal, self._refresh)
         self.fill()
 
@@ -96,8 +110,10 @@ class TasksPanel(Panel):
         if not self._chosen_id():
             self._selected()
         fitting = [item for item in plan.values() if item.fits]
+        ticked = [item for item in fitting if item.chosen]
         self.analyze_button.setEnabled(bool(fitting))
-        self._explain(len(fitting), sum(item.seconds for item in fitting))
+        self.plan_button.setEnabled(self.volume is not None)
+        self._explain(len(fitting), len(ticked), sum(item.seconds for item in ticked))
         self._enable()
 
     def suggest(self, on: bool) -> None:
@@ -106,13 +122,14 @@ class TasksPanel(Panel):
             self.analyze_button.setProperty("next", on)
             restyle(self.analyze_button)
 
-    def _explain(self, count: int, seconds: float) -> None:
+    def _explain(self, count: int, chosen: int, seconds: float) -> None:
         if self.volume is None:
             text = "Open a series, then press Analyze."
         elif self.volume.id in self.app.loading:
             text = "The series is still loading."
         elif count:
-            text = f"{count} tasks fit this series, about {duration(seconds)}. Everything stays on this machine."
+            fit = f"{counted(count, 'task')} {'fits' if count == 1 else 'fit'} this series; Analyze runs"
+            text = f"{fit} {chosen}, about {duration(seconds)}. Everything stays on this machine."
         else:
             text = "No task fits this series; the list says what each one is made for."
         self.explain.setText(text)
@@ -160,7 +177,7 @@ def _task_item(task: TaskInfo, note: str, *, grey: bool) -> QListWidgetItem:
     facts = [
         task.title,
         task.description,
-        f"{task.kind}, {task.plugin} {task.plugin_version}",
+        f"Model {task.id} {task.model_version}" if task.model else f"{task.kind}, {task.plugin} {task.plugin_version}",
         f"Licence: {task.license}",
     ]
     item.setToolTip(plain_tip("\n".join(fact for fact in facts if fact)))

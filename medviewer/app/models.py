@@ -1,0 +1,123 @@
+"""The models as the user sees them: what there is, what may run, what is removed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from medviewer.ai.weights import ModelStore, StoredModel
+from medviewer.api.plugin import TaskInfo
+from medviewer.core.errors import InputError, TaskError
+from medviewer.jobs.job import Job, JobContext, JobState
+from medviewer.jobs.runner import Work
+
+if TYPE_CHECKING:
+    from medviewer.app.context import AppContext
+
+
+class Models:
+    """The store of models, and which licences were accepted.
+
+    Signals
+    -------
+    changed()
+        A model came or went, or its licence was accepted.
+    """
+
+    changed = Signal()
+
+    def __init__(self, app: AppContext, store: ModelStore | None = None) -> None:
+        self._app = app
+        self.store = store or ModelStore()
+
+    def all(self) -> tuple[StoredModel, ...]:
+        """Return every model, broken ones too, usable ones first."""
+        return tuple(sorted(self.store.models(), key=lambda model: (model.card is None, not model.shipped, model.id)))
+
+    def task_of(self, model: StoredModel) -> TaskInfo | None:
+        """Return the task that runs a model; None for one that is broken or older than another."""
+        folder = str(model.folder)
+        return next((task for task in self._app.plugins.tasks if task.model == folder), None)
+
+    def size(self, model: StoredModel) -> int:
+        """Return how much a model takes on the disk, bytes."""
+        return sum(path.stat().st_size for path in model.folder.rglob("*") if path.is_file())
+
+    # ---- licences
+
+    def must_accept(self, task: TaskInfo) -> bool:
+        """Whether the licence of a task's model has yet to be accepted: what came with the program needs no asking."""
+        if not task.model or Path(task.model).is_relative_to(self.store.shipped):
+            return False
+        return _agreement(task) not in self._app.settings.accepted_licenses
+
+    def accept(self, task: TaskInfo) -> None:
+        """Note that the user accepts the licence of a task's model."""
+        if _agreement(task) not in self._app.settings.accepted_licenses:
+            self._app.settings.accepted_licenses.append(_agreement(task))
+            self._app.settings.save()
+            self.changed.emit()
+
+    def credit(self, task: TaskInfo) -> str:
+        """Return who made the model of a task."""
+        model = next((m for m in self.store.models() if str(m.folder) == task.model), None)
+        return model.card.credit if model is not None and model.card is not None else ""
+
+    def require_accepted(self, task: TaskInfo) -> None:
+        """Refuse a task whose model's licence was not accepted; raises `InputError` ``E_LICENSE``."""
+        if self.must_accept(task):
+            raise InputError(
+                f"The licence of {task.title} ({task.license}) has not been accepted yet.",
+                hint="Accept it in the plan of Analyze or among the models.",
+                code="E_LICENSE",
+            )
+
+    # ---- coming and going
+
+    def remove(self, model: StoredModel) -> Job:
+        """Delete a model of the user's.
+
+        Raises
+        ------
+        InputError
+            ``E_SHIPPED``: it came with the program.
+        """
+        if model.shipped:
+            raise InputError(
+                f"{model.id} came with the program and stays.", hint="Untick it in the plan.", code="E_SHIPPED"
+            )
+
+        def work(ctx: JobContext) -> None:
+            try:
+                shutil.rmtree(model.folder)
+            except OSError as error:
+                raise TaskError(
+                    f"{model.id} cannot be removed ({error.strerror}).", hint="Close programs that use its files."
+                ) from error
+
+        return self._change(f"Removing {model.id}", work, f"Removed the model {model.id}.")
+
+    def _change(self, title: str, work: Work, said: str) -> Job:
+        """Change the store by a job, then look for tasks anew."""
+
+        def done(job: Job) -> None:
+            if job.error is not None:
+                self._app.messages.error(job.error, title)
+            if job.state is JobState.SUCCESS:
+                self._app.messages.add("info", said)
+            self.look_again()
+
+        return self._app.jobs.submit(title, work, lane="net", done=done)
+
+    def look_again(self) -> None:
+        """Find out which models there are now."""
+        self._app.plugins.refresh()
+        self.changed.emit()
+
+
+def _agreement(task: TaskInfo) -> str:
+    """Return what was agreed to: a new licence of the same model is to be accepted anew."""
+    return f"{task.id}: {task.license}"
