@@ -118,11 +118,12 @@ class ResultApplier:
         if list(task.inputs.values()) == ["volume"]:
             steps += self._make_way(volume_id, task)
         segments: list[Segment] = []
-        for result in results:
+        made: dict[int, int] = {}
+        for result in sorted(results, key=lambda result: isinstance(result, BoxResult)):
             if isinstance(result, LabelResult | PreparedLabels):
-                steps += self._labels(volume_id, result, provenance, segments, keep_colors)
+                steps += self._labels(volume_id, result, provenance, segments, keep_colors, made)
             elif isinstance(result, BoxResult):
-                steps.append(self._boxes(volume_id, task, result, provenance))
+                steps.append(self._boxes(volume_id, task, result, provenance, made))
             elif isinstance(result, TransformResult):
                 steps.append(self._transform(volume_id, moving_id, result, provenance))
             elif isinstance(result, VolumeResult) and task.kind == "enhancement":
@@ -160,12 +161,14 @@ class ResultApplier:
         provenance: Provenance,
         segments: list[Segment],
         keep_colors: bool,
+        made: dict[int, int],
     ) -> list[UndoStep]:
         segmentation = self._workspace.segmentation(volume_id)
         taken = {segment.value for segment in segmentation.segments}
         ready = result if isinstance(result, PreparedLabels) else _prepare(result, set(taken))
         if not taken.isdisjoint(ready.mapping.values()):
             ready = replace(_prepare(ready.result, taken), contours=ready.contours)
+        made.update(ready.mapping)
         contours = None if ready.contours is None else ready.contours.renumbered(ready.mapping)
         group = Group(segmentation.free_group(), ready.result.name, ready.labels, contours)
         step = GroupStep(self._workspace, volume_id, group, box=ready.box, copies=ready.copies)
@@ -186,11 +189,25 @@ class ResultApplier:
             segments.append(segment)
         return steps
 
-    def _boxes(self, volume_id: str, task: TaskInfo, result: BoxResult, provenance: Provenance) -> UndoStep:
-        """Findings of an earlier run of the same task that nobody has reviewed make way for the new ones."""
+    def _boxes(
+        self, volume_id: str, task: TaskInfo, result: BoxResult, provenance: Provenance, made: Mapping[int, int]
+    ) -> UndoStep:
+        """Findings of an earlier run of the same task that nobody has reviewed make way for the new ones.
+
+        A finding that names a segment of the same run is linked to it, whatever value that has got; one of an earlier
+        run stays while its segment does.
+        """
         before = self._workspace.boxes(volume_id)
-        kept = [box for box in before if box.provenance.task != task.id or box.review != "open" or box.segment]
-        new = [replace(box, provenance=provenance) for box in result.boxes]
+        find = self._workspace.segmentation(volume_id).find
+        new_values = set(made.values())
+        kept = [
+            box
+            for box in before
+            if box.provenance.task != task.id
+            or box.review != "open"
+            or (box.segment and box.segment not in new_values and find(box.segment) is not None)
+        ]
+        new = [replace(box, provenance=provenance, segment=made.get(box.segment or 0)) for box in result.boxes]
         step = BoxesStep(self._workspace, volume_id, task.title, before, ranked([*kept, *new]))
         step.redo()
         return step

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medviewer.api.plugin import LabelResult, TaskInfo
+from medviewer.api.plugin import BoxResult, LabelResult, TaskInfo
 from medviewer.app.apply_results import PreparedLabels, ResultApplier, prepare
-from medviewer.core.provenance import MANUAL
+from medviewer.core.annotation import Box3D
+from medviewer.core.provenance import MANUAL, Provenance
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Segment
 from medviewer.core.workspace import Workspace
@@ -67,3 +70,27 @@ def test_the_journal_gets_the_voxels_as_they_landed() -> None:
     assert np.array_equal(first, labels[box.slices])
     assert np.array_equal(again, first)
     assert not np.shares_memory(first, workspace.segmentation(volume.id).groups[0].labels)
+
+
+def test_findings_are_linked_to_the_segments_of_their_own_run() -> None:
+    volume = spheres_volume().volume
+    workspace, history = Workspace(), UndoStack()
+    workspace.add_volume(volume)
+    segmentation = workspace.segmentation(volume.id)
+    segmentation.put_group(segmentation.new_group())
+    segmentation.put_segment(Segment(1, "Mine"))
+    labels = (volume.array > volume.array.mean()).astype(np.uint16)
+    box = Box3D(lower=(0.0, 0.0, 0.0), upper=(1.0, 1.0, 1.0), label="Nodule", score=0.9, segment=1)
+    results = [BoxResult("B", (box,)), LabelResult("G", labels, volume.geometry, (Segment(1, "Nodule"),))]
+    task = TaskInfo(id="n", title="N", kind="detection", inputs={"image": "volume"}, entry="m:f")
+    run = Provenance(task="n")
+    for _ in range(2):
+        (segment,) = ResultApplier(workspace, history).apply(volume.id, task, results, run)
+        (finding,) = workspace.boxes(volume.id)
+        assert segment.value != 1
+        assert finding.segment == segment.value
+        assert segmentation.segment(segment.value).name == "Nodule"
+    segmentation.put_segment(replace(segment, edited=True))
+    ResultApplier(workspace, history).apply(volume.id, task, results, run)
+    first, second = workspace.boxes(volume.id)
+    assert {first.segment, second.segment} == {s.value for s in segmentation.segments if s.name == "Nodule"}
