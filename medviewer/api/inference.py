@@ -19,10 +19,13 @@ from medviewer.ai.masks import (
     slice_holes,
     touching,
 )
+from medviewer.ai.nodule_box import nodule_in_box
+from medviewer.ai.nodules import Nodule, find_nodules, painted
 from medviewer.ai.patient_grid import PatientGrid, block_mean, refine
 from medviewer.ai.pleura import convex_hull
 from medviewer.ai.predictor import Model, Prediction, PredictOptions, open_model, predict
 from medviewer.ai.sliding_window import sliding_window
+from medviewer.ai.weights import ModelStore
 
 __all__ = [
     "AIR_HU",
@@ -32,6 +35,8 @@ __all__ = [
     "Lungs",
     "Model",
     "ModelCard",
+    "ModelStore",
+    "Nodule",
     "PatientGrid",
     "PredictOptions",
     "Prediction",
@@ -45,14 +50,17 @@ __all__ = [
     "eroded",
     "find_body",
     "find_lungs",
+    "find_nodules",
     "fine_box",
     "free_memory",
     "grown_within",
     "holes",
     "largest_component",
     "named_memory_errors",
+    "nodule_in_box",
     "open_model",
     "opened",
+    "painted",
     "predict",
     "read_card",
     "refine",
