@@ -38,6 +38,8 @@ class Analyze:
         self._applier = ResultApplier(app.workspace, app.history)
         self._running: dict[tuple[str, str], Job] = {}
         self._forms: dict[str, tuple[ParamSpec, ...]] = {}
+        #: Where tasks run: ``cpu`` or ``cuda:<n>`` once the model worker has said so.
+        self.device = app.settings.device
 
     @property
     def applier(self) -> ResultApplier:
@@ -51,14 +53,13 @@ class Analyze:
 
     def _as_here(self, item: PlanItem, volume: Volume) -> PlanItem:
         settings, task = self._app.settings, item.task
-        device = settings.device if settings.device != "auto" else settings.last_device or "auto"
-        seconds = measured_seconds(settings, task, volume, device)
+        seconds = measured_seconds(settings, task, volume, self.device)
         chosen = task.id in settings.analyze_on or (item.chosen and task.id not in settings.analyze_off)
         return replace(
             item,
             seconds=item.seconds if seconds is None else seconds,
             measured=seconds is not None,
-            device=device,
+            device=self.device,
             chosen=chosen and item.fits,
             license_open=self._app.models.must_accept(task),
             parameters=self.parameters(task.id),
@@ -210,6 +211,7 @@ class Analyze:
             return None
         self._app.router.finish()
         volume = self._app.workspace.volume(volume_id)
+        self.device = run.provenance.device
         remember_seconds(self._app.settings, run.task, volume, run.provenance.device, run.seconds)
         segments = self._applier.apply(
             volume_id, run.task, landing.results, run.provenance, moving_id=moving_id, link_box=link_box

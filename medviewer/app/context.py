@@ -29,7 +29,7 @@ from medviewer.app.volumes import Volumes
 from medviewer.app.windows import Windows
 from medviewer.core.workspace import Workspace
 from medviewer.editing.history import UndoStack
-from medviewer.jobs.job import NullContext
+from medviewer.jobs.job import Job, JobContext, NullContext
 from medviewer.jobs.runner import LANES, JobRunner, Post
 from medviewer.jobs.worker import WorkerProcess
 from medviewer.plugin_host.registry import PluginRegistry
@@ -134,8 +134,20 @@ class AppContext:
         self.history.redo()
 
     def warm(self) -> None:
-        """Start the model worker in the background."""
-        self.jobs.submit("Starting the model worker", lambda ctx: self.model_worker.start(), lane="gpu", quiet=True)
+        """Start the model worker in the background, and learn where it computes."""
+
+        def work(ctx: JobContext) -> object:
+            from medviewer.plugin_host.run_task import DEVICE
+
+            self.model_worker.start()
+            return self.model_worker.call(DEVICE, None, ctx, device=ctx.device)
+
+        def done(job: Job) -> None:
+            if isinstance(job.result, str):
+                self.analyze.device = job.result
+                self.models.changed.emit()
+
+        self.jobs.submit("Starting the model worker", work, lane="gpu", quiet=True, done=done)
 
     @property
     def has_unsaved_work(self) -> bool:

@@ -38,8 +38,6 @@ class Settings:
         Task id to the parameters that were changed, as JSON.
     task_rates : dict of str to float
         See `medviewer.app.timings`.
-    last_device : str
-        Where the last task ran.
     accepted_licenses : list of str
         Models with the licence that was accepted.
     """
@@ -64,7 +62,6 @@ class Settings:
     analyze_off: list[str] = field(default_factory=list)
     task_parameters: dict[str, str] = field(default_factory=dict)
     task_rates: dict[str, float] = field(default_factory=dict)
-    last_device: str = ""
     accepted_licenses: list[str] = field(default_factory=list)
 
     @classmethod

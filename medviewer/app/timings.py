@@ -30,7 +30,6 @@ def remember_seconds(settings: Settings, task: TaskInfo, volume: Volume, device:
     key, rate = _key(task, volume, device), seconds / amount(volume)
     before = settings.task_rates.get(key, rate)
     settings.task_rates[key] = round(_NEWEST * rate + (1 - _NEWEST) * before, 4)
-    settings.last_device = device
 
 
 def _key(task: TaskInfo, volume: Volume, device: str) -> str:

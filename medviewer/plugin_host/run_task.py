@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 RUN = "medviewer.plugin_host.run_task:run"
 DESCRIBE = "medviewer.plugin_host.run_task:describe"
 CHECK = "medviewer.plugin_host.run_task:check"
+DEVICE = "medviewer.plugin_host.run_task:device"
 WARM = "medviewer.plugin_host.run_task:warm"
 
 _RESULTS = LabelResult | BoxResult | TransformResult | FindingResult | VolumeResult
@@ -203,6 +204,11 @@ def check(ctx: JobContext, payload: object) -> Readiness:
         return load_task(payload).check()
     except MedViewerError as error:
         return Readiness(ok=False, missing=(error.text,))
+
+
+def device(ctx: JobContext, payload: object) -> str:
+    """Return where tasks run; raises what `choose_device` does."""
+    return choose_device(ctx.device)
 
 
 def warm(ctx: JobContext, payload: object) -> dict[str, str]:

@@ -20,8 +20,8 @@ MAX_BYTES = 64 << 20
 #: Distinguishable on the dark ground.
 LINES = ("#4ea1e0", "#e8b955", "#6cc38a", "#f28b82", "#b18be0", "#7ec5d8")
 HEIGHT = 260
-#: Losses that are averaged into the bold line.
-SMOOTHED = 25
+#: Part of the losses that is averaged into the bold line.
+SMOOTHED = 1 / 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,10 @@ def _losses(losses: Sequence[tuple[float, float]]) -> Any:
 
     plot = _plot("Loss")
     steps, values = np.array(losses, dtype=float).T
-    plot.plot(steps, values, pen=pyqtgraph.mkPen(COLORS["hover"], width=1))
-    width = min(SMOOTHED, len(values))
-    mean = np.convolve(values, np.ones(width) / width, "valid")
-    plot.plot(steps[width - 1 :], mean, pen=pyqtgraph.mkPen(LINES[0], width=2))
+    plot.plot(steps, values, pen=pyqtgraph.mkPen(COLORS["disabled"], width=1))
+    half = int(len(values) * SMOOTHED / 2)
+    mean = [values[max(0, n - half) : n + half + 1].mean() for n in range(len(values))]
+    plot.plot(steps, mean, pen=pyqtgraph.mkPen(LINES[0], width=2))
     return plot
 
 
@@ -99,6 +99,7 @@ def _metrics(metrics: Sequence[tuple[float, Mapping[str, float]]]) -> Any:
 
     plot = _plot("Measured on cases held out")
     names = list(dict.fromkeys(name for _, values in metrics for name in values))
+    plot.setXRange(0, max(step for step, _ in metrics))
     legend = plot.addLegend(labelTextColor=COLORS["text"], brush=COLORS["panel"])
     legend.anchor((1, 1), (1, 1), offset=(-8, -34))
     for n, name in enumerate(names):

@@ -173,7 +173,8 @@ class AnalyzeDialog(QDialog):
         form.set_values(item.parameters)
         column.addWidget(form)
         if specs:
-            column.addWidget(push_button(f"resetForm.{task_id}", "Back to the usual", form.reset))
+            usual = push_button(f"resetForm.{task_id}", "Back to the usual", form.reset)
+            column.addWidget(usual, 0, Qt.AlignmentFlag.AlignLeft)
         self._forms[task_id], self._specs[task_id], self._holders[task_id] = form, specs, holder
         self._place.addWidget(holder)
         holder.setVisible(self._asked == task_id)

@@ -39,7 +39,7 @@ class CardView(QScrollArea):
         inside = QWidget()
         self._column = QVBoxLayout(inside)
         self._column.setContentsMargins(14, 4, 14, 14)
-        self._column.setSpacing(9)
+        self._column.setSpacing(7)
         if model is None:
             self._column.addWidget(label("Choose a model on the left.", role="soft"))
         else:
@@ -87,7 +87,7 @@ class CardView(QScrollArea):
             ("Licence", card.license),
             ("Version", f"{card.version}   ({model.id})"),
             ("Size", f"{self._app.models.size(model) / 1e6:.1f} MB"),
-            ("Runs on", device_name(self._app.settings.last_device or self._app.settings.device)),
+            ("Runs on", device_name(self._app.analyze.device)),
             ("Time here", self._time(model)),
             ("State", state),
         ]
@@ -118,15 +118,19 @@ class CardView(QScrollArea):
     def _part(self, title: str, texts: Sequence[str]) -> None:
         if not any(texts):
             return
-        self._column.addWidget(label(title, role="heading"))
+        self._heading(title)
         for text in texts:
             self._column.addWidget(label(text, wrap=True))
+
+    def _heading(self, text: str) -> None:
+        self._column.addSpacing(6)
+        self._column.addWidget(label(text, role="heading"))
 
     def _metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         columns = list(dict.fromkeys(str(name) for row in rows for name in row))
         if not columns:
             return
-        self._column.addWidget(label("Measured on cases it has not learnt from", role="heading"))
+        self._heading("Measured on cases it has not learnt from")
         holder = QWidget()
         holder.setObjectName("modelMetrics")
         grid = QGridLayout(holder)

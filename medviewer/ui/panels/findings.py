@@ -66,6 +66,7 @@ class FindingsPanel(Panel):
         layout.addLayout(self._make_buttons())
         self._refresh = Merged(self, self._fill)
         self.links.connect(app.workspace.boxes_changed, self._refresh)
+        self.links.connect(app.workspace.assessments_changed, self._refresh)
         self.links.connect(app.workspace.active_changed, self._refresh)
         self.links.connect(app.workspace.view.filter_changed, self._refresh)
         self._fill()
@@ -224,6 +225,8 @@ class FindingsPanel(Panel):
     def _summarise(self, boxes: tuple[Box3D, ...]) -> None:
         if self.volume is None:
             text = "Open a series first."
+        elif not boxes and self.app.workspace.assessments(self.volume.id):
+            text = "No findings with a place of their own."
         elif not boxes:
             text = "No findings yet. Analyze (F5) looks for them."
         else:
