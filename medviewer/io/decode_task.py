@@ -6,11 +6,11 @@ The window's process has parsed the headers already and says where the pixels li
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy.typing as npt
@@ -36,7 +36,8 @@ class CodedFrame:
 
     Attributes
     ----------
-    path : Path
+    path : str
+        As text, which crosses to the worker faster.
     syntax : str
         Transfer syntax UID.
     offset : int
@@ -47,7 +48,7 @@ class CodedFrame:
         How many the file declares.
     """
 
-    path: Path
+    path: str
     syntax: str
     offset: int
     frame: int = 0
@@ -121,14 +122,14 @@ class _FrameReader:
 
     def __init__(self, files: ExitStack) -> None:
         self._files = files
-        self._path: Path | None = None
+        self._path: str | None = None
         self._frames: EncapsulatedFrames | Dataset | None = None
 
     def decode(
         self, coded: CodedFrame, request: DecodeRequest, out: npt.NDArray[Any]
     ) -> tuple[str, SeriesWarning | None]:
         """Put a frame into `out`; return its decoder, and what is to be said about it."""
-        name, form = coded.path.name, request.form
+        name, form = os.path.basename(coded.path), request.form
         if self._path != coded.path:
             self._files.close()
             self._frames = self._open(coded)
@@ -145,13 +146,14 @@ class _FrameReader:
         return "zlib", None
 
     def _open(self, coded: CodedFrame) -> EncapsulatedFrames | Dataset:
+        name = os.path.basename(coded.path)
         try:
-            file = self._files.enter_context(coded.path.open("rb"))
+            file = self._files.enter_context(open(coded.path, "rb"))
             if coded.syntax == DEFLATED_LITTLE_ENDIAN:
-                return _inflated(file, coded.path.name)
-            return EncapsulatedFrames(file, coded.offset, coded.frames, coded.path.name)
+                return _inflated(file, name)
+            return EncapsulatedFrames(file, coded.offset, coded.frames, name)
         except OSError as error:
-            raise DecodeError(f"{coded.path.name} cannot be read: {error.strerror}.", code="E_FILE") from error
+            raise DecodeError(f"{name} cannot be read: {error.strerror}.", code="E_FILE") from error
 
 
 def _inflated(file: BinaryIO, name: str) -> Dataset:

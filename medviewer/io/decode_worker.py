@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -230,7 +231,7 @@ def _frame_form(form: PixelFormat) -> FrameForm:
 def _coded(header: Header) -> CodedFrame:
     frames = (header if header.frame is None else read_header(header.path)).frames or 1
     return CodedFrame(
-        header.path, header.transfer_syntax_uid, header.pixel_offset or 0, header.frame or 0, frames
+        os.fspath(header.path), header.transfer_syntax_uid, header.pixel_offset or 0, header.frame or 0, frames
     )  # fmt: skip
 
 

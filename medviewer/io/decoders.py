@@ -38,7 +38,7 @@ CHAINS: Final[dict[str, tuple[str, ...]]] = {
     JPEG_BASELINE: ("imagecodecs", "gdcm", "pillow"),
     JPEG_EXTENDED: ("imagecodecs", "gdcm", "pillow"),
     **dict.fromkeys(JPEG_LOSSLESS, ("imagecodecs", "gdcm")),
-    **dict.fromkeys(JPEG_LS, ("pyjpegls", "imagecodecs", "gdcm")),
+    **dict.fromkeys(JPEG_LS, ("imagecodecs", "pyjpegls", "gdcm")),
     **dict.fromkeys(JPEG_2000, ("pylibjpeg", "gdcm")),
     **dict.fromkeys(HTJ2K, ("pylibjpeg",)),
     RLE: ("imagecodecs", "pydicom"),

@@ -126,4 +126,6 @@ def test_compressed_series(
     # RLE takes as long to read as to decode: there is little to share.
     if free_cores() > 1 and name != "RLE":
         assert alone >= 1.6 * together
-    assert boundary <= 0.05
+    # A call costs a millisecond or two whatever it decodes: sleeping processes that wake. Frames of RLE are decoded in
+    # so little time that this shows.
+    assert boundary <= 0.05 or alone - here <= 0.15e-3 * len(series.files)

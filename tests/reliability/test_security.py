@@ -149,7 +149,7 @@ class Dying:
         self._worker, self._bad = worker, bad
 
     def call(self, target: str, payload: Any, *args: Any, **options: Any) -> Any:
-        bad = self._bad in [frame.path for frame in payload.coded]
+        bad = self._bad in [Path(frame.path) for frame in payload.coded]
         return self._worker.call("tests.worker_targets:segfault" if bad else target, payload, *args, **options)
 
 
