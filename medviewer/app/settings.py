@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from medviewer.io.network.private import write_private
+from medviewer.io.private import write_private
 
 log = logging.getLogger(__name__)
 

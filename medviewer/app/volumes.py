@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from medviewer.core.view_state import WindowLevel
@@ -61,7 +62,8 @@ class Volumes:
         old = workspace.volume(volume.id)
         if old.time is not None:
             volume = volume.at_time(old.time.index)
-        workspace.replace_volume(volume)
+        # A presentation state may have been applied meanwhile.
+        workspace.replace_volume(replace(volume, shutter=old.shutter))
         if workspace.active is not None and workspace.active.id == volume.id and volume.suv is not None:
             ratio = volume.suv.ratio(old.unit, volume.unit)
             window = workspace.view.window

@@ -62,9 +62,9 @@ def _sources(case: Case) -> list[Dataset]:
     series = case.series
     assert series is not None
     if series.frames:
-        dataset = pydicom.dcmread(series.files[0], stop_before_pixels=True)
+        dataset = pydicom.dcmread(series.files[0], stop_before_pixels=True, force=True)
         return [frame_facts(dataset, frame) for frame in series.frames]
-    return [pydicom.dcmread(path, specific_tags=_WHERE) for path in series.files]
+    return [pydicom.dcmread(path, specific_tags=_WHERE, force=True) for path in series.files]
 
 
 def _frames(seg: Dataset, sources: Sequence[Dataset], count: int) -> tuple[list[Mask], float]:

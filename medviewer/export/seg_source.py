@@ -109,7 +109,8 @@ def _read(case: Case, path: Path) -> Dataset:
     from pydicom.errors import InvalidDicomError
 
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True)
+        # Files without preamble and meta information were opened as well; others are found out by their identifiers.
+        return pydicom.dcmread(path, stop_before_pixels=True, force=True)
     except (OSError, InvalidDicomError) as error:
         raise ExportError(
             f"The original series of {case.id} is not there any more.",

@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy.typing as npt
@@ -146,14 +147,14 @@ class _FrameReader:
         return "zlib", None
 
     def _open(self, coded: CodedFrame) -> EncapsulatedFrames | Dataset:
-        name = os.path.basename(coded.path)
+        path = Path(coded.path)
         try:
-            file = self._files.enter_context(open(coded.path, "rb"))
+            file = self._files.enter_context(path.open("rb"))
             if coded.syntax == DEFLATED_LITTLE_ENDIAN:
-                return _inflated(file, name)
-            return EncapsulatedFrames(file, coded.offset, coded.frames, name)
+                return _inflated(file, path.name)
+            return EncapsulatedFrames(file, coded.offset, coded.frames, path.name)
         except OSError as error:
-            raise DecodeError(f"{name} cannot be read: {error.strerror}.", code="E_FILE") from error
+            raise DecodeError(f"{path.name} cannot be read: {error.strerror}.", code="E_FILE") from error
 
 
 def _inflated(file: BinaryIO, name: str) -> Dataset:

@@ -201,7 +201,9 @@ def entered_grid(headers: Sequence[Header], spacing: Vec3) -> tuple[list[Header]
         positions = np.array([slice_position(header) for header in spaced])
         slices = list(Slices.sorted(spaced, frames, positions).headers)
         geometry = stack_geometry(slices)
-        text = f"The pixel size, {spacing[0]:g} x {spacing[1]:g} mm, was entered by hand; the files do not say it."
+        said = headers[0].numbers(Tag.PIXEL_SPACING)
+        files = f"the files say {said[1]:g} x {said[0]:g} mm" if said and len(said) == 2 else "the files do not say it"
+        text = f"The pixel size, {spacing[0]:g} x {spacing[1]:g} mm, was entered by hand; {files}."
         return slices, PictureGrid(geometry, True, True, (SeriesWarning("W_ENTERED_SPACING", text),))
     except GeometryError:
         size = picture_grid(headers).geometry.size

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from medviewer.io.incomplete import mark, unmark
-from medviewer.io.network.private import write_private
 from medviewer.io.network.quarantine import Quarantine
 from medviewer.io.network.query import InstanceRow
+from medviewer.io.private import write_private
 
 #: Answers to C-STORE (PS3.4 table B.2-1, PS3.7 annex C).
 OK: Final = 0x0000
@@ -158,7 +158,7 @@ class Inbox:
         row = self._wanted.get(sop_instance_uid)
         status = _checked(row, data)
         with self._lock:
-            if status == NOT_ASKED_FOR:
+            if status in (NOT_ASKED_FOR, MISMATCH):
                 self.refused += 1
                 if self._quarantine is not None and self._quarantine.keep(data, sender):
                     self.quarantined += 1

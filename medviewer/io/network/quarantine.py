@@ -16,7 +16,7 @@ from medviewer.core.errors import InputError
 from medviewer.io.dicom_header import read_header
 from medviewer.io.dicom_tags import Tag
 from medviewer.io.dicom_text import decoded_text
-from medviewer.io.network.private import write_private
+from medviewer.io.private import write_private
 
 QUOTA_BYTES: Final = 1 << 30
 MOST_OBJECTS: Final = 2000

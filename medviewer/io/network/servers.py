@@ -14,7 +14,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from medviewer.io.network.errors import NetworkError
-from medviewer.io.network.private import write_private
+from medviewer.io.private import write_private
 
 log = logging.getLogger(__name__)
 

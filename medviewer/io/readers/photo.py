@@ -195,10 +195,10 @@ def _opened(path: Path) -> Iterator[Image]:
         raise InputError(f"{path.name} is not a picture that can be read.", code="E_PHOTO") from error
     except MemoryError as error:
         raise OutOfMemory(f"Not enough memory for {path.name}.") from error
-    except FileNotFoundError as error:
-        raise InputError(f"{path.name} cannot be read: {error.strerror}.", code="E_FILE") from error
-    # A broken picture breaks Pillow in many ways.
+    # A broken picture breaks Pillow in many ways; what the system refuses has its own words.
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise InputError(f"{path.name} cannot be read: {error.strerror}.", code="E_FILE") from error
         raise DecodeError(f"{path.name} is broken ({type(error).__name__}: {error}).", code="E_PHOTO") from error
 
 

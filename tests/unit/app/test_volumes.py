@@ -45,9 +45,12 @@ def test_another_unit_takes_the_window_along_and_stays_at_the_point(
     app.workspace.view.window = WindowLevel(4000.0, 6000.0)
     job = app.volumes.show_unit(volume.id, SUV_BW)
     app.volumes.show_time(volume.id, 1)
+    shutter = np.zeros(volume.array.shape[1:], bool)
+    app.workspace.replace_volume(replace(app.workspace.volume(volume.id), shutter=shutter))
     pump.finish(job)
     shown = app.workspace.volume(volume.id)
     assert shown.unit == SUV_BW
+    assert shown.shutter is shutter, "applied meanwhile"
     assert float(shown.array[0, 0, 0]) == pytest.approx(2.0)
     assert app.workspace.view.window == WindowLevel(pytest.approx(4.0), pytest.approx(6.0))
     assert app.volumes.show_unit(volume.id, SUV_BW) is None

@@ -174,6 +174,16 @@ def test_a_series_without_the_usual_attributes_is_no_obstacle(make_case: Callabl
     _export(case, tmp_path / "out")
 
 
+def test_files_without_meta_information_can_be_referred_to(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case()
+    assert case.volume.series is not None
+    for path in case.volume.series.files:
+        data = path.read_bytes()
+        path.write_bytes(data[data.index(b"\x08\x00") :])
+        assert "TransferSyntaxUID" not in pydicom.dcmread(path, force=True).file_meta
+    _export(case, tmp_path / "out")
+
+
 @pytest.mark.parametrize("keyword", ["SOPClassUID", "SeriesInstanceUID"])
 def test_a_series_without_identifiers_is_refused_by_name(
     make_case: Callable[..., Case], tmp_path: Path, keyword: str

@@ -140,7 +140,9 @@ class Dying:
 
     def call(self, target, request, ctx, time_limit=None):
         used = request.only or CHAINS[RLELossless]
-        if any(Path(coded.path) == self.path for coded in request.coded) and (not self.deadly or used[0] in self.deadly):
+        if any(Path(coded.path) == self.path for coded in request.coded) and (
+            not self.deadly or used[0] in self.deadly
+        ):
             raise WorkerDied("gone")
         return decode_slices(ctx, request)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -243,3 +245,15 @@ def test_real_pictures_open(shared_data, decode_worker):
                 volume = open_series(CTX, series, decode_worker)
                 assert (volume.colors is not None) == (series.files[0].suffix == ".tif")
     assert counts == {"": 132, "SEG": 48}
+
+
+def test_what_the_system_refuses_is_told_in_its_words(tmp_path, monkeypatch):
+    path = saved(tmp_path / "a.png", colored())
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Image, "open", refused)
+    with pytest.raises(InputError, match="Permission denied") as caught:
+        scan_paths(CTX, [path])
+    assert caught.value.code == "E_FILE"

@@ -74,8 +74,10 @@ def test_S5_W06_hostile_uids_never_become_paths(instance, tmp_path, uid):
 def test_W05_an_object_under_another_name_is_refused(instance, tmp_path):
     row, path = instance
     other = replace(row, sop_instance_uid="1.2.3")
-    inbox = Inbox(tmp_path, row.study_instance_uid, [other])
+    quarantine = Quarantine(tmp_path / "quarantine")
+    inbox = Inbox(tmp_path, row.study_instance_uid, [other], quarantine=quarantine)
     assert inbox.keep("1.2.3", path.read_bytes()) == MISMATCH
+    assert (inbox.present, inbox.refused, inbox.quarantined, quarantine.count) == (0, 1, 1, 1)
     assert Inbox(tmp_path, row.study_instance_uid, [row]).keep(row.sop_instance_uid, path.read_bytes()) == OK
 
 
