@@ -12,6 +12,10 @@ from medviewer.core.errors import TaskError
 
 FloatArray = npt.NDArray[np.float32]
 
+#: A value that the corner of an image shares with more than this part of it is background, even if it is not the
+#: smallest one.
+_BACKGROUND = 0.05
+
 
 def normalise(array: npt.NDArray[Any], scheme: Mapping[str, Any], modality: str = "") -> FloatArray:
     """Return values as a network wants them.
@@ -22,9 +26,9 @@ def normalise(array: npt.NDArray[Any], scheme: Mapping[str, Any], modality: str 
         Values in the volume's unit.
     scheme : mapping
         ``{"kind": "window", "low": a, "high": b}``: a → -1, b → 1, clipped.
-        ``{"kind": "percentile", "low": p, "high": q}``: the same between two percentiles of the values that are not the
-        smallest one (padding, air), so that the field of view does not matter.
-        ``{"kind": "zscore"}``: mean 0 and deviation 1 over the values that are not the smallest one.
+        ``{"kind": "percentile", "low": p, "high": q}``: the same between two percentiles of the values that are not
+        background (padding, air), so that the field of view does not matter.
+        ``{"kind": "zscore"}``: mean 0 and deviation 1 over the values that are not background.
         ``{"kind": "zscore", "mean": m, "std": s, "low": a, "high": b}``: clipped, then with a fixed mean and deviation
         (nnU-Net's scheme for CT).
         Any of them with ``"by_modality": {"CT": {…}}``: another scheme for images of that modality.
@@ -62,7 +66,12 @@ def normalise(array: npt.NDArray[Any], scheme: Mapping[str, Any], modality: str 
 
 
 def _inside(values: FloatArray) -> FloatArray:
-    inside: FloatArray = values[values > values.min()]
+    """Return the values that are not background: padding and air, or what a skull stripping left, ringing around it."""
+    there = values > values.min()
+    outside = values == values.flat[0]
+    if np.count_nonzero(outside) > _BACKGROUND * values.size:
+        there &= ~outside
+    inside: FloatArray = values[there]
     return inside if inside.size else values.ravel()
 
 

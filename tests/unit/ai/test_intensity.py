@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from medviewer.ai.intensity import normalise
 
@@ -13,3 +14,16 @@ def test_a_modality_has_its_own_scheme() -> None:
     np.testing.assert_allclose(normalise(head, scheme, "CT"), [-1, -1, 0, 1, 1])
     for modality in ("MR", ""):
         np.testing.assert_array_equal(normalise(head, scheme, modality), normalise(head, {"kind": "zscore"}))
+
+
+@pytest.mark.parametrize("scheme", [{"kind": "zscore"}, {"kind": "percentile", "low": 1.0, "high": 99.0}])
+def test_what_lies_around_a_stripped_brain_does_not_count(scheme: dict[str, object]) -> None:
+    rng = np.random.default_rng(0)
+    brain = rng.normal(100, 10, (10, 10, 10))
+    whole = np.zeros((20, 20, 20))
+    whole[5:15, 5:15, 5:15] = brain
+    # Resampling by splines leaves values below the background beside the edge.
+    whole[4, 4, 4] = -7.0
+    wanted = normalise(brain, scheme)
+    # Alone, the smallest value of the brain does not count either: one in a thousand.
+    np.testing.assert_allclose(normalise(whole, scheme)[5:15, 5:15, 5:15], wanted, atol=0.05)
