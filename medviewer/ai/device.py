@@ -84,7 +84,9 @@ def named_memory_errors(device: str, hint: str) -> Iterator[None]:
         raise OutOfMemory(f"Not enough {where} for this step.", hint=hint) from error
     except RuntimeError as error:
         # torch's CPU allocator raises a plain RuntimeError; its CUDA one a subclass of it.
-        if not re.search(r"out of memory|not enough memory|can't allocate memory", str(error), re.IGNORECASE):
+        if not re.search(
+            r"out of memory|not enough memory|can't allocate memory|bad.?alloc", str(error), re.IGNORECASE
+        ):
             raise
         if device != "cpu":
             import torch

@@ -51,7 +51,10 @@ def bad_output(card: ModelCard, reason: str) -> TaskError:
 
 
 class Outputs:
-    """Takes slabs in order, and draws the image's slices as soon as what they need is there."""
+    """Takes slabs in order, and draws the image's slices as soon as what they need is there.
+
+    A channel beyond those of the card is the spread over flips: what `uncertainty` then is, instead of the entropy.
+    """
 
     def __init__(self, card: ModelCard, grid: ModelGrid, wanted: Wanted) -> None:
         self._card = card
@@ -66,6 +69,7 @@ class Outputs:
         self._next = 0
         self._low = math.inf
         self._high = -math.inf
+        self._doubt, self._found = 0.0, 0
         values = [label.value for label in card.labels]
         self._values = np.array(values if card.output == "sigmoid" else range(output_count(card)), np.uint16)
 
@@ -77,11 +81,17 @@ class Outputs:
 
     def put(self, slab: Slab) -> None:
         """Take the next slab; raises `TaskError` ``E_MODEL_OUTPUT`` when it holds what is not a number."""
-        low, high = (float(v) for v in slab.logits.aminmax())
+        import torch
+
+        count = output_count(self._card)
+        low, high = (float(v) for v in slab.logits[:count].aminmax())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise bad_output(self._card, "its output is not a number")
         self._low, self._high = min(self._low, low), max(self._high, high)
-        chances = slab.logits.sigmoid() if self._card.output == "sigmoid" else slab.logits.softmax(0)
+        logits = slab.logits[:count]
+        chances = logits.sigmoid() if self._card.output == "sigmoid" else logits.softmax(0)
+        if len(slab.logits) > count:
+            chances = torch.cat([chances, slab.logits[count:]])
         if self._grid.is_base:
             self._draw(chances, slab.k, (slab.j, slab.i))
             return
@@ -92,6 +102,10 @@ class Outputs:
         if self._low == self._high:
             raise bad_output(self._card, f"its output is {self._low:g} everywhere")
 
+    def doubt(self) -> float | None:
+        """Return the mean uncertainty of what was found, 0 .. 1; None without uncertainty or labels."""
+        return self._doubt / self._found if self._uncertainty is not None and self._found else None
+
     def labels(self) -> LabelArray:
         """Return the labels on the image's grid."""
         return self._grid.to_source(self._labels)
@@ -101,7 +115,7 @@ class Outputs:
         return None if self._probability is None else self._grid.to_source(self._probability)
 
     def uncertainty(self) -> FloatArray | None:
-        """Return the entropy, 0 .. 1, on the image's grid."""
+        """Return the entropy, or the spread over flips, 0 .. 1, on the image's grid."""
         return None if self._uncertainty is None else self._grid.to_source(self._uncertainty)
 
     def _resampled(self, slab: Slab, chances: torch.Tensor) -> None:
@@ -131,6 +145,8 @@ class Outputs:
         """Write what probabilities (outputs, k, j, i) say into the image's slices from `k` on."""
         if 0 in chances.shape:
             return
+        spread = chances[output_count(self._card) :]
+        chances = chances[: output_count(self._card)]
         _, nk, nj, ni = chances.shape
         where = (slice(k, k + nk), slice(corner[0], corner[0] + nj), slice(corner[1], corner[1] + ni))
         best, channel = chances.max(0)
@@ -142,7 +158,10 @@ class Outputs:
             found = best if self._card.output == "sigmoid" else 1 - chances[0]
             self._probability[where] = found.cpu().numpy()
         if self._uncertainty is not None:
-            self._uncertainty[where] = self._entropy(chances).cpu().numpy()
+            doubt = (spread[0] if len(spread) else self._entropy(chances)).cpu().numpy()
+            self._uncertainty[where] = doubt
+            self._doubt += float(doubt[labels > 0].sum(dtype=np.float64))
+            self._found += int((labels > 0).sum())
 
     def _entropy(self, chances: torch.Tensor) -> torch.Tensor:
         """Return the entropy over its largest possible value."""

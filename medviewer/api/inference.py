@@ -19,11 +19,15 @@ from medviewer.ai.masks import (
     slice_holes,
     touching,
 )
+from medviewer.ai.models import Model, open_model
 from medviewer.ai.nodule_box import nodule_in_box
 from medviewer.ai.nodules import Nodule, find_nodules, painted
 from medviewer.ai.patient_grid import PatientGrid, block_mean, refine
 from medviewer.ai.pleura import convex_hull
-from medviewer.ai.predictor import Model, Prediction, PredictOptions, open_model, predict
+from medviewer.ai.postprocess import postprocess, suppress_boxes
+from medviewer.ai.predictor import Prediction, PredictOptions, predict, predict_cases
+from medviewer.ai.quality import quality_flags
+from medviewer.ai.run_plan import RunPlan, plan_run
 from medviewer.ai.sliding_window import sliding_window
 from medviewer.ai.weights import ModelStore
 
@@ -40,6 +44,7 @@ __all__ = [
     "PatientGrid",
     "PredictOptions",
     "Prediction",
+    "RunPlan",
     "block_mean",
     "bounding_slices",
     "choose_device",
@@ -61,10 +66,15 @@ __all__ = [
     "open_model",
     "opened",
     "painted",
+    "plan_run",
+    "postprocess",
     "predict",
+    "predict_cases",
+    "quality_flags",
     "read_card",
     "refine",
     "slice_holes",
     "sliding_window",
+    "suppress_boxes",
     "touching",
 ]

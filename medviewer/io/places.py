@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from platformdirs import user_data_path
+from platformdirs import user_cache_path, user_data_path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -36,3 +36,9 @@ def user_folder() -> Path:
     """Return the user's data folder; it need not exist. ``MEDVIEWER_DATA_DIR`` moves it."""
     override = os.environ.get("MEDVIEWER_DATA_DIR")
     return Path(override) if override else user_data_path("medviewer", appauthor=False)
+
+
+def user_cache() -> Path:
+    """Return the folder for what can be computed again; it need not exist. ``MEDVIEWER_DATA_DIR`` moves it."""
+    override = os.environ.get("MEDVIEWER_DATA_DIR")
+    return Path(override) / "cache" if override else user_cache_path("medviewer", appauthor=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medviewer.ai.card import Label
+from medviewer.ai.card import Label, read_card
 from medviewer.ai.weights import ModelStore
 from medviewer.api import LabelResult, Volume, VolumeResult
 from medviewer.api.testing import check_task
@@ -20,6 +20,11 @@ from mv_models.runners.segmentation import Runner, SegmentationParams
 from tests.model_makers import write_model
 
 PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDVIEWER_DATA_DIR", str(tmp_path / "data"))
 
 
 @pytest.fixture
@@ -65,4 +70,19 @@ def test_R31_the_run_says_which_model_and_how(store: ModelStore) -> None:
     assert run.model == "tiny"
     assert run.weights_sha256 == Runner(store.shipped / "tiny").weights_sha256 != ""
     assert run.record["windows"] > 0
-    assert run.parameters["overlap"] == "the model's"
+    assert run.parameters["precision"] == "fast"
+
+
+def test_what_was_asked_for_is_cleaned_away(store: ModelStore) -> None:
+    steps = [{"step": "largest_component", "values": [1]}]
+    card = read_card(write_model(store.own / "clean", "clean", postprocessing=steps))
+    params = SegmentationParams(smooth_mm=2.0, fill_holes=True, largest_only=True, smallest_ml=0.5)
+    names = [step["step"] for step in params.steps(card)]
+    assert names == ["largest_component", "smooth", "fill_holes", "largest_component", "min_size"]
+    assert SegmentationParams(clean=False).steps(card) == []
+
+
+def test_a_segment_that_reaches_the_border_says_so(store: ModelStore) -> None:
+    (result,) = Runner(store.shipped / "tiny").run(NullContext(), {"image": noise()}, SegmentationParams())
+    assert isinstance(result, LabelResult)
+    assert [(flag.code, flag.segment) for flag in result.flags] == [("Q_BORDER", 1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -18,10 +18,12 @@ from medviewer.api import (
     InputError,
     JobContext,
     LabelResult,
+    Range,
     Readiness,
     Result,
     Segment,
     SubContext,
+    Unit,
     Volume,
     VolumeResult,
 )
@@ -38,11 +40,33 @@ COLORS = (
 class SegmentationParams:
     """How exactly to compute, what to return, and what to clean away."""
 
+    precision: Annotated[
+        Literal["fast", "exact"], Doc("Exact computes in single precision, the same on every run; fast is as good")
+    ] = "fast"
+    flips: Annotated[bool, Doc("Also look at mirror images and take the mean: twice the time, a little better")] = False
     overlap: Annotated[
-        Literal["the model's", "more"], Doc("More overlap of the windows: several times slower, a little smoother")
-    ] = "the model's"
+        Literal["usual", "more"], Doc("More overlap of the windows: several times slower, a little smoother")
+    ] = "usual"
     probability: Annotated[bool, Doc("Return a map of how probable the segments are")] = False
     uncertainty: Annotated[bool, Doc("Return a map of how uncertain the model was")] = False
+    clean: Annotated[bool, Doc("Clean the result up as the model's card says")] = True
+    largest_only: Annotated[bool, Doc("Keep only the largest piece of each segment")] = False
+    fill_holes: Annotated[bool, Doc("Fill holes inside segments")] = False
+    smallest_ml: Annotated[float, Range(0.0, 100.0, 0.1), Unit("ml"), Doc("Smaller pieces are left out")] = 0.0
+    smooth_mm: Annotated[float, Range(0.0, 10.0, 0.5), Unit("mm"), Doc("Round surfaces by about so much")] = 0.0
+
+    def steps(self, card: ModelCard) -> list[Mapping[str, Any]]:
+        """Return the steps that clean up: the card's, then what was asked for."""
+        found: list[Mapping[str, Any]] = list(card.postprocessing) if self.clean else []
+        if self.smooth_mm:
+            found.append({"step": "smooth", "mm": self.smooth_mm})
+        if self.fill_holes:
+            found.append({"step": "fill_holes"})
+        if self.largest_only:
+            found.append({"step": "largest_component"})
+        if self.smallest_ml:
+            found.append({"step": "min_size", "ml": self.smallest_ml})
+        return found
 
 
 class Runner:
@@ -71,9 +95,12 @@ class Runner:
         if not volumes:
             raise InputError(f"{self._card.title} needs a volume.", hint="Choose a volume as its input.")
         options = PredictOptions(
+            exact=params.precision == "exact",
             overlap=0.5 if params.overlap == "more" else None,
+            flips=params.flips,
             probability=params.probability,
             uncertainty=params.uncertainty,
+            postprocessing=params.steps(self._card),
         )
         found = predict(SubContext(ctx, 0.0, 0.98), self._folder, volumes, options)
         self.record = found.record
@@ -85,7 +112,7 @@ def label_result(card: ModelCard, volume: Volume, found: Prediction) -> LabelRes
     """Return the labels with their names and codes; those that were not found are left out."""
     present = np.flatnonzero(np.bincount(found.labels.ravel(), minlength=1))
     segments = [segment(card, label, n) for n, label in enumerate(card.labels) if label.value in present]
-    return LabelResult(card.title, found.labels, volume.geometry, tuple(segments))
+    return LabelResult(card.title, found.labels, volume.geometry, tuple(segments), found.flags)
 
 
 def segment(card: ModelCard, label: Label, n: int) -> Segment:
