@@ -297,7 +297,7 @@ def test_M14_R31_the_same_run_gives_the_same_mask_twenty_times(exact: bool) -> N
     from medviewer.ai.networks import build_network
 
     network = build_network("unet", {"in_channels": 1, "out_channels": 3, "features": [4, 8]}).eval()
-    model, volume = model_of(network), ball()
+    model, volume = model_of(network), ball(6.0, Geometry((16, 16, 16), (1.0, 1.0, 1.0)))
     options = PredictOptions(exact=exact, flips=True, uncertainty=True)
     first = predict(CTX, model, volume, options)
     assert first.labels.any()
