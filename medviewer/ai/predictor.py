@@ -19,7 +19,9 @@ from medviewer.ai.device import free_memory, named_memory_errors
 from medviewer.ai.flips import flip_axes, flipped
 from medviewer.ai.intensity import normalise
 from medviewer.ai.model_grid import ModelGrid
-from medviewer.ai.models import WARM, Model, open_model
+from medviewer.ai.models import WARM
+from medviewer.ai.models import Model as Model
+from medviewer.ai.models import open_model as open_model
 from medviewer.ai.outputs import Outputs, Wanted, bad_output, output_count
 from medviewer.ai.postprocess import postprocess
 from medviewer.ai.quality import quality_flags
