@@ -144,6 +144,7 @@ def slide(
     batch: int = 1,
     padding: float | None = None,
     outside: float | Sequence[float] = 0.0,
+    weight: FloatArray | None = None,
 ) -> Iterator[Slab]:
     """Run a network over the windows; yield slices as soon as no later window can change them.
 
@@ -164,12 +165,14 @@ def slide(
         Value around an image smaller than a window; default is the smallest of each channel.
     outside : float or sequence of float
         Logits of one voxel where no window was; zero by default.
+    weight : float32, shape (k, j, i), optional
+        Of the voxels of a window; default is `gaussian`.
     """
     import torch
 
     source = torch.from_numpy(_padded(image, windows, padding))
-    weight = torch.from_numpy(gaussian(windows.window)).to(device)
-    sums = _Sums(windows, weight, torch.tensor(outside, dtype=torch.float32, device=device))
+    weights = torch.from_numpy(gaussian(windows.window) if weight is None else weight).to(device)
+    sums = _Sums(windows, weights, torch.tensor(outside, dtype=torch.float32, device=device))
     done, starts = 0, windows.starts
     for layer in sorted({start[0] for start in starts}):
         yield from sums.finished(layer)

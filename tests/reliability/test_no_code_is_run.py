@@ -68,8 +68,15 @@ def test_S01_S02_S03_S22_nothing_in_the_tree_runs_what_it_reads():
         for path in sources()
         if (calls := list(dangers(ast.parse(path.read_text(encoding="utf-8")))))
     }
-    # A script that the user names on the command line.
-    assert found == {"medviewer/cli/commands.py": ["runpy.run_path"]}
+    # A script that the user names on the command line; checkpoints, read as numbers only.
+    assert found == {"medviewer/cli/commands.py": ["runpy.run_path"], "medviewer/ai/torch_file.py": ["torch.load"]}
+
+
+def test_S01_S02_the_one_reader_of_checkpoints_reads_numbers_only():
+    tree = ast.parse((ROOT / "medviewer/ai/torch_file.py").read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and name_of(node.func) == "torch.load"]
+    assert len(calls) == 1
+    assert [ast.literal_eval(k.value) for k in calls[0].keywords if k.arg == "weights_only"] == [True]
 
 
 @pytest.mark.parametrize("code", [
@@ -84,7 +91,7 @@ def test_S22_the_lint_sees_what_it_looks_for(code):
 def test_S22_pickles_of_our_own_know_no_foreign_class():
     """Messages between our processes are pickles over an authenticated pipe; no other module reads any."""
     users = [p.name for p in sources() if "import pickle" in p.read_text(encoding="utf-8")]
-    assert users == ["shared_array.py"]
+    assert users == ["torch_file.py", "shared_array.py"], "the first names an error of that module, and calls nothing"
 
 
 class Payload:
