@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all that a fresh checkout needs; each sets up what it uses.
-.PHONY: help setup demo test test-slow reliability bench peers screenshots bundle lint format clean
+.PHONY: help setup demo test test-slow models reliability bench peers screenshots bundle lint format clean
 
 help:
 	@echo "make demo       set up, make a sample study, analyze and export it, open the window on it"
@@ -7,6 +7,7 @@ help:
 	@echo "make test-slow  the tests that take minutes, the frozen program among them"
 	@echo "make reliability  ask every bad file and series what becomes of it; print the bar: id, figure, pass"
 	@echo "                  (build/reliability.tsv then says what became of each real file)"
+	@echo "make models     measure every shipped model again on what its recipe holds out"
 	@echo "make bench      measure against peers; make peers installs napari beside the project for it"
 	@echo "make screenshots  the pictures of the user guide, from the real program"
 	@echo "make bundle     build the program as one folder, dist/medviewer"
@@ -29,6 +30,9 @@ test-slow: setup
 
 reliability: setup
 	@mkdir -p build && .venv/bin/python -W ignore tools/reliability.py --files build/reliability.tsv
+
+models: setup
+	@.venv/bin/medviewer models evaluate --data ../shared/training
 
 bench: setup
 	@sh tools/test.sh --only-tests -m benchmark_run -s

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 #: Words that are commands; everything else names a path for the window (write ``./info`` for a folder named info).
-COMMANDS = ("info", "tasks", "analyze", "export", "doctor", "demo", "pacs", "run", "train", "evaluate")
+COMMANDS = ("info", "tasks", "analyze", "export", "doctor", "demo", "pacs", "run", "train", "evaluate", "models")
 _HELP = ("-h", "--help", "--version")
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from medviewer.ai.model_import import import_models, remove_model
 from medviewer.ai.weights import ModelStore, StoredModel
 from medviewer.api.plugin import TaskInfo
-from medviewer.core.errors import InputError, TaskError
+from medviewer.core.errors import InputError
 from medviewer.jobs.job import Job, JobContext, JobState
 from medviewer.jobs.runner import Work
 
@@ -52,12 +52,12 @@ class Models:
         """Whether the licence of a task's model has yet to be accepted: what came with the program needs no asking."""
         if not task.model or Path(task.model).is_relative_to(self.store.shipped):
             return False
-        return _agreement(task) not in self._app.settings.accepted_licenses
+        return agreement(task) not in self._app.settings.accepted_licenses
 
     def accept(self, task: TaskInfo) -> None:
         """Note that the user accepts the licence of a task's model."""
-        if _agreement(task) not in self._app.settings.accepted_licenses:
-            self._app.settings.accepted_licenses.append(_agreement(task))
+        if agreement(task) not in self._app.settings.accepted_licenses:
+            self._app.settings.accepted_licenses.append(agreement(task))
             self._app.settings.save()
             self.changed.emit()
 
@@ -91,14 +91,26 @@ class Models:
             )
 
         def work(ctx: JobContext) -> None:
-            try:
-                shutil.rmtree(model.folder)
-            except OSError as error:
-                raise TaskError(
-                    f"{model.id} cannot be removed ({error.strerror}).", hint="Close programs that use its files."
-                ) from error
+            remove_model(model)
 
         return self._change(f"Removing {model.id}", work, f"Removed the model {model.id}.")
+
+    def add(self, path: Path) -> Job:
+        """Import the models in a folder, an archive or a file."""
+
+        def work(ctx: JobContext) -> None:
+            import_models(ctx, self.store, path)
+
+        return self._change(f"Importing {path.name}", work, f"Imported {path.name}.")
+
+    def download(self, address: str, sha256: str) -> Job:
+        """Download a model, see `medviewer.ai.model_download.download_model`."""
+        from medviewer.ai.model_download import download_model
+
+        def work(ctx: JobContext) -> None:
+            download_model(ctx, self.store, address, sha256)
+
+        return self._change("Downloading a model", work, f"Downloaded {address}.")
 
     def _change(self, title: str, work: Work, said: str) -> Job:
         """Change the store by a job, then look for tasks anew."""
@@ -118,6 +130,6 @@ class Models:
         self.changed.emit()
 
 
-def _agreement(task: TaskInfo) -> str:
+def agreement(task: TaskInfo) -> str:
     """Return what was agreed to: a new licence of the same model is to be accepted anew."""
     return f"{task.id}: {task.license}"

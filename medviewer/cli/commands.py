@@ -15,6 +15,7 @@ import typer
 
 from medviewer.cli.console import CommandEnded, Output, ProgressBar
 from medviewer.cli.exit_codes import OK, TASK_FAILED, exit_code
+from medviewer.cli.models import models
 from medviewer.cli.pacs import pacs
 from medviewer.cli.training import evaluate, train
 from medviewer.core.errors import MedViewerError
@@ -36,6 +37,7 @@ cli = typer.Typer(
 )
 
 cli.add_typer(pacs, name="pacs")
+cli.add_typer(models, name="models")
 cli.command()(train)
 cli.command()(evaluate)
 

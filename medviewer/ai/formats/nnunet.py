@@ -46,6 +46,12 @@ def roots(folder: Path) -> tuple[Path, ...]:
     return ()
 
 
+def files(root: Path) -> tuple[Path, ...]:
+    """Return what of a result folder is needed to run it: neither predictions nor training images."""
+    texts = [path for path in root.iterdir() if path.is_file() and path.suffix.lower() in (".json", ".md", ".txt", "")]
+    return (*sorted(texts), *checkpoints(root))
+
+
 def recognises(folder: Path) -> bool:
     """Whether plans and dataset lie in the folder or below."""
     return bool(roots(folder))
