@@ -93,8 +93,9 @@ class AnalyzeDialog(QDialog):
         grid.setHorizontalSpacing(22)
         grid.setVerticalSpacing(8)
         grid.setColumnStretch(TASK, 1)
-        for column, text in ((TASK, "Task"), (WHERE, "Runs on"), (TIME, "Time"), (LICENSE, "Licence")):
-            grid.addWidget(label(text, role="soft"), 0, column)
+        if any(item.fits for item in self._plan):
+            for column, text in ((TASK, "Task"), (WHERE, "Runs on"), (TIME, "Time"), (LICENSE, "Licence")):
+                grid.addWidget(label(text, role="soft"), 0, column)
         for row, item in enumerate(self._plan, start=1):
             self._add_row(grid, row, item)
         grid.setRowStretch(len(self._plan) + 1, 1)

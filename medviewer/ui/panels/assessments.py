@@ -138,6 +138,7 @@ def percent(probability: float) -> str:
 
 def _doubt(text: str, name: str) -> QHBoxLayout:
     row = QHBoxLayout()
+    row.setSpacing(6)
     sign = label()
     sign.setPixmap(icon("warning", "warning").pixmap(14))
     row.addWidget(sign, 0, Qt.AlignmentFlag.AlignTop)
