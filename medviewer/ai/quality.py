@@ -49,11 +49,11 @@ def quality_flags(
         if label.value >= len(counts) or not counts[label.value]:
             continue
         if edges[label.value] >= _ON_BORDER:
-            text = f"{label.title} reaches the border of the image: part of it may be missing."
+            text = "Reaches the border of the image: part of it may be missing."
             flags.append(QualityFlag("Q_BORDER", text, label.value))
         low, high = usual.get("volume_ml", {}).get(label.name, (0.0, np.inf))
         if not low <= ml[label.value] <= high:
-            text = f"{label.title} has {ml[label.value]:.3g} ml; {low:g} to {high:g} ml are usual."
+            text = f"Has {ml[label.value]:.3g} ml; {low:g} to {high:g} ml are usual."
             flags.append(QualityFlag("Q_VOLUME", text, label.value))
     return tuple(flags)
 

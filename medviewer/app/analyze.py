@@ -51,14 +51,22 @@ class Analyze:
         volume = self._app.workspace.volume(volume_id)
         return tuple(self._as_here(item, volume) for item in plan(self._app.plugins, volume, every=True))
 
+    def fits_any(self, volume_id: str) -> bool:
+        """Whether there is a task that Analyze offers by itself for a volume; quicker than the whole plan."""
+        return any(item.fits for item in plan(self._app.plugins, self._app.workspace.volume(volume_id)))
+
     def _as_here(self, item: PlanItem, volume: Volume) -> PlanItem:
         settings, task = self._app.settings, item.task
         seconds = measured_seconds(settings, task, volume, self.device)
+        run = self._app.models.run_plan(task, volume, self.device) if item.fits else None
+        if seconds is None and run is not None and run.measured:
+            seconds = run.seconds
         chosen = task.id in settings.analyze_on or (item.chosen and task.id not in settings.analyze_off)
         return replace(
             item,
             seconds=item.seconds if seconds is None else seconds,
             measured=seconds is not None,
+            memory=run.memory if run is not None else 0,
             device=self.device,
             chosen=chosen and item.fits,
             license_open=self._app.models.must_accept(task),

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from medviewer.ai.card import ModelCard
 from medviewer.ai.model_import import import_models, remove_model
-from medviewer.ai.weights import ModelStore, StoredModel
+from medviewer.ai.run_plan import RunPlan, plan_run
+from medviewer.ai.weights import ModelStore, StoredModel, read_model
 from medviewer.api.plugin import TaskInfo
 from medviewer.core.errors import InputError
+from medviewer.core.volume import Volume
 from medviewer.jobs.job import Job, JobContext, JobState
 from medviewer.jobs.runner import Work
 
@@ -32,6 +35,7 @@ class Models:
     def __init__(self, app: AppContext, store: ModelStore | None = None) -> None:
         self._app = app
         self.store = store or ModelStore()
+        self._cards: dict[str, ModelCard | None] = {}
 
     def all(self) -> tuple[StoredModel, ...]:
         """Return every model, broken ones too, usable ones first."""
@@ -41,6 +45,15 @@ class Models:
         """Return the task that runs a model; None for one that is broken or older than another."""
         folder = str(model.folder)
         return next((task for task in self._app.plugins.tasks if task.model == folder), None)
+
+    def run_plan(self, task: TaskInfo, volume: Volume, device: str) -> RunPlan | None:
+        """Return what the windows of a task's model will take; None for what does not run in windows."""
+        if task.model not in self._cards:
+            self._cards[task.model] = read_model(Path(task.model)).card if task.model else None
+        card = self._cards[task.model]
+        if card is None or card.runner != "segmentation":
+            return None
+        return plan_run(card, volume.geometry, "cpu" if device == "auto" else device)
 
     def size(self, model: StoredModel) -> int:
         """Return how much a model takes on the disk, bytes."""
@@ -126,6 +139,7 @@ class Models:
 
     def look_again(self) -> None:
         """Find out which models there are now."""
+        self._cards.clear()
         self._app.plugins.refresh()
         self.changed.emit()
 

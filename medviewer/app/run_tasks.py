@@ -40,6 +40,8 @@ class PlanItem:
         Rough time on this machine.
     measured : bool
         Whether it comes from runs before on this machine, not from what the task says of itself.
+    memory : int
+        Bytes that it will take, roughly; 0 when nobody knows.
     device : str
         Where it will run, as far as known: ``cpu``, ``cuda`` or ``auto``.
     chosen : bool
@@ -55,6 +57,7 @@ class PlanItem:
     reason: str = ""
     seconds: float = 0.0
     measured: bool = False
+    memory: int = 0
     device: str = "auto"
     chosen: bool = False
     license_open: bool = False

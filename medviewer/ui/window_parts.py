@@ -195,5 +195,5 @@ def suggested_command(app: AppContext) -> str:
         return ""
     boxes = app.workspace.boxes(volume.id)
     if not (boxes or app.workspace.segmentation(volume.id).segments or app.workspace.assessments(volume.id)):
-        return "analyze" if any(item.fits for item in app.analyze.plan(volume.id)) else ""
+        return "analyze" if app.analyze.fits_any(volume.id) else ""
     return "" if any(box.review == "open" for box in boxes) else "export"

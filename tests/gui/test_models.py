@@ -163,7 +163,7 @@ def test_the_plan_says_where_how_long_and_under_which_licence(
     qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, plan: QDialog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = texts(plan)
-    for part in ("Runs on", "GPU or CPU", "about 1.0 s", "Apache-2.0"):
+    for part in ("Runs on", "GPU or CPU", "about 1.0 s", "Memory", " GB", "Apache-2.0"):
         assert part in said
     mine = plan.findChild(QCheckBox, "analyze.other")
     assert not mine.isEnabled(), "a licence is to be accepted first"

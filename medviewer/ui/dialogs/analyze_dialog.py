@@ -31,7 +31,7 @@ from medviewer.ui.text import counted, device_name, duration, label, plain_menu,
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
-TASK, WHERE, TIME, LICENSE, OPTIONS = range(5)
+TASK, WHERE, TIME, MEMORY, LICENSE, OPTIONS = range(6)
 
 
 class AnalyzeDialog(QDialog):
@@ -93,9 +93,11 @@ class AnalyzeDialog(QDialog):
         grid.setHorizontalSpacing(22)
         grid.setVerticalSpacing(8)
         grid.setColumnStretch(TASK, 1)
-        if any(item.fits for item in self._plan):
-            for column, text in ((TASK, "Task"), (WHERE, "Runs on"), (TIME, "Time"), (LICENSE, "Licence")):
-                grid.addWidget(label(text, role="soft"), 0, column)
+        heads = {TASK: "Task", WHERE: "Runs on", TIME: "Time", LICENSE: "Licence"}
+        if any(item.memory for item in self._plan):
+            heads[MEMORY] = "Memory"
+        for column, text in heads.items() if any(item.fits for item in self._plan) else ():
+            grid.addWidget(label(text, role="soft"), 0, column)
         for row, item in enumerate(self._plan, start=1):
             self._add_row(grid, row, item)
         grid.setRowStretch(len(self._plan) + 1, 1)
@@ -112,10 +114,11 @@ class AnalyzeDialog(QDialog):
         self.boxes[task.id] = box
         grid.addWidget(box, row, TASK)
         if not item.fits:
-            grid.addWidget(label(item.reason, role="soft"), row, WHERE, 1, 4)
+            grid.addWidget(label(item.reason, role="soft"), row, WHERE, 1, OPTIONS)
             return
         grid.addWidget(label(device_name(item.device)), row, WHERE)
         grid.addWidget(_time(item), row, TIME)
+        grid.addWidget(label(f"{item.memory / 1e9:.1f} GB" if item.memory else "", role="soft"), row, MEMORY)
         if item.license_open:
             grid.addWidget(self._accept_button(item), row, LICENSE)
         else:

@@ -52,7 +52,7 @@ def test_a_single_slice_has_no_border_above() -> None:
 def test_a_volume_out_of_range_is_named_with_both() -> None:
     (flag,) = quality_flags(card(volume_ml={"organ": [3, 9]}), middle(), GEOMETRY, middle())
     assert flag.code == "Q_VOLUME"
-    assert flag.text == "Organ has 1 ml; 3 to 9 ml are usual."
+    assert flag.text == "Has 1 ml; 3 to 9 ml are usual."
 
 
 def test_an_image_unlike_the_others_and_a_model_that_is_unsure() -> None:
