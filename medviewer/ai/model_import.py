@@ -109,7 +109,9 @@ def _import_one(ctx: JobContext, store: ModelStore, root: Path, source: str) -> 
         files = _copy(ctx, root, inner, fresh)
         model = read_model(fresh)
         if model.card is None:
-            raise TaskError(model.problem, hint="Get the model again.", code="E_MODEL_FILE")
+            # People know it by the name that they gave.
+            problem = model.problem.replace(fresh.name, root.name)
+            raise TaskError(problem, hint="Get the model again.", code="E_MODEL_FILE")
         _write_note(fresh, model.card, source, files)
         return read_model(_into_place(fresh, store.own / _folder_name(model.card)))
     except OSError as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -14,8 +17,10 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
     QLabel,
+    QLineEdit,
     QListWidget,
     QMessageBox,
+    QProgressBar,
     QPushButton,
     QScrollArea,
     QWidget,
@@ -29,12 +34,14 @@ from medviewer.app.context import AppContext
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Segment
 from medviewer.core.volume import Volume
+from medviewer.jobs.job import JobContext, JobState
 from medviewer.plugin_host.registry import PluginRegistry
 from medviewer.ui.curves import read_log, write_curves
 from medviewer.ui.dialogs import models_dialog
 from medviewer.ui.main_window import MainWindow
 from tests.conftest import ROOT
 from tests.model_makers import write_model
+from tests.model_server import Behaviour, serving
 
 WAIT_MS = 60_000
 LOG = {
@@ -138,6 +145,70 @@ def test_a_licence_is_accepted_and_a_model_removed(
     assert not (store.own / "other").exists()
     assert [task.id for task in app.plugins.tasks] == ["thing_finder"]
     assert app.messages.messages[-1].text == "Removed the model other."
+
+
+def test_a_model_is_imported_and_chosen(
+    qtbot: QtBot, app: AppContext, dialog: QDialog, store: ModelStore, tmp_path: Path
+) -> None:
+    assert isinstance(dialog, models_dialog.ModelsDialog)
+    rows = dialog.findChild(QListWidget, "modelsList")
+    new = write_model(tmp_path / "given" / "new", "new", title="New one")
+    dialog.add(shutil.make_archive(str(tmp_path / "new"), "zip", new.parent) and tmp_path / "new.zip")
+    qtbot.waitUntil(lambda: rows.count() == 4, timeout=WAIT_MS)
+    assert "New one" in [rows.item(n).text().splitlines()[0] for n in range(4)]
+    assert not dialog.findChild(QWidget, "modelsProgress").isVisible()
+    (tmp_path / "no.txt").write_text("no model")
+    dialog.add(tmp_path / "no.txt")
+    said = dialog.findChild(QLabel, "modelsSaid")
+    qtbot.waitUntil(said.isVisible, timeout=WAIT_MS)
+    assert "no.txt" in said.text()
+
+
+def test_a_model_is_downloaded_with_progress_and_refused_with_another_hash(
+    qtbot: QtBot, app: AppContext, dialog: QDialog, store: ModelStore, tmp_path: Path
+) -> None:
+    new = write_model(tmp_path / "given" / "new", "new", title="New one")
+    data = Path(shutil.make_archive(str(tmp_path / "new"), "zip", new.parent)).read_bytes()
+    rows = dialog.findChild(QListWidget, "modelsList")
+    with serving(Behaviour(data)) as address:
+        ask_download(dialog, address, "00" * 32)
+        said = dialog.findChild(QLabel, "modelsSaid")
+        qtbot.waitUntil(said.isVisible, timeout=WAIT_MS)
+        assert "SHA-256 differs" in said.text()
+        assert rows.count() == 3
+        ask_download(dialog, address, hashlib.sha256(data).hexdigest())
+        qtbot.waitUntil(lambda: rows.count() == 4, timeout=WAIT_MS)
+    assert not said.isVisible()
+
+
+def test_a_download_is_cancelled_where_it_is_shown(
+    qtbot: QtBot, app: AppContext, dialog: QDialog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = Event()
+
+    def slow(ctx: JobContext, store: ModelStore, address: str, sha256: str) -> None:
+        ctx.progress(0.25, "1 MB")
+        began.set()
+        while True:
+            ctx.check_cancelled()
+
+    monkeypatch.setattr("medviewer.ai.model_download.download_model", slow)
+    ask_download(dialog, "a/b@c/d", "00" * 32)
+    bar = dialog.findChild(QProgressBar, "modelsProgressBar")
+    qtbot.waitUntil(lambda: bar.isVisible() and bar.value() == 250, timeout=WAIT_MS)
+    dialog.findChild(QPushButton, "modelsProgressCancel").click()
+    qtbot.waitUntil(lambda: not bar.isVisible())
+    assert app.jobs.jobs[-1].state is JobState.CANCELLED
+
+
+def ask_download(dialog: QDialog, address: str, sha256: str) -> None:
+    dialog.findChild(QPushButton, "modelDownload").click()
+    asked = [d for d in dialog.findChildren(QDialog, "modelDownloadDialog") if d.isVisible()][-1]
+    start = asked.findChild(QPushButton, "startDownload")
+    assert not start.isEnabled()
+    asked.findChild(QLineEdit, "downloadAddress").setText(address)
+    asked.findChild(QLineEdit, "downloadHash").setText(sha256)
+    start.click()
 
 
 def test_the_window_imports_no_torch_for_it(tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import (
     QDialog,
+    QFileDialog,
     QHBoxLayout,
     QListWidget,
     QListWidgetItem,
+    QMenu,
     QSplitter,
     QVBoxLayout,
     QWidget,
@@ -22,6 +26,7 @@ from medviewer.jobs.job import Job
 from medviewer.ui.bind import Links, Merged
 from medviewer.ui.dialogs.job_row import JobRow
 from medviewer.ui.dialogs.model_card import CardView
+from medviewer.ui.dialogs.model_download import DownloadDialog
 from medviewer.ui.dialogs.questions import ask_license, ask_yes_no
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.panel import push_button
@@ -43,6 +48,7 @@ class ModelsDialog(QDialog):
         self.setObjectName("modelsDialog")
         self.setWindowTitle("Models")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setAcceptDrops(True)
         self._app = app
         self._links = Links()
         self._models: dict[str, StoredModel] = {}
@@ -55,6 +61,17 @@ class ModelsDialog(QDialog):
         self.card = CardView(app)
         self.said = label("", name="modelsSaid", role="soft", wrap=True)
         self.progress = JobRow("modelsProgress", self._ended)
+        self.import_button = push_button(
+            "modelImport", "Import", lambda: None, picture="add",
+            tip="Add a model from a folder, a zip or a file (MedViewer, nnU-Net, MONAI bundle, TorchScript, ONNX); "
+            "dropping it here does the same",
+        )  # fmt: skip
+        menu = QMenu(self)
+        menu.setObjectName("modelImportMenu")
+        menu.addAction("Folder…").triggered.connect(lambda _=False: self._import_folder())
+        menu.addAction("Zip or file…").triggered.connect(lambda _=False: self._import_file())
+        self.import_button.setMenu(menu)
+        self.download_button = push_button("modelDownload", "Download…", self._download, picture="down")
         self.license_button = push_button("modelLicense", "Accept licence…", self._accept, picture="check")
         self.remove_button = push_button("modelRemove", "Remove…", self._remove, picture="remove")
         self._lay_out()
@@ -73,7 +90,7 @@ class ModelsDialog(QDialog):
         middle.setSizes([LIST_WIDTH, 10_000])
         self.list.setMinimumWidth(240)
         buttons = QHBoxLayout()
-        for button in (self.remove_button, self.license_button):
+        for button in (self.import_button, self.download_button, self.remove_button, self.license_button):
             buttons.addWidget(button)
         buttons.addStretch(1)
         buttons.addWidget(push_button("modelsClose", "Close", self.close))
@@ -151,6 +168,26 @@ class ModelsDialog(QDialog):
             return
         self._start(lambda: self._app.models.remove(model))
 
+    def _import_folder(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "Import a model: its folder")
+        if name:
+            self.add(Path(name))
+
+    def _import_file(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Import a model: a zip or a file")
+        if name:
+            self.add(Path(name))
+
+    def add(self, path: Path) -> None:
+        """Import the models of a folder, an archive or a file."""
+        self._start(lambda: self._app.models.add(path))
+
+    def _download(self) -> None:
+        asked = DownloadDialog(self)
+        asked.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        asked.accepted.connect(lambda: self._start(lambda: self._app.models.download(*asked.asked)))
+        asked.open()
+
     def _start(self, request: Callable[[], Job]) -> None:
         """Start what takes a while; its progress stands here and among the jobs, and can be cancelled in both."""
         try:
@@ -171,6 +208,18 @@ class ModelsDialog(QDialog):
         self.said.setProperty("role", role)
         restyle(self.said)
         self.said.show()
+
+    # ---- Qt
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: D102
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: D102
+        event.acceptProposedAction()
+        for url in event.mimeData().urls():
+            if url.isLocalFile():
+                self.add(Path(url.toLocalFile()))
 
     def done(self, result: int) -> None:
         """Close, taking the connections back; what runs goes on."""
