@@ -28,7 +28,8 @@ class TrainingRecipe(Protocol):
     """One model: its data, network, loss and measure.
 
     A recipe is made with ``Recipe(data, work)``: the folder of training data and a folder of its own for what it
-    prepares. What is held out is chosen by patient and the same in every run.
+    prepares. What is held out is chosen by patient and the same in every run. It may also have
+    ``initialise(network)``, which gives a fresh network its first weights, and `card` may say what `validate` found.
 
     Attributes
     ----------

@@ -89,6 +89,8 @@ class Trainer:
             self._resume()
         elif self.start is not None:
             self.network.load_state_dict(load_weights(self.start / WEIGHTS_NAME))
+        elif initialise := getattr(self.recipe, "initialise", None):
+            initialise(self.network)
         if not self.log.steps:
             self.mean = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 

@@ -108,3 +108,16 @@ def test_M13_cancel_at_any_step_keeps_what_was_learnt(tmp_path: Path) -> None:
         Trainer(Blobs(), tmp_path / "model").run(Impatient(), 60, max_steps=50)
     assert (tmp_path / "model" / LOG_NAME).exists()
     assert Trainer(Blobs(), tmp_path / "model").log.steps == 4
+
+
+def test_a_recipe_may_give_the_first_weights(tmp_path: Path) -> None:
+    class Begun(Blobs):
+        def initialise(self, network: nn.Module) -> None:
+            for value in network.parameters():
+                value.data.fill_(0.5)
+
+    trainer = Trainer(Begun(), tmp_path / "model")
+    assert all((value == 0.5).all() for value in trainer.mean.values())
+    trainer.run(NullContext(), 60, max_steps=2)
+    again = Trainer(Begun(), tmp_path / "model")
+    assert not all((value == 0.5).all() for value in again.network.parameters())
