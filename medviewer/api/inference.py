@@ -2,8 +2,17 @@
 
 from medviewer.ai.body import find_body
 from medviewer.ai.card import Label, ModelCard, read_card
+from medviewer.ai.classifier import Classification, classify
 from medviewer.ai.coarse_ct import AIR_HU, SOFT_HU, CoarseCt
 from medviewer.ai.device import choose_device, free_memory, named_memory_errors
+from medviewer.ai.hippocampus import (
+    RIGHT_HIPPOCAMPUS,
+    Hippocampi,
+    find_hippocampi_in_head,
+    find_hippocampus_in_crop,
+    is_hippocampus_crop,
+    refuse_hippocampus_size,
+)
 from medviewer.ai.lungs import Lungs, find_lungs
 from medviewer.ai.masks import (
     bounding_slices,
@@ -33,8 +42,11 @@ from medviewer.ai.weights import ModelStore
 
 __all__ = [
     "AIR_HU",
+    "RIGHT_HIPPOCAMPUS",
     "SOFT_HU",
+    "Classification",
     "CoarseCt",
+    "Hippocampi",
     "Label",
     "Lungs",
     "Model",
@@ -48,18 +60,22 @@ __all__ = [
     "block_mean",
     "bounding_slices",
     "choose_device",
+    "classify",
     "closed",
     "components",
     "convex_hull",
     "dilated",
     "eroded",
     "find_body",
+    "find_hippocampi_in_head",
+    "find_hippocampus_in_crop",
     "find_lungs",
     "find_nodules",
     "fine_box",
     "free_memory",
     "grown_within",
     "holes",
+    "is_hippocampus_crop",
     "largest_component",
     "named_memory_errors",
     "nodule_in_box",
@@ -73,6 +89,7 @@ __all__ = [
     "quality_flags",
     "read_card",
     "refine",
+    "refuse_hippocampus_size",
     "slice_holes",
     "sliding_window",
     "suppress_boxes",

@@ -1,0 +1,85 @@
+"""Findings in pictures by a network: the task of every model whose card names the runner ``classification``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from medviewer.api import (
+    CodedConcept,
+    Doc,
+    Finding,
+    FindingResult,
+    Input,
+    InputError,
+    JobContext,
+    QualityFlag,
+    Readiness,
+    Result,
+    SubContext,
+    Volume,
+)
+from medviewer.api.inference import Classification, ModelCard, classify, open_model, read_card
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationParams:
+    """What to return."""
+
+    heatmap: Annotated[bool, Doc("Return a map of where the evidence lies")] = True
+
+
+class Runner:
+    """Runs the model of a folder.
+
+    Attributes
+    ----------
+    weights_sha256 : str
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._card = read_card(folder)
+        self.weights_sha256 = self._card.weights_sha256
+
+    def check(self) -> Readiness:
+        """Ready: the folder has been read."""
+        return Readiness(ok=True)
+
+    def run(self, ctx: JobContext, inputs: Mapping[str, Input], params: ClassificationParams) -> Sequence[Result]:
+        """Return the findings with their probabilities, and the heat-map."""
+        volume = next((value for value in inputs.values() if isinstance(value, Volume)), None)
+        if volume is None:
+            raise InputError(f"{self._card.title} needs a picture.", hint="Choose a picture as its input.")
+        ctx.progress(0.0, "Loading the model")
+        model = open_model(self._folder)
+        found = classify(SubContext(ctx, 0.3, 1.0), model, volume, heatmap=params.heatmap)
+        return [finding_result(self._card, volume, found)]
+
+
+def finding_result(card: ModelCard, volume: Volume, found: Classification) -> FindingResult:
+    """Return what was found in the picture that decides, the most probable first."""
+    stated = found.probabilities[found.picture]
+    findings = [
+        Finding(CodedConcept(*(label.code or (label.name, "99MEDVIEWER", label.title))), float(probability))
+        for label, probability in zip(card.labels, stated, strict=True)
+    ]
+    flags = list(found.flags)
+    if len(found.probabilities) > 1:
+        text = f"Picture {found.picture + 1} of {len(found.probabilities)} decides."
+        flags.append(QualityFlag("Q_ONE_OF_SEVERAL", text))
+    heat = None
+    if found.heatmap is not None:
+        heat = Volume(
+            found.heatmap,
+            volume.geometry,
+            f"{card.title}: evidence",
+            window=(0.5, 1.0),
+            stacking=volume.stacking,
+            in_patient=volume.in_patient,
+            in_mm=volume.in_mm,
+        )
+    findings.sort(key=lambda finding: -finding.probability)
+    return FindingResult(card.title, tuple(findings), heat, tuple(flags))
