@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.ai.coarse_ct import CoarseCt
+from medviewer.ai.infer import infer
 from medviewer.ai.lungs import find_lungs
 from medviewer.ai.masks import dilated
 from medviewer.ai.model_grid import ModelGrid, along, taps
 from medviewer.ai.predictor import Model, prepared
-from medviewer.ai.sliding_window import sliding_window
 from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.region import Region
 from medviewer.core.segmentation import LabelArray
@@ -207,11 +207,7 @@ def mark(ctx: JobContext, model: Model, volume: Volume, inside: Mask) -> Marked:
     ctx.check_cancelled()
     window, padded = _window(model.card.window, image)
     pad = [(0, a - b) for a, b in zip(padded.shape[1:], lung.shape, strict=True)]
-    network = model.network.to(ctx.device)
-    with torch.inference_mode():
-        logits = sliding_window(
-            ctx, network, padded, window, inside=np.pad(lung, pad), outside=-20.0, device=ctx.device
-        )[0]
+    logits = infer(ctx, model, padded, window, inside=np.pad(lung, pad), outside=-20.0)[0]
     chance = torch.from_numpy(logits).sigmoid_().numpy()[tuple(slice(n) for n in lung.shape)]
     return Marked(region, grid, image[0], chance, lung)
 

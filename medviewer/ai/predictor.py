@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.ai.backends import Backend, choose_backend, worth_measuring
+from medviewer.ai.backends import Backend
 from medviewer.ai.body import find_body
 from medviewer.ai.card import ModelCard
 from medviewer.ai.coarse_ct import CoarseCt
 from medviewer.ai.device import free_memory, named_memory_errors
 from medviewer.ai.flips import flip_axes, flipped
+from medviewer.ai.infer import backend_for
 from medviewer.ai.intensity import normalise
 from medviewer.ai.model_grid import ModelGrid
 from medviewer.ai.models import WARM
@@ -254,7 +255,7 @@ class _Run:
         if not windows.starts:
             return outputs, record
         with named_memory_errors(ctx.device, ""):
-            backend = self._backend(ctx, windows)
+            backend = backend_for(ctx, self._model, self._image, windows, exact=options.exact)
             record |= {"backend": backend.name, "precision": backend.precision}
             start = time.perf_counter()
             self._slabs(ctx, backend, windows, outputs)
@@ -300,24 +301,6 @@ class _Run:
             return logits
 
         return forward
-
-    def _backend(self, ctx: JobContext, windows: Windows) -> Backend:
-        """Return what computes, from the last run when it fits."""
-        import torch
-
-        worth = worth_measuring(windows.window, len(windows.starts))
-        key = (ctx.device, windows.window, self._options.exact, worth)
-        if key not in self._model.backends:
-            start = windows.starts[len(windows.starts) // 2]
-            at = [max(0, s - pad[0]) for s, pad in zip(start, windows.pad, strict=True)]
-            part = self._image[(slice(None), *(slice(a, a + w) for a, w in zip(at, windows.window, strict=True)))]
-            short = [(0, 0), *((0, w - n) for w, n in zip(windows.window, part.shape[1:], strict=True))]
-            sample = torch.from_numpy(np.pad(part, short, mode="edge"))[None]
-            if len(self._card.window) == 2:
-                sample = sample[:, :, 0]
-            exact = self._options.exact
-            self._model.backends[key] = choose_backend(ctx, self._model, sample, worth=worth, exact=exact)
-        return self._model.backends[key]
 
     def _learn(self, ctx: JobContext, backend: Backend, windows: Windows, seconds: float) -> None:
         """Keep how long a window took, for the next plan."""

@@ -33,6 +33,8 @@ OVERLAP = 0.25
 #: Standard deviation of the weight, in windows; and its least value.
 _SIGMA = 0.125
 _LEAST = 1e-3
+#: Slices in a slab at most.
+_SLICES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +273,8 @@ class _Sums:
         ends = layer is None or layer > self._to
         k = self._from
         while k < stop:
-            # Up to where the ring turns over.
-            n = min(stop - k, depth - k % depth)
+            # Up to where the ring turns over; few at a time, because each step on the way makes a copy.
+            n = min(stop - k, depth - k % depth, _SLICES)
             ring = slice(k % depth, k % depth + n)
             values, weights = self._values[:, ring], self._weights[ring]
             logits = values / weights.clamp(min=1e-9)

@@ -13,6 +13,7 @@ from medviewer.ai.hippocampus import (
     is_hippocampus_crop,
     refuse_hippocampus_size,
 )
+from medviewer.ai.infer import infer
 from medviewer.ai.lungs import Lungs, find_lungs
 from medviewer.ai.masks import (
     bounding_slices,
@@ -75,6 +76,7 @@ __all__ = [
     "free_memory",
     "grown_within",
     "holes",
+    "infer",
     "is_hippocampus_crop",
     "largest_component",
     "named_memory_errors",

@@ -118,7 +118,8 @@ def _description(part: _Part, number: int) -> highdicom.seg.SegmentDescription:
     kind = "MANUAL" if manual else "SEMIAUTOMATIC" if segment.edited else "AUTOMATIC"
     algorithm = None
     if not manual:
-        parameters = {"weights_sha256": run.weights_sha256} if run.weights_sha256 else {}
+        made_by = {"model": run.model, "model_version": run.model_version, "weights_sha256": run.weights_sha256}
+        parameters = {key: value for key, value in made_by.items() if value}
         parameters |= {key: json.dumps(value) for key, value in run.parameters.items()}
         algorithm = highdicom.AlgorithmIdentificationSequence(
             name=run.task[:64],
