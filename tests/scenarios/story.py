@@ -18,7 +18,16 @@ from pathlib import Path
 
 from PySide6.QtCore import QPoint, Qt, QTimer
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QComboBox, QDialog, QFileDialog, QLineEdit, QTableWidget, QWidget
+from PySide6.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QDialog,
+    QFileDialog,
+    QLineEdit,
+    QListWidget,
+    QTableWidget,
+    QWidget,
+)
 
 from medviewer.app.bootstrap import build_context
 from medviewer.core.volume import Volume
@@ -36,7 +45,7 @@ class Story:
         self.window, self.app, self.folder = window, window.app, folder
         self.steps: Steps = getattr(self, phase)()
         self.wanted: Callable[[], object] = lambda: True
-        self.since = time.monotonic()
+        self.since = self.began = time.monotonic()
         self.facts: dict[str, object] = {}
         self.timer = QTimer(window)
         self.timer.timeout.connect(self.tick)
@@ -248,6 +257,62 @@ class Story:
         if sys.platform == "win32":
             os._exit(9)
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def models(self) -> Steps:
+        """Look at the models, then at the plan of an image."""
+        yield from self.looked_at()
+        self.key(Qt.Key.Key_M, Qt.KeyboardModifier.ControlModifier)
+        yield lambda: self.seen("modelsList")
+        yield from self.settled()
+        rows = self.widget("modelsList", QListWidget)
+        assert isinstance(rows, QListWidget)
+        self.facts["models"] = [rows.item(n).text().splitlines() for n in range(rows.count())]
+        self.shot("models")
+        self.click("modelsClose")
+        yield lambda: not self.seen("modelsList")
+        self.key(Qt.Key.Key_F5)
+        yield lambda: self.seen("startAnalyze")
+        yield from self.settled()
+        self.shot("plan")
+        QTest.keyClick(self.widget("analyzeDialog"), Qt.Key.Key_Escape)
+        yield lambda: not self.seen("startAnalyze")
+
+    def real(self) -> Steps:
+        """From the double click on a study to its results, with the plan that was shown once."""
+        yield from self.looked_at()
+        self.facts["opened"] = round(time.monotonic() - self.began, 1)
+        yield from self.analyzed("plan")
+        self.facts["analyzed"] = round(time.monotonic() - self.began, 1)
+        table = self.widget("findingsTable", QTableWidget)
+        assert isinstance(table, QTableWidget)
+        self.facts["findings"] = table.rowCount()
+        if table.rowCount():
+            QTest.mouseClick(
+                table.viewport(), Qt.MouseButton.LeftButton, pos=table.visualItemRect(table.item(0, 1)).center()
+            )
+        yield from self.settled()
+        self.shot("results")
+
+    def looked_at(self) -> Steps:
+        """Wait for the image that was opened with the program."""
+        yield lambda: self.seen("noticeAccept")
+        self.click("noticeAccept")
+        yield lambda: self.app.workspace.active is not None and self.idle() and self.window.views is not None
+        yield from self.settled()
+
+    def analyzed(self, picture: str) -> Steps:
+        """Start what the plan proposes, and wait for it."""
+        self.key(Qt.Key.Key_F5)
+        yield lambda: self.seen("startAnalyze")
+        yield from self.settled()
+        self.shot(picture)
+        self.click("startAnalyze")
+        yield lambda: self.app.jobs.running
+        yield self.idle
+        self.facts["errors"] = [m.text for m in self.app.messages.messages if m.level == "error"]
+        self.facts["runs"] = [[run.task, run.model_version, run.seconds] for run in self.app.workspace.runs]
+        self.facts["segments"] = [s.name for s in self.app.workspace.segmentation(self.volume.id).segments]
+        yield from self.settled()
 
     def recover(self) -> Steps:
         yield lambda: self.seen("recoverWork")

@@ -21,14 +21,16 @@ GUIDE = os.environ.get("MEDVIEWER_GUIDE_IMAGES", "")
 PICTURES = {"open": "open", "analyze": "analyze", "correct": "correct", "export_nnunet": "export"}
 
 
-def play(phase: str, study: Path | str, folder: Path, data: Path) -> subprocess.CompletedProcess[str]:
+def play(
+    phase: str, study: Path | str, folder: Path, data: Path, timeout: int = 600
+) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"MEDVIEWER_DATA_DIR": str(data), "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(
         [sys.executable, str(STORY), phase, str(study), str(folder)],
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=timeout,
         check=False,
     )
 
