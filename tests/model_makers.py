@@ -124,7 +124,7 @@ def write_nnunet(
     """Write a result folder of nnU-Net v2 as it lies on a disk; `extra` goes into the checkpoints."""
     plans, dataset = plans or nnunet_plans(), dataset or nnunet_dataset()
     name = next(iter(plans["configurations"]))
-    root = folder / plans["dataset_name"] / f"nnUNetTrainer__nnUNetPlans__{name}"
+    root: Path = folder / plans["dataset_name"] / f"nnUNetTrainer__nnUNetPlans__{name}"
     root.mkdir(parents=True)
     (root / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
     (root / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
