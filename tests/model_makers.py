@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
-from medviewer.ai.card import CARD_NAME, WEIGHTS_NAME, Label, ModelCard
-from medviewer.ai.checkpoint import save_weights
+from medviewer.ai.card import CARD_NAME, WEIGHTS_NAME, Label, ModelCard, read_card
+from medviewer.ai.checkpoint import load_network, save_weights
 from medviewer.ai.formats.nnunet import read_card as read_nnunet_card
 from medviewer.ai.networks import build_network
 
@@ -22,6 +24,11 @@ def write_model(folder: Path, model_id: str = "tiny", **changes: Any) -> Path:
     torch.manual_seed(0)
     folder.mkdir(parents=True)
     network = build_network("unet", changes.get("arguments", ARGUMENTS))
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+        else:
+            torch.nn.init.constant_(parameter, float(parameter.mean().round()))
     digest = save_weights(folder / WEIGHTS_NAME, network.state_dict())
     values: dict[str, Any] = {
         "id": model_id,
@@ -168,3 +175,106 @@ def nnunet_weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
         if name.startswith("encoder."):
             weights.update({f"decoder.{n}": value for n in names})
     return weights
+
+
+def bundle_config(**changes: Any) -> dict[str, Any]:
+    """Return ``inference.json`` as MONAI's model zoo writes it."""
+    return {
+        "imports": ["$import glob", "$import os"],
+        "bundle_root": ".",
+        "image_key": "image",
+        "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
+        "datalist": "$list(sorted(glob.glob(@dataset_dir + '/imagesTs/*.nii.gz')))",
+        "roi_size": [16, 24, 20],
+        "network_def": {
+            "_target_": "UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3, "channels": [4, 8],
+            "strides": [2], "num_res_units": 1, "norm": "batch",
+        },
+        "network": "$@network_def.to(@device)",
+        "preprocessing": {
+            "_target_": "Compose",
+            "transforms": [
+                {"_target_": "LoadImaged", "keys": "@image_key"},
+                {"_target_": "EnsureChannelFirstd", "keys": "image"},
+                {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
+                {"_target_": "Spacingd", "keys": "image", "pixdim": [1.0, 1.5, 2.0], "mode": "bilinear"},
+                {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": -100, "a_max": 300, "b_min": 0.0,
+                 "b_max": 1.0, "clip": True},
+                {"_target_": "EnsureTyped", "keys": "image"},
+            ],
+        },
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": "@roi_size", "sw_batch_size": 4, "overlap": 0.5},
+        "postprocessing": {
+            "_target_": "Compose",
+            "transforms": [
+                {"_target_": "Activationsd", "keys": "pred", "softmax": True},
+                {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing", "orig_keys": "image"},
+                {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
+                {"_target_": "SaveImaged", "keys": "pred", "output_dir": "@output_dir"},
+            ],
+        },
+        "handlers": [{"_target_": "CheckpointLoader", "load_path": "$@bundle_root + '/models/model.pt'"}],
+        **changes,
+    }  # fmt: skip
+
+
+def write_bundle(folder: Path, **changes: Any) -> Path:
+    """Write a MONAI bundle with a small network; `changes` are entries of ``inference.json``."""
+    import monai.networks.nets
+
+    nets: Any = monai.networks.nets
+    config = bundle_config(**changes)
+    (folder / "configs").mkdir(parents=True)
+    (folder / "models").mkdir()
+    (folder / "docs").mkdir()
+    metadata = {
+        "name": "Made thing", "version": "0.3.1", "description": "Finds things.", "copyright": "Nobody",
+        "network_data_format": {
+            "inputs": {"image": {"type": "image", "modality": "CT", "num_channels": 1, "channel_def": {"0": "image"}}},
+            "outputs": {"pred": {"num_channels": 3, "channel_def": {"0": "background", "1": "one", "2": "two"}}},
+        },
+    }  # fmt: skip
+    (folder / "configs" / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    (folder / "configs" / "inference.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "docs" / "license.txt").write_text("Apache License 2.0\nAnd so on.\n", encoding="utf-8")
+    torch.manual_seed(0)
+    arguments = {k: v for k, v in bundle_config()["network_def"].items() if k != "_target_"}
+    torch.save(nets.UNet(**arguments).state_dict(), folder / "models" / "model.pt")
+    return folder
+
+
+def _beside_a_card(folder: Path, own: Path) -> torch.nn.Module:
+    folder.mkdir()
+    text = (own / CARD_NAME).read_text(encoding="utf-8").replace('"weights_sha256": "', '"weights_sha256": "x')
+    (folder / CARD_NAME).write_text(text, encoding="utf-8")
+    return load_network(own, read_card(own))
+
+
+def write_torchscript(folder: Path, own: Path, script: Any = None) -> Path:
+    """Write the network of a MedViewer model as TorchScript with a card, or another program in its place."""
+    network = _beside_a_card(folder, own)
+    trace: Any = torch.jit.trace
+    script = script or trace(network, torch.zeros(1, 1, 16, 16, 16))
+    script.save(str(folder / "model.ts"))
+    return folder
+
+
+def write_onnx(folder: Path, own: Path, elsewhere: str = "") -> Path:
+    """Write the network of a MedViewer model as ONNX with a card; its first weights may lie `elsewhere`."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    network = _beside_a_card(folder, own)
+    path = folder / "model.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network, (torch.zeros(1, 1, 16, 16, 16),), str(path), dynamo=False, input_names=["x"],
+            dynamic_axes={"x": {0: "n"}},
+        )  # fmt: skip
+    if elsewhere:
+        model = onnx.load(path)
+        tensor = model.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=elsewhere)
+        path.write_bytes(model.SerializeToString())
+    return folder

@@ -160,6 +160,8 @@ def choose_backend(ctx: JobContext, model: Model, sample: torch.Tensor, *, worth
         torch in single precision.
     """
     card, network, weights_sha256 = model.card, model.network, model.weights_sha256
+    if getattr(network, "opaque", False):
+        return TorchBackend(network, "cpu", half=False)
     if ctx.device != "cpu" or exact:
         return TorchBackend(network, ctx.device, half=ctx.device != "cpu" and not exact)
     if not worth:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.ai.intensity_steps import apply_steps
 from medviewer.core.errors import TaskError
 
 FloatArray = npt.NDArray[np.float32]
@@ -31,6 +32,7 @@ def normalise(array: npt.NDArray[Any], scheme: Mapping[str, Any], modality: str 
         ``{"kind": "zscore"}``: mean 0 and deviation 1 over the values that are not background.
         ``{"kind": "zscore", "mean": m, "std": s, "low": a, "high": b}``: clipped, then with a fixed mean and deviation
         (nnU-Net's scheme for CT).
+        ``{"kind": "steps", "steps": [{"step": "scale_range", …}, …]}``: MONAI's transforms, one after the other.
         Any of them with ``"by_modality": {"CT": {…}}``: another scheme for images of that modality.
     modality : str
         DICOM Modality of the image, where it is known.
@@ -58,6 +60,8 @@ def normalise(array: npt.NDArray[Any], scheme: Mapping[str, Any], modality: str 
         values -= mean
         values /= max(std, 1e-6)
         return values
+    if kind == "steps":
+        return apply_steps(values, scheme["steps"])
     raise TaskError(
         f"The model asks for intensities by {kind!r}, which this version does not know.",
         hint="Update MedViewer, or get an older version of the model.",

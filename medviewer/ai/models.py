@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from medviewer.ai.card import CARD_NAME, WEIGHTS_NAME, ModelCard, read_card
-from medviewer.ai.checkpoint import load_network
+from medviewer.ai.card import ModelCard
+from medviewer.ai.formats import open_network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,7 +77,7 @@ class ModelCache:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in (folder / CARD_NAME, folder / WEIGHTS_NAME) if path.is_file()]
+    return sorted(path for path in (*folder.glob("*"), *folder.glob("*/*")) if path.is_file())
 
 
 #: Of this process.
@@ -85,16 +85,15 @@ WARM = ModelCache()
 
 
 def open_model(folder: Path) -> Model:
-    """Return the model of a MedViewer model's folder, warm when it was used before.
+    """Return the model of a folder, warm when it was used before.
 
     Raises
     ------
     TaskError
-        ``E_MODEL_FILE``
+        ``E_MODEL_FILE``, ``E_MODEL_CODE`` or ``E_MODEL_FORMAT``.
     """
     return WARM.get(folder, _load)
 
 
 def _load(folder: Path) -> Model:
-    card = read_card(folder)
-    return Model(card, load_network(folder, card), card.weights_sha256)
+    return Model(*open_network(folder))

@@ -1,6 +1,7 @@
 """Helpers for plugins that run models of other programs' formats. Re-exports only."""
 
+from medviewer.ai.formats import read_any_card
 from medviewer.ai.formats.nnunet import read_card as read_nnunet_card
 from medviewer.ai.nnunet import NnunetModel, NnunetOptions, open_nnunet, predict_nnunet
 
-__all__ = ["NnunetModel", "NnunetOptions", "open_nnunet", "predict_nnunet", "read_nnunet_card"]
+__all__ = ["NnunetModel", "NnunetOptions", "open_nnunet", "predict_nnunet", "read_any_card", "read_nnunet_card"]

@@ -27,7 +27,8 @@ from medviewer.api import (
     Volume,
     VolumeResult,
 )
-from medviewer.api.inference import Label, ModelCard, Prediction, PredictOptions, predict, read_card
+from medviewer.api.formats import read_any_card
+from medviewer.api.inference import Label, ModelCard, Prediction, PredictOptions, open_model, predict
 
 #: Of labels whose card names no colour, one after the other.
 COLORS = (
@@ -81,7 +82,7 @@ class Runner:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._card = read_card(folder)
+        self._card = read_any_card(folder)
         self.weights_sha256 = self._card.weights_sha256
         self.record: Mapping[str, object] = {}
 
@@ -102,7 +103,9 @@ class Runner:
             uncertainty=params.uncertainty,
             postprocessing=params.steps(self._card),
         )
-        found = predict(SubContext(ctx, 0.0, 0.98), self._folder, volumes, options)
+        model = open_model(self._folder)
+        self.weights_sha256 = model.weights_sha256
+        found = predict(SubContext(ctx, 0.0, 0.98), model, volumes, options)
         self.record = found.record
         ctx.progress(1.0, "Done")
         return [label_result(self._card, volumes[0], found), *maps(self._card, volumes[0], found)]
