@@ -13,7 +13,7 @@ from typing import Final
 from uuid import uuid4
 
 from medviewer.ai.card import ModelCard
-from medviewer.ai.formats import format_of, formats
+from medviewer.ai.formats import format_of, formats, totalsegmentator
 from medviewer.ai.weights import STORED_NAME, ModelStore, StoredModel, read_model
 from medviewer.core.errors import InputError, TaskError
 from medviewer.io.archive import extract, is_archive
@@ -29,7 +29,8 @@ _DEEPEST: Final = 3
 def import_models(ctx: JobContext, store: ModelStore, path: Path, source: str = "") -> tuple[StoredModel, ...]:
     """Copy the models in a folder, an archive or a file into the user's store.
 
-    A model of the same id and version is replaced once the new one is complete.
+    A model of the same id and version is replaced once the new one is complete. Weights of TotalSegmentator, gigabytes
+    in a place of their own, stay where they are: its tasks become models that use them there.
 
     Parameters
     ----------
@@ -52,6 +53,10 @@ def import_models(ctx: JobContext, store: ModelStore, path: Path, source: str = 
     place = path
     if path.is_file() and is_archive(path) and not _is_model_file(path):
         place = extract(SubContext(ctx, 0.0, 0.4), path).folder
+    if place.is_dir() and (results := totalsegmentator.results_in(place)) is not None:
+        linked = totalsegmentator.tasks_in(results)
+        if linked and place == path:
+            return tuple(_link_one(store, name, results) for name in linked)
     roots = _roots(place)
     models = []
     for n, root in enumerate(roots):
@@ -116,6 +121,22 @@ def _import_one(ctx: JobContext, store: ModelStore, root: Path, source: str) -> 
         return read_model(_into_place(fresh, store.own / _folder_name(model.card)))
     except OSError as error:
         raise refusal(error, store.own / root.name, TaskError) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _link_one(store: ModelStore, name: str, results: Path) -> StoredModel:
+    fresh = store.own / f".{uuid4().hex}"
+    try:
+        fresh.mkdir(parents=True, mode=0o700)
+        totalsegmentator.write_link(fresh, name, results)
+        model = read_model(fresh)
+        if model.card is None:
+            raise TaskError(model.problem, hint="Get the model again.", code="E_MODEL_FILE")
+        _write_note(fresh, model.card, str(results), {})
+        return read_model(_into_place(fresh, store.own / _folder_name(model.card)))
+    except OSError as error:
+        raise refusal(error, store.own / name, TaskError) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

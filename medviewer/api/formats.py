@@ -2,6 +2,15 @@
 
 from medviewer.ai.formats import read_any_card
 from medviewer.ai.formats.nnunet import read_card as read_nnunet_card
+from medviewer.ai.formats.totalsegmentator import part_values as totalsegmentator_parts
 from medviewer.ai.nnunet import NnunetModel, NnunetOptions, open_nnunet, predict_nnunet
 
-__all__ = ["NnunetModel", "NnunetOptions", "open_nnunet", "predict_nnunet", "read_any_card", "read_nnunet_card"]
+__all__ = [
+    "NnunetModel",
+    "NnunetOptions",
+    "open_nnunet",
+    "predict_nnunet",
+    "read_any_card",
+    "read_nnunet_card",
+    "totalsegmentator_parts",
+]

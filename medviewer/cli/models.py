@@ -71,15 +71,19 @@ def show(model_id: _Id, version: _Version = "") -> None:
 
 @models.command("import")
 def import_model(
-    path: Annotated[Path, typer.Argument(help="Folder, archive or file of a model.", show_default=False)],
+    path: Annotated[
+        Path | None, typer.Argument(help="Folder, archive or file; default: TotalSegmentator's usual folder.")
+    ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Copy a model into the user's store: MedViewer, nnU-Net, MONAI bundle, TorchScript, ONNX."""
+    """Copy a model into the user's store: MedViewer, nnU-Net, MONAI bundle, TorchScript, ONNX, TotalSegmentator."""
+    from medviewer.ai.formats.totalsegmentator import usual_folder
     from medviewer.ai.model_import import import_models
     from medviewer.ai.weights import ModelStore
 
     output = Output(as_json=as_json)
     with output.refusals():
+        path = path or usual_folder()
         with ProgressBar(output, f"Importing {path.name}") as ctx:
             found = import_models(ctx, ModelStore(), path)
         _tell(output, found)

@@ -23,7 +23,7 @@ from tools.bar.bar import CTX, Bench, Figure, row
 _OLD = "2.9.1"
 
 
-@row("R-26", "hostile models are refused, good ones load")
+@row("R-26b", "hostile models are refused, good ones load")
 def hostile_models_are_refused(bench: Bench) -> Figure:
     """Pickles, configurations, archives and headers: all refused, and nothing of them ran."""
     folder = bench.folder / "models"
