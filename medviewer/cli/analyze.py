@@ -80,6 +80,13 @@ def _show(output: Output, report: dict[str, Any], folder: Path) -> None:
             output.show(f"  {segment['name']:32} {segment['size']:10.1f} {segment['size_unit']}  {segment['file']}")
         if task["candidates"]:
             output.show(f"  {task['candidates']} candidates, see lesions.csv")
+        for finding in task["findings"]:
+            output.show(f"  {finding['concept']:32} {finding['probability']:10.1%}")
+        for about, flag in [
+            *(("", flag) for flag in task["flags"]),
+            *((f"{segment['name']}: ", flag) for segment in task["segments"] for flag in segment["flags"]),
+        ]:
+            output.show(f"  Look twice: {about}{flag['text']}")
     memory = ", ".join(f"{name} {n / 1e6:.0f} MB" for name, n in report["peak_memory_bytes"].items() if n)
     output.show(f"{report['seconds']:.1f} s in tasks; peak memory: {memory}")
     output.show(f"Results: {folder}")

@@ -15,6 +15,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QImage, QPixmap
 from PySide6.QtWidgets import (
     QCheckBox,
+    QComboBox,
     QDialog,
     QLabel,
     QLineEdit,
@@ -304,8 +305,11 @@ def test_two_models_are_compared(qtbot: QtBot, app: AppContext, window: MainWind
     assert overlay is not None
     assert sorted(np.unique(overlay.volume.array)) == [0, 2]
     assert int((overlay.volume.array == 2).sum()) == 200
+    second = dialog.findChild(QComboBox, "compareSecond")
+    second.setCurrentIndex(1 - second.currentIndex())
     dialog.close()
     assert app.workspace.overlay is None
+    qtbot.waitUntil(lambda: not app.jobs.running, timeout=WAIT_MS)
 
 
 # ---- curves

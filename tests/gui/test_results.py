@@ -95,7 +95,7 @@ def test_one_doubt_about_many_segments_is_one_line(app: AppContext, opened: Volu
     applier.apply(opened.id, MODEL, results_on(opened)[1:2], MADE)
     for value in range(3, 8):
         segmentation.put_segment(replace(segmentation.segment(2), value=value, name=f"S{value}"))
-    assert doubts(app.workspace, opened.id) == ["Device, S3, S4 and 3 more: Touches the edge of the image."]
+    assert doubts(app.workspace, opened.id) == ["Device; S3; S4 and 3 more: Touches the edge of the image."]
 
 
 def test_findings_of_two_detectors_are_filtered_by_task_and_score(

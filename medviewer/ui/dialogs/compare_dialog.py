@@ -91,8 +91,9 @@ class CompareDialog(QDialog):
             value.setText("…")
 
     def _show(self, found: Comparison) -> None:
-        chosen = (self.first.currentData(), self.second.currentData())
-        if not self._links.open or chosen != (found.first.value, found.second.value):
+        if not self._links.open:
+            return
+        if (self.first.currentData(), self.second.currentData()) != (found.first.value, found.second.value):
             return
         self._found = found
         one, two = found.sizes

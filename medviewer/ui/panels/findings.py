@@ -79,7 +79,8 @@ class FindingsPanel(Panel):
         if diameter is not None:
             diameter.setToolTip("Equivalent-sphere diameter, mm")
         table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(26)
+        table.verticalHeader().setMinimumSectionSize(26)
+        table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         table.setShowGrid(False)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

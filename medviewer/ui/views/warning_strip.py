@@ -32,8 +32,9 @@ def doubts(workspace: Workspace, volume_id: str) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
+    names = list(dict.fromkeys(names))
     more = len(names) - _NAMES
-    return ", ".join(names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return "; ".join(names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 class WarningStrip(QFrame):
