@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from medviewer.ai.body_check import BodyLook, look_at
 from medviewer.api.plugin import BoxResult, FindingResult, Input, Result, TaskInfo, TransformResult
 from medviewer.app.apply_results import PreparedLabels, ResultApplier, prepare
 from medviewer.app.run_tasks import PlanItem, TaskRun, on_grid, plan, run_task
@@ -40,6 +41,9 @@ class Analyze:
         self._forms: dict[str, tuple[ParamSpec, ...]] = {}
         #: Where tasks run: ``cpu`` or ``cuda:<n>`` once the model worker has said so.
         self.device = app.settings.device
+        #: What open volumes look like, by id; None while a volume is being looked at.
+        self._looks: dict[str, BodyLook | None] = {}
+        app.workspace.volume_removed.connect(self._forget)
 
     @property
     def applier(self) -> ResultApplier:
@@ -49,7 +53,26 @@ class Analyze:
     def plan(self, volume_id: str) -> tuple[PlanItem, ...]:
         """Return what could run on a volume: reasons, times by earlier runs here, and what the user chose before."""
         volume = self._app.workspace.volume(volume_id)
-        return tuple(self._as_here(item, volume) for item in plan(self._app.plugins, volume, every=True))
+        items = plan(self._app.plugins, volume, every=True, look=self._look(volume))
+        return tuple(self._as_here(item, volume) for item in items)
+
+    def _look(self, volume: Volume) -> BodyLook | None:
+        """Return what a volume looks like; where that is not known, None, and it is looked at in the background."""
+        if volume.id not in self._looks and volume.id not in self._app.loading:
+            self._looks[volume.id] = None
+
+            def done(job: Job) -> None:
+                if isinstance(job.result, BodyLook) and self._app.workspace.has_volume(volume.id):
+                    self._looks[volume.id] = job.result
+                    self._app.models.changed.emit()
+
+            self._app.jobs.submit(
+                "Looking at the image", lambda ctx: look_at(volume), lane="cpu", done=done, quiet=True
+            )
+        return self._looks.get(volume.id)
+
+    def _forget(self, volume: Volume) -> None:
+        self._looks.pop(volume.id, None)
 
     def fits_any(self, volume_id: str) -> bool:
         """Whether there is a task that Analyze offers by itself for a volume; quicker than the whole plan."""

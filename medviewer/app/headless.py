@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from medviewer.ai.body_check import look_at
 from medviewer.app.apply_results import ResultApplier
 from medviewer.app.open_study import best_series
 from medviewer.app.run_tasks import PlanItem, TaskRun, cannot, on_grid, plan, run_task
@@ -124,7 +125,7 @@ def analyze_volume(
     if task_ids:
         tasks = [registry.task(task_id) for task_id in task_ids]
     else:
-        items = plan(registry, volume)
+        items = plan(registry, volume, look=look_at(volume))
         tasks = [item.task for item in items if item.fits]
         if not tasks:
             raise _no_task(items, volume)

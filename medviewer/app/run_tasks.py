@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from medviewer.ai.body_check import BodyLook, contradiction
 from medviewer.api.plugin import Input, LabelResult, Result, TaskInfo
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
@@ -99,8 +100,11 @@ def _too_small(task: TaskInfo, volume: Volume) -> str:
     return ""
 
 
-def why_not(task: TaskInfo, volume: Volume) -> str:
-    """Return why a task is not made for a volume; empty when it is."""
+def why_not(task: TaskInfo, volume: Volume, look: BodyLook | None = None) -> str:
+    """Return why a task is not made for a volume, by its tags and, where it was looked at, its image; empty when it is.
+
+    What is said here keeps a task from being run by itself, not from being asked for.
+    """
     if reason := _no_volume(task, volume):
         return reason
     if not task.pictures and not volume.in_patient:
@@ -112,6 +116,8 @@ def why_not(task: TaskInfo, volume: Volume) -> str:
         parts = sorted(task.body_parts)
         made_for = ", ".join(parts).lower() if len(parts) <= _NAMED_PARTS else "other parts of the body"
         return f"made for {made_for}, this is {part.lower()}"
+    if look is not None and (reason := contradiction(look, task.body_parts)):
+        return reason
     if reason := _too_small(task, volume):
         return reason
     extent = [n * s for n, s in zip(volume.geometry.size, volume.geometry.spacing, strict=True)]
@@ -120,18 +126,20 @@ def why_not(task: TaskInfo, volume: Volume) -> str:
     return ""
 
 
-def plan(registry: PluginRegistry, volume: Volume, *, every: bool = False) -> tuple[PlanItem, ...]:
+def plan(
+    registry: PluginRegistry, volume: Volume, *, every: bool = False, look: BodyLook | None = None
+) -> tuple[PlanItem, ...]:
     """Return what Analyze could run on a volume, in the order in which it would run.
 
     Tasks that need more than the volume (two volumes, boxes) are not part of it; those that it does not offer by itself
-    only with `every`.
+    only with `every`. `look` is what the image looks like, where that is known (`medviewer.ai.body_check`).
     """
     megavoxels = volume.array.size / 1e6
     items = []
     for task in registry.tasks:
         if not (task.auto or every) or task.kind == "interactive" or list(task.inputs.values()) != ["volume"]:
             continue
-        reason = why_not(task, volume)
+        reason = why_not(task, volume, look)
         seconds = 1.0 + megavoxels * task.seconds_per_megavoxel
         items.append(PlanItem(task, not reason, reason, seconds, chosen=task.auto and not reason))
     return tuple(items)

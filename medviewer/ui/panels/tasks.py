@@ -98,10 +98,12 @@ class TasksPanel(Panel):
             if list(task.inputs.values()) != ["volume"]:
                 continue
             planned = plan.get(task.id)
-            note = why_not(task, volume) if volume is not None else ""
-            self._fits[task.id] = not note
+            by_tags = why_not(task, volume) if volume is not None else ""
+            # What the image only looks like is said, and left to the user.
+            note = planned.reason if planned is not None else by_tags
+            self._fits[task.id] = not by_tags
             about = f"about {duration(planned.seconds)}" if planned is not None else ""
-            self.list.addItem(_task_item(task, note or about, grey=bool(note)))
+            self.list.addItem(_task_item(task, note or about, grey=bool(by_tags)))
             if task.id == chosen:
                 self.list.setCurrentRow(self.list.count() - 1)
         for broken in self.app.plugins.broken:

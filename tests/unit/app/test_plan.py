@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,11 +15,13 @@ from medviewer.ai.weights import ModelStore
 from medviewer.api.plugin import TaskInfo
 from medviewer.app.actions import ACTIONS
 from medviewer.app.context import AppContext
+from medviewer.app.headless import analyze_volume
 from medviewer.app.settings import Settings
 from medviewer.app.timings import amount, measured_seconds, remember_seconds
 from medviewer.core.errors import InputError
 from medviewer.core.volume import Volume
-from medviewer.phantoms import spheres_volume
+from medviewer.jobs.job import NullContext
+from medviewer.phantoms import make_thorax, spheres_volume
 
 TASK = TaskInfo(id="t", title="T", kind="segmentation", entry="m:f", inputs={"image": "volume"}, plugin_version="1")
 
@@ -101,3 +104,33 @@ def test_a_model_of_the_user_waits_for_its_licence(app: AppContext, opened: Volu
     assert app.models.must_accept(replace(own, license="another")), "a new licence is to be accepted anew"
     assert not app.models.must_accept(replace(TASK, model=str(tmp_path / "shipped" / "t"), license="Apache-2.0"))
     assert not app.models.must_accept(TASK)
+
+
+def test_an_image_of_another_part_than_its_tags_say_is_left_alone_until_asked_for(
+    app: AppContext, tmp_plugin: Callable[..., Path], pump: Any
+) -> None:
+    lines = 'lane = "cpu"\n# auto = true\n# body_parts = ["HEAD"]'
+    app.plugins.discover([tmp_plugin("tmp_air", ('lane = "cpu"', lines)).parent])
+    thorax = make_thorax((64, 64, 40)).volume
+    lying = replace(thorax, body_part_examined="HEAD")
+    app.workspace.add_volume(lying)
+    app.analyze.plan(lying.id)
+    pump.finish(app.jobs.running[-1])
+    (item,) = app.analyze.plan(lying.id)
+    assert (item.fits, item.chosen) == (False, False)
+    assert item.reason == "the image looks like a thorax and an abdomen, not a head"
+    with pytest.raises(InputError, match="No task fits"):
+        app.analyze.start(lying.id)
+    (job,) = app.analyze.start(lying.id, [item.task.id])
+    pump.finish(job)
+    assert job.error is None, "the user knows better"
+
+
+def test_without_a_window_the_image_is_looked_at_too(tmp_plugin: Callable[..., Path], app: AppContext) -> None:
+    lines = 'lane = "cpu"\n# auto = true\n# body_parts = ["HEAD"]'
+    app.plugins.discover([tmp_plugin("tmp_air", ('lane = "cpu"', lines)).parent])
+    lying = replace(make_thorax((64, 64, 40)).volume, body_part_examined="")
+    with pytest.raises(InputError, match="looks like a thorax") as refusal:
+        analyze_volume(NullContext(), lying, app.plugins, app.model_worker)
+    assert refusal.value.code == "E_NO_TASK"
+    assert "--task" in refusal.value.hint
