@@ -39,6 +39,8 @@ _WARNINGS: Final = {
     "E_BAD_IOP": "W_NO_POSITION",
     "E_NO_SPACING": "W_NO_SPACING",
 }
+#: Name of slices whose normal lies mostly along x, y or z (LPS).
+_PLANES: Final = ("sagittal", "coronal", "axial")
 _FILM: Final = SeriesWarning("W_MULTIFRAME", "Its frames do not each say where they lie.")
 
 
@@ -209,7 +211,12 @@ def _with_localizer(part: Part) -> Part:
         return part
     images = counted(len(part.headers), "image")
     warning = SeriesWarning("W_LOCALIZER", f"A localizer ({images}), made for planning only.")
-    return replace(part, warnings=(warning, *part.warnings), label=part.label or "localizer")
+    label = part.label or "localizer"
+    if part.geometry is not None:
+        # Those of one series look alike in a list otherwise.
+        normal = np.abs(np.cross(*part.geometry.direction_matrix.T[:2]))
+        label = f"{label}, {_PLANES[int(normal.argmax())]}"
+    return replace(part, warnings=(warning, *part.warnings), label=label)
 
 
 def _not_a_volume(found: Sequence[_Unfit]) -> Part:

@@ -200,6 +200,8 @@ def test_G10_three_plane_localizer(all_outcomes, tmp_path):
     parts = all_outcomes(tmp_path)
     assert len(parts) == 3
     assert all({"W_LOCALIZER", "W_SPLIT"} <= part.codes and place_error_mm(part) < 0.1 for part in parts)
+    named = [part.series.description.rpartition(", ")[2] for part in parts]
+    assert sorted(named) == ["axial]", "coronal]", "sagittal]"]
 
 
 def test_G11_two_orientations(all_outcomes, tmp_path):
