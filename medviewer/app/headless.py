@@ -5,12 +5,15 @@ Results land in the same workspace, through the same code, as in the window.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medviewer.ai.body_check import look_at
+from medviewer.ai.weights import ModelStore
+from medviewer.api.plugin import TaskInfo
 from medviewer.app.apply_results import ResultApplier
+from medviewer.app.models import must_accept
 from medviewer.app.open_study import best_series
 from medviewer.app.run_tasks import PlanItem, TaskRun, cannot, on_grid, plan, run_task
 from medviewer.core.dicom_ref import SeriesRef, Study
@@ -100,6 +103,7 @@ def analyze_volume(
     worker: WorkerProcess,
     task_ids: Sequence[str] | None = None,
     on_task: Callable[[str], None] | None = None,
+    accepted: Collection[str] | None = None,
 ) -> Analysis:
     """Run tasks on a volume and land their results.
 
@@ -114,11 +118,14 @@ def analyze_volume(
         Default: all that Analyze would offer for this volume.
     on_task : callable, optional
         Called with the title of each task before it runs.
+    accepted : collection of str, optional
+        Licences of imported models that were accepted, see `medviewer.app.models`; others do not run. Default: a
+        script runs what its author names.
 
     Raises
     ------
     InputError
-        When no task fits, or a task id is unknown.
+        When no task fits, a task id is unknown, or a licence was not accepted (``E_LICENSE``).
     MedViewerError
         When every task failed: the error of the first. A task that fails among others is in its `LandedRun`.
     """
@@ -126,10 +133,16 @@ def analyze_volume(
         tasks = [registry.task(task_id) for task_id in task_ids]
     else:
         items = plan(registry, volume, look=look_at(volume))
-        tasks = [item.task for item in items if item.fits]
+        tasks = [item.task for item in items if item.fits and not _asks(item.task, accepted)]
         if not tasks:
             raise _no_task(items, volume)
     for task in tasks:
+        if _asks(task, accepted):
+            raise InputError(
+                f"The licence of {task.title} ({task.license}) has not been accepted yet.",
+                hint=f"Read it, then run `medviewer models accept {task.id}`.",
+                code="E_LICENSE",
+            )
         if list(task.inputs.values()) != ["volume"]:
             raise InputError(
                 f"{task.title} needs more than one volume.", hint="Run it in the window.", code="E_MODEL_INPUT"
@@ -157,6 +170,10 @@ def analyze_volume(
     if failed and len(failed) == len(tasks):
         raise failed[0]
     return analysis
+
+
+def _asks(task: TaskInfo, accepted: Collection[str] | None) -> bool:
+    return accepted is not None and must_accept(task, accepted, ModelStore())
 
 
 def _no_task(items: Sequence[PlanItem], volume: Volume) -> InputError:

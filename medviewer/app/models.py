@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,9 +64,7 @@ class Models:
 
     def must_accept(self, task: TaskInfo) -> bool:
         """Whether the licence of a task's model has yet to be accepted: what came with the program needs no asking."""
-        if not task.model or Path(task.model).is_relative_to(self.store.shipped):
-            return False
-        return agreement(task) not in self._app.settings.accepted_licenses
+        return must_accept(task, self._app.settings.accepted_licenses, self.store)
 
     def accept(self, task: TaskInfo) -> None:
         """Note that the user accepts the licence of a task's model."""
@@ -142,6 +141,13 @@ class Models:
         self._cards.clear()
         self._app.plugins.refresh()
         self.changed.emit()
+
+
+def must_accept(task: TaskInfo, accepted: Collection[str], store: ModelStore) -> bool:
+    """Whether the licence of a task's model has yet to be accepted: what came with the program needs no asking."""
+    if not task.model or Path(task.model).is_relative_to(store.shipped):
+        return False
+    return agreement(task) not in accepted
 
 
 def agreement(task: TaskInfo) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 from medviewer.app.bootstrap import discover_plugins
 from medviewer.app.context import WARM_MODULES
 from medviewer.app.headless import analyze_volume, choose_series, open_at
+from medviewer.app.paths import settings_file
 from medviewer.app.report import write_report
+from medviewer.app.settings import Settings
 from medviewer.cli.console import Output, ProgressBar
 from medviewer.core.errors import InputError
 from medviewer.io.archive import close_all
@@ -40,6 +42,7 @@ def analyze_path(
     for task_id in task_ids or ():
         registry.task(task_id)
     _check_folder(folder)
+    accepted = Settings.load(settings_file()).accepted_licenses
     model, decode = WorkerProcess("model", warm=WARM_MODULES, device=device), new_decode_worker()
     try:
         with ProgressBar(output, f"Reading {path.name}", device) as ctx:
@@ -48,7 +51,7 @@ def analyze_path(
             ref = choose_series(scan_paths(ctx, [path]), series)
             ctx.step(f"Opening {ref.title}")
             volume = open_at(ctx, ref, time, decode)
-            analysis = analyze_volume(ctx, volume, registry, model, task_ids, ctx.step)
+            analysis = analyze_volume(ctx, volume, registry, model, task_ids, ctx.step, accepted)
             analysis.peak_rss |= {"model": model.peak_rss, "decode": decode.peak_rss}
             ctx.step("Writing results")
             report = write_report(ctx, analysis, folder, (path.absolute(),))

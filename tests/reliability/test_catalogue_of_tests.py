@@ -25,9 +25,11 @@ CATALOGUE = {
     "label maps": ids("L", 9),
     "hostile files, peers and programs": ids("S", 18) | {"S22"},
     "network": ids("W", 12),
+    "models and plugins": ids("M", 14, 10, 12) | {"S20"},
 }
-#: Models and plugins: lines that have tests already, or may have.
-MODELS = ids("M", 14) | {"S19", "S20", "S23"}
+#: Of models and plugins, lines that are not met by a test of that name: what a plugin may reach (M10, S19), and what
+#: registration and stale results prove under other names (M12, S23).
+LATER = {"M10", "M12", "S19", "S23"}
 #: ``S5``, ``s05`` and ``S05`` are the same line.
 ID = re.compile(r"(?<![A-Za-z0-9])([DGNLSWMdgnlswm])(\d{1,2})(?![A-Za-z0-9])")
 
@@ -48,7 +50,7 @@ def test_every_line_has_a_test(group: str) -> None:
 
 
 def test_no_test_carries_an_id_that_does_not_exist() -> None:
-    known = MODELS.union(*CATALOGUE.values())
+    known = LATER.union(*CATALOGUE.values())
     strange = defaultdict(list)
     for name, test in named_tests():
         if name not in known:

@@ -2,17 +2,28 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medviewer.ai.model_download import download_model, resolve
 from medviewer.ai.model_import import import_models, remove_model, verify_files
 from medviewer.ai.weights import ModelStore
+from medviewer.app.bootstrap import discover_plugins
+from medviewer.app.headless import analyze_volume
+from medviewer.app.models import must_accept
+from medviewer.app.paths import settings_file
+from medviewer.app.settings import Settings
+from medviewer.cli.commands import run_command
 from medviewer.core.errors import InputError, MedViewerError, TaskError
+from medviewer.core.geometry import Geometry
+from medviewer.core.volume import Volume
 from medviewer.jobs.job import JobCancelled, NullContext
+from medviewer.jobs.worker import WorkerProcess
 from tests.model_makers import nnunet_plans, write_model, write_nnunet
 from tests.model_server import Behaviour, serving
 
@@ -221,3 +232,33 @@ def test_S20_nothing_is_fetched_without_a_hash_or_over_an_open_line(store: Model
 def test_a_hugging_face_name_becomes_an_address() -> None:
     expected = "https://huggingface.co/org/na-me/resolve/v1.0/models/tiny.zip"
     assert resolve("org/na-me@v1.0/models/tiny.zip") == expected
+
+
+# ---- from the command line
+
+
+def test_the_commands_list_import_accept_and_remove(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_model(tmp_path / "tiny", license="CC BY-NC-SA 4.0")
+    assert run_command(["models", "import", str(source), "--json"]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert (facts["id"], facts["license"], facts["shipped"]) == ("tiny", "CC BY-NC-SA 4.0", False)
+    assert run_command(["models", "list"]) == 0
+    assert "CC BY-NC-SA 4.0" in capsys.readouterr().out
+    settings = Settings.load(settings_file())
+    task = discover_plugins().task("tiny")
+    assert must_accept(task, settings.accepted_licenses, ModelStore())
+    assert run_command(["models", "accept", "tiny"]) == 0
+    assert not must_accept(task, Settings.load(settings_file()).accepted_licenses, ModelStore())
+    assert run_command(["models", "show", "tiny"]) == 0
+    assert run_command(["models", "remove", "tiny"]) == 0
+    assert run_command(["models", "show", "tiny"]) != 0
+    assert "E_NO_MODEL" in capsys.readouterr().err
+
+
+def test_an_imported_model_does_not_run_before_its_licence_is_accepted(tmp_path: Path) -> None:
+    import_models(CTX, ModelStore(), write_model(tmp_path / "tiny"))
+    registry = discover_plugins()
+    volume = Volume(np.zeros((4, 4, 4), np.int16), Geometry((4, 4, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)), "case")
+    with pytest.raises(InputError, match="models accept tiny") as refused:
+        analyze_volume(CTX, volume, registry, WorkerProcess("model"), ["tiny"], accepted=())
+    assert refused.value.code == "E_LICENSE"

@@ -106,7 +106,7 @@ def test_faults_are_named_and_the_worker_lives(
 
 
 @pytest.mark.parametrize(("target", "status"), [("leave", "3"), ("segfault", "-11"), ("kill_self", "memory")])
-def test_a_worker_that_dies_is_a_named_error_and_a_fresh_worker(
+def test_M07_a_worker_that_dies_is_a_named_error_and_a_fresh_worker(
     worker: WorkerProcess, target: str, status: str
 ) -> None:
     if os.name == "nt" and target != "leave":
