@@ -15,7 +15,7 @@ from medviewer.api.plugin import TaskInfo
 from medviewer.app.apply_results import ResultApplier
 from medviewer.app.models import must_accept
 from medviewer.app.open_study import best_series
-from medviewer.app.run_tasks import PlanItem, TaskRun, cannot, on_grid, plan, run_task
+from medviewer.app.run_tasks import PlanItem, TaskRun, cannot, on_grid, plan, run_plan, run_task
 from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.core.errors import ExportError, InputError, MedViewerError
 from medviewer.core.segmentation import Segment
@@ -117,7 +117,7 @@ def analyze_volume(
     task_ids : sequence of str, optional
         Default: all that Analyze would offer for this volume.
     on_task : callable, optional
-        Called with the title of each task before it runs.
+        Called before each task runs, with its title and what is known of what it will take.
     accepted : collection of str, optional
         Licences of imported models that were accepted, see `medviewer.app.models`; others do not run. Default: a
         script runs what its author names.
@@ -154,7 +154,8 @@ def analyze_volume(
     applier = ResultApplier(workspace, UndoStack())
     for n, task in enumerate(tasks):
         if on_task is not None:
-            on_task(task.title)
+            will_take = run_plan(task, volume, ctx.device)
+            on_task(f"{task.title} ({will_take.text})" if will_take is not None else task.title)
         part = SubContext(ctx, n / len(tasks), (n + 1) / len(tasks))
         try:
             run = run_task(part, worker, registry, task, {next(iter(task.inputs)): volume})

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from medviewer.ai.body_check import BodyLook, contradiction
+from medviewer.ai.run_plan import RunPlan, plan_run
+from medviewer.ai.weights import read_model
 from medviewer.api.plugin import Input, LabelResult, Result, TaskInfo
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
@@ -143,6 +146,14 @@ def plan(
         seconds = 1.0 + megavoxels * task.seconds_per_megavoxel
         items.append(PlanItem(task, not reason, reason, seconds, chosen=task.auto and not reason))
     return tuple(items)
+
+
+def run_plan(task: TaskInfo, volume: Volume, device: str) -> RunPlan | None:
+    """Return what the windows of a task's model will take on a volume; None for what does not run in windows."""
+    card = read_model(Path(task.model)).card if task.model else None
+    if card is None or card.runner != "segmentation":
+        return None
+    return plan_run(card, volume.geometry, "cpu" if device == "auto" else device)
 
 
 def run_task(
