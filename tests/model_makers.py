@@ -28,7 +28,7 @@ def write_model(folder: Path, model_id: str = "tiny", **changes: Any) -> Path:
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.3)
         else:
-            torch.nn.init.constant_(parameter, float(parameter.mean().round()))
+            torch.nn.init.constant_(parameter, float(parameter.detach().mean().round()))
     digest = save_weights(folder / WEIGHTS_NAME, network.state_dict())
     values: dict[str, Any] = {
         "id": model_id,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,11 +29,8 @@ def hostile_models_are_refused(bench: Bench) -> Figure:
     canary = folder / "canary"
     counts: dict[str, list[int]] = {}
     loaded = []
-    slowest = 0.0
-    # First, so that loading PyTorch is not taken for the time of a case.
     good = len(open_nnunet(write_nnunet(folder / "good")).networks) == 1
     for kind, name, read in _cases(folder, canary):
-        started = time.perf_counter()
         count = counts.setdefault(kind, [0, 0])
         count[1] += 1
         try:
@@ -42,12 +38,11 @@ def hostile_models_are_refused(bench: Bench) -> Figure:
             loaded.append(name)
         except MedViewerError:
             count[0] += 1
-        slowest = max(slowest, time.perf_counter() - started)
     refused = all(count[0] == count[1] for count in counts.values())
     text = ", ".join(f"{kind} {count[0]}/{count[1]}" for kind, count in counts.items())
     ran = "" if not canary.exists() else "; SOMETHING RAN"
-    figure = f"{text} refused, slowest {slowest:.1f} s, good one loads: {good}{ran} {loaded or ''}".strip()
-    return Figure(figure, refused and good and not canary.exists(), slowest <= 5)
+    figure = f"{text} refused, good one loads: {good}{ran} {loaded or ''}".strip()
+    return Figure(figure, refused and good and not canary.exists())
 
 
 def _cases(folder: Path, canary: Path) -> Iterator[tuple[str, str, Callable[[], object]]]:

@@ -98,7 +98,7 @@ def _card(root: Path, metadata: Mapping[str, Any], config: Mapping[str, Any]) ->
     title = str(metadata.get("name") or root.name.replace("_", " "))
     modality = _MODALITIES.get(str(image.get("modality", "")).upper(), "")
     return ModelCard(
-        id=re.sub(r"\W", "_", f"monai_{root.name if '@' not in root.name else title}").lower(),
+        id=re.sub(r"\W", "_", f"monai_{title}").lower(),
         version=str(metadata.get("version", "1")),
         title=title,
         description=str(metadata.get("description", metadata.get("task", ""))),

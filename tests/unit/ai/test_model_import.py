@@ -24,7 +24,7 @@ from medviewer.core.geometry import Geometry
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import JobCancelled, NullContext
 from medviewer.jobs.worker import WorkerProcess
-from tests.model_makers import nnunet_plans, write_model, write_nnunet
+from tests.model_makers import nnunet_plans, write_bundle, write_model, write_nnunet
 from tests.model_server import Behaviour, serving
 
 CTX = NullContext()
@@ -80,6 +80,11 @@ def test_an_nnunet_dataset_brings_every_configuration_and_no_images(store: Model
     assert {model.id for model in models} == {"nnunet_made_2d", "nnunet_made_3d_fullres"}
     assert not list(store.own.rglob("*.nii.gz"))
     assert all(m.card is not None and m.format == "nnunet" for m in store.models())
+
+
+def test_a_bundle_keeps_its_name_whatever_its_folder_is_called(store: ModelStore, tmp_path: Path) -> None:
+    (model,) = import_models(CTX, store, write_bundle(tmp_path / "some folder"))
+    assert (model.id, model.folder.name) == ("monai_made_thing", "monai_made_thing@0.3.1")
 
 
 def test_the_same_version_is_replaced_and_another_stands_beside(store: ModelStore, tmp_path: Path) -> None:
