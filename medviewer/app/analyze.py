@@ -14,6 +14,7 @@ from medviewer.app.run_tasks import PlanItem, TaskRun, on_grid, plan, run_task
 from medviewer.app.timings import measured_seconds, remember_seconds
 from medviewer.core.errors import InputError
 from medviewer.core.segmentation import Segment
+from medviewer.core.shown_text import percent
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import Job, JobContext, JobState
 from medviewer.jobs.runner import ask_main
@@ -267,7 +268,7 @@ def _summary(results: Sequence[Result], segments: Sequence[Segment]) -> str:
     if boxes:
         parts.append(f"{boxes} candidates" if boxes > 1 else "1 candidate")
     for finding in (f for r in results if isinstance(r, FindingResult) for f in r.findings):
-        parts.append(f"{finding.concept.code_meaning} {finding.probability:.0%}")
+        parts.append(f"{finding.concept.code_meaning} {percent(finding.probability)}")
     if any(isinstance(r, TransformResult) for r in results):
         parts.append("aligned")
     return " and ".join(parts) or "nothing found"

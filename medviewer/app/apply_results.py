@@ -260,7 +260,7 @@ def assessment_of(
         result = prepared.result if isinstance(prepared, PreparedLabels) else prepared
         if isinstance(result, FindingResult):
             findings += result.findings
-            maps += [result.heatmap] if result.heatmap is not None else []
+            maps += [_as_heat_map(result.heatmap)] if result.heatmap is not None else []
         elif isinstance(result, VolumeResult) and task.kind != "enhancement":
             maps.append(replace(result.volume, name=result.name))
         if isinstance(result, LabelResult | BoxResult | FindingResult):
@@ -274,6 +274,16 @@ def assessment_of(
         flags=tuple(flags),
         provenance=provenance,
     )
+
+
+#: Evidence below this is everywhere, and would only cover the image.
+_LEAST_EVIDENCE = 0.4
+
+
+def _as_heat_map(volume: Volume) -> Volume:
+    """Show where most of the evidence lies, 0..1."""
+    low, width = _LEAST_EVIDENCE, 1.0 - _LEAST_EVIDENCE
+    return replace(volume, name="Heat map", window=volume.window or (low + width / 2, width))
 
 
 def _as_map(volume: Volume) -> Volume:

@@ -70,3 +70,12 @@ def dicom_date(date: str) -> str:
 def counted(number: int, word: str) -> str:
     """Return a number with its word: ``1 file``, ``3 files``."""
     return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def percent(probability: float) -> str:
+    """Return a probability for people; what is not certain is not called so."""
+    if 0.0 < probability < 0.005:
+        return "< 1 %"
+    if 0.995 <= probability < 1.0:
+        return "> 99 %"
+    return f"{probability:.0%}".replace("%", " %")

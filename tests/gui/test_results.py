@@ -14,9 +14,9 @@ from medviewer.app.apply_results import ResultApplier
 from medviewer.app.context import AppContext
 from medviewer.core.annotation import Box3D
 from medviewer.core.provenance import Provenance
+from medviewer.core.shown_text import percent
 from medviewer.core.volume import Volume
 from medviewer.ui.main_window import MainWindow
-from medviewer.ui.panels.assessments import percent
 from medviewer.ui.views.warning_strip import doubts
 from tests.unit.app.test_assessments import DOUBT, MODEL, RUN, results_on
 
@@ -60,7 +60,7 @@ def test_a_map_is_laid_over_the_image_and_hidden(
     assert app.workspace.overlay is not None
     assert app.workspace.overlay.volume.name == "Heat map"
     assert not np.array_equal(before, scene.render())
-    assert "0 to 1" in scene.fusion_text
+    assert "0.4 to 1" in scene.fusion_text
     slider.setValue(80)
     assert app.workspace.overlay.opacity == 0.8
     other.click()

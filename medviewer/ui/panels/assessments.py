@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QProgressBar, QPushButton, QSlider, QVBoxLayout, QWidget
 
 from medviewer.core.finding import Assessment
+from medviewer.core.shown_text import percent
 from medviewer.core.volume import Volume
 from medviewer.ui.bind import Merged
 from medviewer.ui.icons import icon
@@ -125,15 +126,6 @@ class AssessmentsPanel(Panel):
             self.app.overlays.hide()
         elif active is not None:
             self.attempt(lambda: self.app.overlays.show_map(active.id, volume.id, self.opacity.value() / 100))
-
-
-def percent(probability: float) -> str:
-    """Return a probability for people; what is not certain is not called so."""
-    if 0.0 < probability < 0.005:
-        return "< 1 %"
-    if 0.995 <= probability < 1.0:
-        return "> 99 %"
-    return f"{probability:.0%}".replace("%", " %")
 
 
 def _doubt(text: str, name: str) -> QHBoxLayout:

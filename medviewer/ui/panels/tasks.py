@@ -130,8 +130,9 @@ class TasksPanel(Panel):
         elif self.volume.id in self.app.loading:
             text = "The series is still loading."
         elif count:
-            fit = f"{counted(count, 'task')} {'fits' if count == 1 else 'fit'} this series; Analyze runs"
-            text = f"{fit} {chosen}, about {duration(seconds)}. Everything stays on this machine."
+            text = f"{counted(count, 'task')} {'fits' if count == 1 else 'fit'} this series; "
+            text += f"Analyze runs {chosen}, about {duration(seconds)}. " if chosen else "choose in the plan. "
+            text += "Everything stays on this machine."
         else:
             text = "No task fits this series; the list says what each one is made for."
         self.explain.setText(text)
