@@ -96,8 +96,10 @@ def test_open_chest_ct(chest: Path) -> None:
         print(f"  {name:14} {value:7.1f} ms   {to_raw:5.2f} x raw   {to_itk:5.1f} x faster than SimpleITK")
     print(f"  first picture  {statistics.median(first):7.1f} ms")
     assert ms["open"] <= 2.0 * ms["raw bytes"]
-    # The goal is 7 with the scan; what else the machine does moves it by a third, and this catches a step back.
-    assert ms["SimpleITK"] >= 5.5 * ms["scan and open"]
+    # The goals with the scan are 7 and 2.0, which hold where two cores are free; what else the machine does moves them
+    # by a third, and this catches a step back.
+    assert ms["SimpleITK"] >= 6.0 * ms["scan and open"]
+    assert ms["scan and open"] <= 2.6 * ms["raw bytes"]
     assert statistics.median(first) <= 100
 
 
