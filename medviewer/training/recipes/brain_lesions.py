@@ -29,6 +29,7 @@ FINE = (40, 40, 40)
 WINDOW = (96, 96, 96)
 SCHEME = {"kind": "zscore"}
 _VENTRICLE_RIM = 1
+_GREY = ("cortex", "cerebellar_cortex", "hippocampus", "thalamus", "caudate", "putamen")
 #: Contrasts and how often.
 KINDS = {"flair": 0.82, "t2": 0.06, "t1c": 0.12}
 
@@ -201,15 +202,16 @@ def _drawn(
     bright = (
         white - float(rng.uniform(0, 0.2))
         if kind == "t1c"
-        else max(white, grey) + 0.03 + min(float(rng.exponential(0.15)), 0.6)
+        else max(white, grey) + 0.07 + min(float(rng.exponential(0.15)), 0.6)
     )
     image += lesions.lesion * (bright + 0.04 * noise - image) * float(rng.uniform(0.75, 1.0))
     if lesions.mass.any():
         if kind == "t1c":
-            rim, core = white + float(rng.uniform(0.1, 0.6)), float(rng.uniform(0.1, 1.0)) * white
+            rim, core = white + float(rng.uniform(0.15, 0.6)), float(rng.uniform(0.1, 1.0)) * white
             core = rim if rng.random() < 0.35 else core
         else:
-            rim, core = (grey + float(rng.uniform(-0.12, 0.35)) for _ in range(2))
+            rim = grey + float(rng.uniform(0.08, 0.4))
+            core = grey + float(rng.uniform(*((-0.35, -0.1) if rng.random() < 0.5 else (0.08, 0.4))))
         inside = np.clip(lesions.core * float(rng.uniform(1, 4)) - float(rng.uniform(0, 0.8)), 0, 1)
         image += lesions.mass * (rim + (core - rim) * inside + 0.06 * noise - image)
     return np.clip(image, 0, None).astype(np.float32)
