@@ -36,6 +36,7 @@ from medviewer.ai.patient_grid import PatientGrid, block_mean, refine
 from medviewer.ai.pleura import convex_hull
 from medviewer.ai.postprocess import postprocess, suppress_boxes
 from medviewer.ai.predictor import Prediction, PredictOptions, predict, predict_cases
+from medviewer.ai.prompted import classic_session, click_session
 from medviewer.ai.quality import quality_flags
 from medviewer.ai.run_plan import RunPlan, plan_run
 from medviewer.ai.sliding_window import sliding_window
@@ -61,7 +62,9 @@ __all__ = [
     "block_mean",
     "bounding_slices",
     "choose_device",
+    "classic_session",
     "classify",
+    "click_session",
     "closed",
     "components",
     "convex_hull",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from medviewer.api import BoxResult, LabelResult, TransformResult
+from medviewer.api import BoxResult, LabelResult, NullContext, Prompt, Region, TransformResult
 from medviewer.api.testing import check_task
 from medviewer.plugin_host.loader import TaskSource, load_task, params_type
 from medviewer.plugin_host.manifest import read_manifest
@@ -19,7 +21,8 @@ def _sources() -> list[TaskSource]:
     return [TaskSource(info, path.parent) for path in manifests for info in read_manifest(path).tasks]
 
 
-SOURCES = _sources()
+SOURCES = [source for source in _sources() if source.info.kind != "interactive"]
+INTERACTIVE = [source for source in _sources() if source.info.kind == "interactive"]
 #: Coarse and quick: the contract is the same.
 QUICK: dict[str, dict[str, object]] = {
     "lung_nodules_classic": {"smallest_mm": 16.0, "largest_mm": 20.0},
@@ -49,3 +52,25 @@ def test_task_keeps_the_contract(source: TaskSource) -> None:
     assert isinstance(results[0], RESULTS[source.info.kind])
     if isinstance(results[0], LabelResult):
         assert results[0].segments, "nothing was found on a phantom that has everything"
+
+
+@pytest.mark.parametrize("source", INTERACTIVE, ids=lambda source: source.info.id)
+def test_session_keeps_the_contract(source: TaskSource) -> None:
+    from medviewer.phantoms import spheres_volume
+
+    phantom = spheres_volume()
+    task: Any = load_task(source)
+    assert task.check().ok
+    session = task.open(NullContext(), phantom.volume, params_type(task, source.info)())
+    assert "point" in session.prompts
+    shown = np.zeros(phantom.volume.array.shape, bool)
+    for nodule in phantom.nodules[:2]:
+        region, mask = session.add(NullContext(), Prompt(kind="point", positive=True, points=(nodule.lps,)))
+        assert region == region.clip(Region.whole(shown.shape))
+        assert (mask.dtype, mask.shape) == (np.dtype(bool), region.shape)
+        shown[region.slices] = mask
+        assert shown.any()
+    while (undone := session.undo()) is not None:
+        shown[undone[0].slices] = undone[1]
+    assert not shown.any()
+    session.close()

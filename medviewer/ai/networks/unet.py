@@ -15,13 +15,20 @@ from torch import nn
 
 _CONV: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
 _UP: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-_NORM: dict[int, Any] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+_NORM: dict[tuple[str, int], Any] = {
+    ("instance", 2): nn.InstanceNorm2d,
+    ("instance", 3): nn.InstanceNorm3d,
+    ("batch", 2): nn.BatchNorm2d,
+    ("batch", 3): nn.BatchNorm3d,
+}
 
 
 class _Block(nn.Module):
-    """Convolution, instance norm, leaky rectifier; twice, with a shortcut when residual."""
+    """Convolution, norm, leaky rectifier; twice, with a shortcut when residual."""
 
-    def __init__(self, dims: int, inputs: int, outputs: int, convs: int, stride: Sequence[int], residual: bool) -> None:
+    def __init__(
+        self, dims: int, inputs: int, outputs: int, convs: int, stride: Sequence[int], residual: bool, norm: str
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList()
         self.norms = nn.ModuleList()
@@ -30,7 +37,7 @@ class _Block(nn.Module):
             self.layers.append(
                 _CONV[dims](inputs if n == 0 else outputs, outputs, 3, stride=step, padding=1, bias=False)
             )
-            self.norms.append(_NORM[dims](outputs, affine=True))
+            self.norms.append(_NORM[norm, dims](outputs, affine=True))
         self.shortcut: nn.Module | None = None
         if residual:
             plain = inputs == outputs and set(stride) == {1}
@@ -64,13 +71,14 @@ class UNet(nn.Module):
         convs: Sequence[int],
         convs_decoder: int,
         residual: bool,
+        norm: str,
     ) -> None:
         super().__init__()
         if not len(features) == len(strides) == len(convs):
             raise ValueError("features, strides and convs must be equally long")
         widths = [in_channels, *features]
         self.encoder = nn.ModuleList(
-            _Block(dims, widths[n], widths[n + 1], convs[n], strides[n], residual) for n in range(len(features))
+            _Block(dims, widths[n], widths[n + 1], convs[n], strides[n], residual, norm) for n in range(len(features))
         )
         self.ups = nn.ModuleList()
         self.decoder = nn.ModuleList()
@@ -78,7 +86,7 @@ class UNet(nn.Module):
             stride = tuple(strides[n])
             self.ups.append(_UP[dims](features[n], features[n - 1], stride, stride=stride))
             self.decoder.append(
-                _Block(dims, 2 * features[n - 1], features[n - 1], convs_decoder, (1,) * dims, residual=False)
+                _Block(dims, 2 * features[n - 1], features[n - 1], convs_decoder, (1,) * dims, False, norm)
             )
         # A first stage with a stride works on a coarser grid; its logits are brought back here.
         first = tuple(strides[0])
@@ -111,6 +119,7 @@ def build(
     convs_decoder: int = 1,
     residual: bool = True,
     dims: int = 3,
+    norm: str = "instance",
 ) -> UNet:
     """Return a U-Net.
 
@@ -129,10 +138,15 @@ def build(
     residual : bool
         Whether the encoder's blocks have shortcuts.
     dims : 2 or 3
+    norm : "instance" or "batch"
+        With batch norm the values of an input keep their meaning, and what lies around an object does not change its
+        features.
     """
     stages = len(features)
+    if (norm, dims) not in _NORM:
+        raise ValueError(f"there is no norm {norm!r} in {dims} dimensions")
     if strides is None:
         strides = [[1] * dims] + [[2] * dims] * (stages - 1)
     if convs is None:
         convs = [1] + [2] * (stages - 1)
-    return UNet(dims, in_channels, out_channels, features, strides, convs, convs_decoder, residual)
+    return UNet(dims, in_channels, out_channels, features, strides, convs, convs_decoder, residual, norm)
