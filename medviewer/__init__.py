@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 from medviewer.core.version import __version__
 
 if TYPE_CHECKING:
-    from medviewer.app.scripting import analyze, export, load, open_workspace, scan
+    from medviewer.app.scripting import analyze, export, interactive, load, open_workspace, scan
     from medviewer.core.dicom_ref import SeriesRef, Study
     from medviewer.core.errors import MedViewerError
+    from medviewer.core.prompt import Prompt
     from medviewer.core.volume import Volume
     from medviewer.core.workspace import Workspace
 
 __all__ = [
     "MedViewerError",
+    "Prompt",
     "SeriesRef",
     "Study",
     "Volume",
@@ -31,6 +33,7 @@ __all__ = [
     "__version__",
     "analyze",
     "export",
+    "interactive",
     "load",
     "open_workspace",
     "scan",
@@ -39,12 +42,14 @@ __all__ = [
 #: Loaded at first use: `import medviewer` alone must stay fast, every part of the program does it.
 _HOMES = {
     "MedViewerError": "medviewer.core.errors",
+    "Prompt": "medviewer.core.prompt",
     "SeriesRef": "medviewer.core.dicom_ref",
     "Study": "medviewer.core.dicom_ref",
     "Volume": "medviewer.core.volume",
     "Workspace": "medviewer.core.workspace",
     "analyze": "medviewer.app.scripting",
     "export": "medviewer.app.scripting",
+    "interactive": "medviewer.app.scripting",
     "load": "medviewer.app.scripting",
     "open_workspace": "medviewer.app.scripting",
     "scan": "medviewer.app.scripting",

@@ -20,6 +20,7 @@ from medviewer.plugin_host.registry import PluginRegistry
 
 if TYPE_CHECKING:
     from medviewer.app.headless import Analysis
+    from medviewer.app.sessions import Interaction
     from medviewer.export.exporter import Case, ExportReport
 
 Progress = Callable[[float | None, str], None]
@@ -143,6 +144,39 @@ def analyze(
         if landed.error is not None:
             raise landed.error
     return [result for landed in analysis.runs if landed.run is not None for result in landed.run.results]
+
+
+def interactive(
+    volume: Volume, task: str = "click_segment", device: str = "auto", progress: Progress | None = None
+) -> Interaction:
+    """Open a session with an interactive model, in a worker process.
+
+    Parameters
+    ----------
+    volume : Volume
+    task : str
+        Id of an interactive task.
+    device : str
+        ``auto``, ``cpu`` or ``cuda[:n]``.
+    progress : callable, optional
+        Called with a fraction 0..1 (or None) and a text.
+
+    Returns
+    -------
+    Interaction
+        ``add(Prompt)`` and ``undo()`` return the box (k, j, i) that changed and the object's mask in it; ``mask`` is
+        the whole object; ``close()``, or the end of a ``with`` block, frees what it holds.
+
+    Raises
+    ------
+    MedViewerError
+        With `.code`, `.text` and `.hint`: no such task, or one that cannot work on this volume.
+    """
+    from medviewer.app.sessions import Interaction, WorkerSession
+
+    parts = engine()
+    session = WorkerSession(parts.model, parts.registry, parts.registry.task(task), volume)
+    return Interaction(session, CallbackContext(progress, device))
 
 
 def open_workspace(path: str | Path, *, progress: Progress | None = None) -> Workspace:

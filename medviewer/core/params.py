@@ -32,6 +32,13 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskChoice:
+    """A text that is the id of a task; the host offers those of a kind that there are."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class Doc:
     """One sentence of help."""
 

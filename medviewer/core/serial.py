@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,9 @@ from medviewer.core.annotation import Box3D
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
 from medviewer.core.finding import Assessment, Finding, QualityFlag
 from medviewer.core.geometry import Geometry, vec3
+from medviewer.core.prompt import Mask, Prompt
 from medviewer.core.provenance import Provenance
+from medviewer.core.region import Region
 from medviewer.core.segmentation import Segment
 from medviewer.core.terminology import CodedConcept
 from medviewer.core.transform import AffineTransform, DisplacementField
@@ -72,6 +75,33 @@ def box_from_json(data: Mapping[str, Any]) -> Box3D:
         lower=vec3(data["lower"]),
         upper=vec3(data["upper"]),
         provenance=Provenance.from_json(data["provenance"]),
+    )
+
+
+def prompt_to_json(prompt: Prompt) -> dict[str, Any]:
+    """Return JSON-ready values; points in LPS mm, a drawn area as its box and its bits."""
+    data: dict[str, Any] = {"kind": prompt.kind, "positive": prompt.positive, "points": [[*p] for p in prompt.points]}
+    if prompt.crop is not None:
+        region, mask = prompt.crop
+        bits = base64.b64encode(np.packbits(mask).tobytes()).decode()
+        data |= {"box": [[*region.lower], [*region.upper]], "bits": bits}
+    return data
+
+
+def prompt_from_json(data: Mapping[str, Any]) -> Prompt:
+    """Build from `prompt_to_json`; raises ValueError when the bits do not fill the box."""
+    crop: tuple[Region, Mask] | None = None
+    if "box" in data:
+        (k0, j0, i0), (k1, j1, i1) = data["box"]
+        region = Region((k0, j0, i0), (k1, j1, i1))
+        bits = np.frombuffer(base64.b64decode(data["bits"]), np.uint8)
+        mask = np.unpackbits(bits, count=region.size).astype(bool)
+        crop = region, mask.reshape(region.shape)
+    return Prompt(
+        kind=data["kind"],
+        positive=bool(data["positive"]),
+        points=tuple(vec3(point) for point in data["points"]),
+        crop=crop,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from medviewer.core.errors import InputError, PluginError
-from medviewer.core.params import Choice, Doc, Range, Unit
+from medviewer.core.params import Choice, Doc, Range, TaskChoice, Unit
 
 ParamKind = Literal["float", "int", "bool", "choice", "text"]
 ParamValue = float | int | bool | str
@@ -40,6 +40,8 @@ class ParamSpec:
         Allowed values of a choice.
     doc : str
         One sentence of help.
+    tasks : str
+        Kind of the tasks whose ids are the options; empty for a field that is no task.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ParamSpec:
     unit: str = ""
     options: tuple[str, ...] = ()
     doc: str = ""
+    tasks: str = ""
 
     @property
     def title(self) -> str:
@@ -129,6 +132,7 @@ def _describe(item: Field[Any], hint: object) -> ParamSpec:
         unit=next((note.text for note in notes if isinstance(note, Unit)), ""),
         options=tuple(options),
         doc=next((note.text for note in notes if isinstance(note, Doc)), ""),
+        tasks=next((note.kind for note in notes if isinstance(note, TaskChoice)), ""),
     )
     try:
         spec.convert(default)

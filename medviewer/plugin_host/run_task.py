@@ -119,7 +119,7 @@ class RunOutput:
     provenance: Provenance
 
 
-class _DeviceContext:
+class DeviceContext:
     """A context with the device that was chosen."""
 
     def __init__(self, parent: JobContext, device: str) -> None:
@@ -144,32 +144,46 @@ def run(ctx: JobContext, payload: object) -> RunOutput:
     info = payload.source.info
     task = load_task(payload.source)
     parameters = params_from_dict(params_type(task, info), payload.parameters)
-    _require_ready(info, task.check())
+    require_ready(info, task.check())
     device = choose_device(ctx.device)
     inputs = {name: _arrived(value) for name, value in payload.inputs.items()}
     _check_inputs(info, inputs)
     started = datetime.now(UTC)
     clock = time.perf_counter()
-    results = _run(task, info, _DeviceContext(ctx, device), inputs, parameters)
+    results = _run(task, info, DeviceContext(ctx, device), inputs, parameters)
     seconds = time.perf_counter() - clock
     for result in results:
         _check_result(info, result)
-    provenance = Provenance(
+    volumes = [value for value in inputs.values() if isinstance(value, Volume)]
+    provenance = provenance_of(info, task, params_to_dict(parameters), volumes, device, started, seconds)
+    return RunOutput(results, provenance)
+
+
+def provenance_of(
+    info: TaskInfo,
+    task: object,
+    parameters: Mapping[str, object],
+    volumes: Sequence[Volume],
+    device: str,
+    started: datetime,
+    seconds: float,
+) -> Provenance:
+    """Return how a task made something of volumes: versions, weights, parameters, device."""
+    return Provenance(
         task=info.id,
         version=info.plugin_version,
         weights_sha256=str(getattr(task, "weights_sha256", "")),
         model=info.id if info.model else "",
         model_version=info.model_version,
-        parameters=params_to_dict(parameters),
+        parameters=parameters,
         record=dict(getattr(task, "record", {})),
-        input_uids=tuple(v.series_instance_uid for v in inputs.values() if isinstance(v, Volume)),
-        time_points=tuple(v.time.text for v in inputs.values() if isinstance(v, Volume) and v.time is not None),
+        input_uids=tuple(volume.series_instance_uid for volume in volumes),
+        time_points=tuple(volume.time.text for volume in volumes if volume.time is not None),
         software=_software(),
         device=device,
         started=started.isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
     )
-    return RunOutput(results, provenance)
 
 
 def _run(
@@ -241,7 +255,8 @@ def _arrived(value: PlainInput) -> Input:
     return value
 
 
-def _require_ready(info: TaskInfo, readiness: Readiness) -> None:
+def require_ready(info: TaskInfo, readiness: Readiness) -> None:
+    """Raise `PluginError` ``E_NOT_READY`` naming what is missing."""
     if not readiness.ok:
         raise PluginError(
             f"{info.title} is not ready: {', '.join(readiness.missing) or 'something is missing'}.",
