@@ -115,7 +115,8 @@ class ResultApplier:
         earlier run of the same task on the whole volume made, and nobody has edited or locked, makes way for it.
         """
         steps: list[UndoStep] = []
-        if list(task.inputs.values()) == ["volume"]:
+        # What was clicked before is another object, not an older answer.
+        if list(task.inputs.values()) == ["volume"] and task.kind != "interactive":
             steps += self._make_way(volume_id, task)
         segments: list[Segment] = []
         made: dict[int, int] = {}

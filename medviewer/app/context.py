@@ -13,6 +13,7 @@ from medviewer.app.compare import Compare
 from medviewer.app.documents import Documents
 from medviewer.app.export_cases import ExportCases
 from medviewer.app.findings import Findings
+from medviewer.app.interactive import Interactive
 from medviewer.app.journaling import Journaling
 from medviewer.app.messages import MessageLog
 from medviewer.app.models import Models
@@ -82,6 +83,7 @@ class AppContext:
         self.segments = Segments(self)
         self.attach = Attach(self)
         self.objects = DerivedObjects(self)
+        self.interactive = Interactive(self)
         self.router = ToolRouter(self)
         self.models = Models(self)
         self.analyze = Analyze(self)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from medviewer.api.plugin import Input, TaskInfo
+from medviewer.app.run_tasks import why_not
 from medviewer.core.annotation import Box3D, Review
 from medviewer.core.errors import InputError
 from medviewer.core.segmentation import Segment
@@ -15,8 +17,8 @@ from medviewer.jobs.job import Job
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
-#: Makes a mask from a box.
-MASK_TASK = "lesion_mask"
+#: What makes a mask from a box, the first first, and any other interactive task.
+MASK_TASKS = ("click_segment", "lesion_mask", "click_classic")
 
 _VERBS: dict[Review, str] = {"accepted": "Accept", "rejected": "Reject", "open": "Reopen"}
 
@@ -75,18 +77,44 @@ class Findings:
         running = self._masks.get(box_id)
         if running is not None and not running.state.is_final:
             return running
-        task = self._app.plugins.task(MASK_TASK)
-        inputs = {
-            name: self._app.workspace.volume(volume_id) if kind == "volume" else (box,)
-            for name, kind in task.inputs.items()
-        }
+        task = self._mask_task(volume_id)
 
         def landed(segments: Sequence[Segment]) -> None:
             if segments:
                 self._app.workspace.segmentation(volume_id).active = segments[0].value
 
-        self._masks[box_id] = self._app.analyze.submit(task, volume_id, inputs, landed=landed, link_box=box_id)
-        return self._masks[box_id]
+        if task.kind == "interactive":
+            job = self._app.interactive.mask_of_box(volume_id, task, box, landed)
+        else:
+            job = self._app.analyze.submit(
+                task, volume_id, self._inputs(task, volume_id, box), landed=landed, link_box=box_id
+            )
+        self._masks[box_id] = job
+        return job
+
+    def mask_tasks(self, volume_id: str) -> tuple[TaskInfo, ...]:
+        """Return the tasks that can make a mask of a finding of this volume, the preferred one first."""
+        volume = self._app.workspace.volume(volume_id)
+        found = [t for t in self._app.plugins.tasks if t.kind == "interactive" or t.id in MASK_TASKS]
+        order = (self._app.settings.mask_task, *MASK_TASKS)
+        found.sort(key=lambda task: order.index(task.id) if task.id in order else len(order))
+        return tuple(task for task in found if not why_not(task, volume))
+
+    def _mask_task(self, volume_id: str) -> TaskInfo:
+        tasks = self.mask_tasks(volume_id)
+        if not tasks:
+            raise InputError(
+                "Nothing here makes a mask of a finding in this image.",
+                hint="Draw it with the brush.",
+                code="E_NO_TASK",
+            )
+        return tasks[0]
+
+    def _inputs(self, task: TaskInfo, volume_id: str, box: Box3D) -> dict[str, Input]:
+        return {
+            name: self._app.workspace.volume(volume_id) if kind == "volume" else (box,)
+            for name, kind in task.inputs.items()
+        }
 
     def _change(self, volume_id: str, label: str, box: Box3D) -> None:
         before = self._app.workspace.boxes(volume_id)

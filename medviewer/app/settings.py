@@ -49,6 +49,8 @@ class Settings:
     keep_library: bool = True
     brush_radius_mm: float = 5.0
     brush_shape: str = "disc"
+    #: What makes a mask of a finding; empty takes the first that fits.
+    mask_task: str = ""
     overlay_opacity: float = 0.45
     outline: bool = True
     window_geometry: str = ""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
 from medviewer.core.errors import MedViewerError
+from medviewer.core.prompt import Prompt
 from medviewer.editing.editor import LabelEditor
 from medviewer.editing.rules import EditRules
 from medviewer.editing.tool import CursorSpec, PointerEvent, Tool, ToolContext, ToolInfo, all_tools
+from medviewer.plugin_host.forms import ParamSpec, describe_params
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -50,6 +53,19 @@ class ToolRouter:
         """Return the options (a dataclass) of a tool, or None."""
         return getattr(self._tool(tool_id), "options", None)
 
+    def form(self, tool_id: str) -> tuple[ParamSpec, ...]:
+        """Return the fields of a tool's options; where a task is chosen, those there are, the first if need be."""
+        options = self.options(tool_id)
+        return () if options is None else tuple(self._with_tasks(options, s) for s in describe_params(type(options)))
+
+    def _with_tasks(self, options: object, spec: ParamSpec) -> ParamSpec:
+        ids = tuple(task.id for task in self._app.plugins.tasks if task.kind == spec.tasks)
+        if not ids:
+            return spec
+        if getattr(options, spec.name) not in ids:
+            setattr(options, spec.name, ids[0])
+        return replace(spec, kind="choice", options=ids, default=getattr(options, spec.name))
+
     def options_changed(self) -> None:
         """Tell listeners that the cursor may look different."""
         self.changed.emit()
@@ -62,7 +78,7 @@ class ToolRouter:
         if tool_id and self._app.workspace.active is not None:
             tool = self._tool(tool_id)
             editor = LabelEditor(self._app.workspace, self._app.history, self._app.workspace.active.id, self.rules)
-            tool.activate(ToolContext(editor))
+            tool.activate(ToolContext(editor, self._prompt, self._prompts))
             self._active_id = tool_id
         self.changed.emit()
 
@@ -82,6 +98,19 @@ class ToolRouter:
         """Commit what is in the hand, before undo, save or export."""
         if self._active_id:
             self.activate(self._active_id)
+
+    def _prompt(self, task_id: str, prompt: Prompt) -> None:
+        volume = self._app.workspace.active
+        if volume is not None:
+            self._app.interactive.prompt(volume.id, task_id, prompt)
+
+    def _prompts(self, task_id: str) -> tuple[Prompt, ...]:
+        volume = self._app.workspace.active
+        if volume is None:
+            return ()
+        segmentation = self._app.workspace.segmentation(volume.id)
+        segment = segmentation.find(segmentation.active)
+        return () if segment is None else self._app.interactive.prompts(segment, task_id)
 
     def _tool(self, tool_id: str) -> Tool:
         if tool_id not in self._made:

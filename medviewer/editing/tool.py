@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
+from medviewer.core.errors import MedViewerError
 from medviewer.core.geometry import Vec3
+from medviewer.core.prompt import Prompt
 from medviewer.editing.editor import LabelEditor
 
 Phase = Literal["press", "move", "release", "hover"]
@@ -38,17 +40,48 @@ class PointerEvent:
 
 @dataclass(frozen=True, slots=True)
 class CursorSpec:
-    """What the pointer looks like over a slice: a cross, or a circle of a radius in mm."""
+    """What the pointer looks like over a slice, and what the tool shows there.
 
-    kind: Literal["arrow", "cross", "circle"] = "arrow"
+    Attributes
+    ----------
+    kind : "arrow", "cross", "circle" or "box"
+        A circle of a radius in mm; a box from a corner to the pointer.
+    corner_lps : (float, float, float)
+        LPS mm.
+    prompts : tuple of Prompt
+        Clicks that are shown where they are.
+    """
+
+    kind: Literal["arrow", "cross", "circle", "box"] = "arrow"
     radius_mm: float = 0.0
+    corner_lps: Vec3 = (0.0, 0.0, 0.0)
+    prompts: tuple[Prompt, ...] = ()
+
+
+def _no_model(task_id: str, prompt: Prompt) -> None:
+    raise MedViewerError("No models can be asked here.", hint="Use this tool in the window.", code="E_EDIT")
+
+
+def _no_prompts(task_id: str) -> tuple[Prompt, ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a tool may use while it is active."""
+    """What a tool may use while it is active.
+
+    Attributes
+    ----------
+    editor : LabelEditor
+    prompt : callable
+        Gives a prompt to an interactive task; its answer lands in the active segment later.
+    prompts : callable
+        Returns what the active segment was made with by an interactive task.
+    """
 
     editor: LabelEditor
+    prompt: Callable[[str, Prompt], None] = _no_model
+    prompts: Callable[[str], tuple[Prompt, ...]] = _no_prompts
 
 
 @runtime_checkable

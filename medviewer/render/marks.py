@@ -14,6 +14,7 @@ import numpy as np
 
 from medviewer.core.annotation import Box3D
 from medviewer.core.geometry import Points, Vec3
+from medviewer.core.prompt import Prompt
 from medviewer.core.segmentation import Color, Segmentation
 from medviewer.core.shown_text import person_name, shown
 from medviewer.core.view_state import TRUE_COLOR, Plane, WindowLevel
@@ -28,6 +29,9 @@ _EDGE: Color = (0, 0, 0)
 DIM: Color = (150, 158, 166)
 REVIEW_COLORS: dict[str, Color] = {"open": (255, 170, 60), "accepted": (90, 210, 120)}
 SELECTED: Color = (255, 240, 120)
+#: Clicks into an object, and those that take away from it.
+INSIDE: Color = (90, 230, 110)
+OUTSIDE: Color = (255, 90, 80)
 _SCALE_STEPS = (1.0, 2.0, 5.0)
 
 Point = tuple[float, float]
@@ -159,6 +163,17 @@ def finding_marks(frame: PlaneFrame, boxes: Sequence[Box3D], selected: str) -> I
             size = f" {box.diameter_mm:.0f} mm" if box.diameter_mm is not None else ""
             corner = (float(ring[:, 0].max()), float(ring[:, 1].min()))
             yield Words((f"{box.label}{size}",), "point", color, corner)
+
+
+def prompt_marks(frame: PlaneFrame, prompts: Sequence[Prompt], radius: float) -> Iterator[Circle]:
+    """Yield rings of `radius` device pixels around the clicks of this slice, green inside the object, red outside."""
+    geometry, normal = frame.grid.geometry, frame.grid.normal
+    for prompt in prompts:
+        for lps in prompt.points if prompt.kind == "point" else ():
+            if abs(float(geometry.lps_to_index(lps)[normal]) - frame.slice_index) <= 0.5:
+                point = frame.lps_to_display(lps)
+                yield Circle(point, (radius + 1, radius + 1), _EDGE)
+                yield Circle(point, (radius, radius), INSIDE if prompt.positive else OUTSIDE, 2.0)
 
 
 def contour_marks(frame: PlaneFrame, segmentation: Segmentation, radius: float) -> Iterator[Mark]:

@@ -19,7 +19,6 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from medviewer.plugin_host.forms import describe_params
 from medviewer.ui.forms.param_form import ParamForm
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.panel import Command, Panel, tool_button
@@ -153,10 +152,9 @@ class ToolsPanel(Panel):
         self.rules.setVisible(bool(router.active_id) and self.limits.isChecked())
 
     def _add_form(self, tool_id: str) -> None:
-        options = self.app.router.options(tool_id)
-        if options is None:
+        if self.app.router.options(tool_id) is None:
             return
-        form = ParamForm(describe_params(type(options)), columns=2)
+        form = ParamForm(self.app.router.form(tool_id), columns=2)
         form.setObjectName(f"toolOptions.{tool_id}")
         form.edited.connect(lambda name, value: self._option_edited(tool_id, name, value))
         self._forms[tool_id] = form

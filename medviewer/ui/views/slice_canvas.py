@@ -26,7 +26,7 @@ from medviewer.core.segmentation import Color
 from medviewer.core.view_state import Plane, WindowLevel
 from medviewer.core.workspace import Workspace
 from medviewer.editing.tool import CursorSpec, Phase, PointerEvent
-from medviewer.render.marks import Circle, Mark, marks
+from medviewer.render.marks import Circle, Mark, Polygon, marks, prompt_marks
 from medviewer.render.slice_scene import SliceScene
 from medviewer.ui.text import plain_tip
 from medviewer.ui.views.mark_painter import MarkPainter
@@ -174,13 +174,20 @@ class SliceCanvas(QWidget):
 
     def _cursor_marks(self, ratio: float) -> list[Mark]:
         frame, spec = self.scene.frame, self._cursor()
-        if frame is None or self._mouse is None or spec.kind != "circle":
+        if frame is None:
             return []
+        shown: list[Mark] = list(prompt_marks(frame, spec.prompts, 4 * ratio))
+        if self._mouse is None or spec.kind not in ("circle", "box"):
+            return shown
+        x, y = self._mouse.x() * ratio, self._mouse.y() * ratio
+        if spec.kind == "box":
+            left, top = frame.lps_to_display(spec.corner_lps)
+            return [*shown, Polygon(((left, top), (x, top), (x, y), (left, y)), _CURSOR_COLOR)]
         radius = spec.radius_mm / frame.mm_per_pixel
-        center = (self._mouse.x() * ratio, self._mouse.y() * ratio)
         return [
-            Circle(center, (radius + ratio, radius + ratio), (0, 0, 0)),
-            Circle(center, (radius, radius), _CURSOR_COLOR),
+            *shown,
+            Circle((x, y), (radius + ratio, radius + ratio), (0, 0, 0)),
+            Circle((x, y), (radius, radius), _CURSOR_COLOR),
         ]
 
     def refresh_cursor(self) -> None:
