@@ -5,7 +5,7 @@ heat-map; one that does not is asked for its logits only. The card's settings ma
 
 - ``calibration``: ``{"temperature": t, "bias": [one per label]}``, for logits / t + bias,
 - ``finding``: value of the label whose evidence the heat-map shows; without it, that of the most probable label,
-- ``usual``: mean and deviation of the pooled features of usual pictures, and the largest usual distance from them.
+- ``usual``: what thumbnails of usual pictures are like, for `unusual`.
 
 References
 ----------
@@ -15,7 +15,7 @@ Selvaraju et al., Grad-CAM, ICCV 2017. Guo et al., On Calibration of Modern Neur
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +36,7 @@ FloatArray = npt.NDArray[np.float32]
 
 #: Shares of a feature's field by which the picture is moved, so that the coarse maps add up to a finer one.
 _SHIFTS = (0.0, 0.5)
-_TURNS = {1: "a quarter turn to the left", 2: "upside down", 3: "a quarter turn to the right"}
+_TURNS = {1: "a quarter turn to the left", 2: "half a turn", 3: "a quarter turn to the right"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,17 +86,17 @@ def classify(ctx: JobContext, model: Model, volume: Volume, *, heatmap: bool = T
     network = model.network.to(ctx.device).eval()
     probabilities, maps, flags = [], [], []
     pictures = volume.geometry.shape[0]
+    rows, columns = card.window
     for k in range(pictures):
         ctx.progress(k / pictures, f"Picture {k + 1} of {pictures}")
         grey = _grey(volume, k)
-        seen = _Seen(card, network, ctx.device, grey)
-        turn = seen.right_turn()
-        if turn:
-            seen = _Seen(card, network, ctx.device, np.rot90(grey, turn))
+        turn, doubts = _upright(card, network_picture(grey, (rows, columns), card.intensity))
+        flags += [flag for flag in doubts if flag not in flags]
+        grey = np.rot90(grey, turn)
+        seen = _Seen(card, network, ctx.device, network_picture(grey, (rows, columns), card.intensity))
         probabilities.append(seen.probabilities())
-        flags += [flag for flag in seen.flags(turn) if flag not in flags]
         if heatmap and seen.features is not None:
-            maps.append(np.rot90(_resized(seen.heatmap(), np.rot90(grey, turn).shape), -turn))
+            maps.append(np.rot90(_resized(seen.heatmap(), grey.shape), -turn))
     ctx.progress(1.0, "Done")
     stated = np.stack(probabilities)
     if not np.isfinite(stated).all():
@@ -117,21 +117,39 @@ def calibrated(logits: npt.NDArray[Any], card: ModelCard) -> npt.NDArray[np.floa
     return np.asarray(powers / powers.sum(-1, keepdims=True))
 
 
-def unusual(pooled: npt.NDArray[Any], usual: Mapping[str, Any]) -> npt.NDArray[np.float64]:
-    """Return how far pooled features (n, c) lie from usual ones: 1 is the largest usual distance."""
-    off = (pooled - np.asarray(usual["mean"])) / np.asarray(usual["deviation"])
-    return np.asarray(np.sqrt((off**2).mean(-1)) / float(usual["limit"]))
+def unusual(pictures: npt.NDArray[Any], usual: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+    """Return how unlike usual ones network pictures (n, rows, columns) are: 1 is the most that is usual.
+
+    What counts is a thumbnail, its contrast evened out: how far it lies along the directions in which usual ones
+    differ, and what of it they do not explain.
+    """
+    off = thumbnails(pictures, int(usual["size"])) - np.asarray(usual["mean"])
+    directions = np.asarray(usual["directions"])
+    along = off @ directions.T
+    rest = np.sqrt(((off - along @ directions) ** 2).mean(1)) / float(usual["rest"])
+    far = np.sqrt(((along / np.asarray(usual["deviations"])) ** 2).mean(1)) / float(usual["along"])
+    return np.asarray(np.maximum(rest, far))
+
+
+def thumbnails(pictures: npt.NDArray[Any], size: int) -> npt.NDArray[np.float64]:
+    """Return network pictures (n, rows, columns) as (n, size * size), each with mean 0 and deviation 1."""
+    import torch
+    from torch.nn import functional
+
+    whole = torch.from_numpy(np.ascontiguousarray(pictures, dtype=np.float32))[:, None]
+    small = functional.interpolate(whole, (size, size), mode="bilinear", antialias=True)
+    values = small.flatten(1).double().numpy()
+    values = values - values.mean(1, keepdims=True)
+    return np.asarray(values / np.maximum(values.std(1, keepdims=True), 0.1))
 
 
 class _Seen:
     """One picture, as a network sees it."""
 
-    def __init__(self, card: ModelCard, network: Any, device: str, grey: npt.NDArray[Any]) -> None:
+    def __init__(self, card: ModelCard, network: Any, device: str, picture: FloatArray) -> None:
         import torch
 
-        self._card, self._network, self._device = card, network, device
-        rows, columns = card.window
-        picture = network_picture(grey, (rows, columns), card.intensity)
+        self._card, self._network = card, network
         self._image = torch.from_numpy(picture)[None, None].to(device)
         self.features: torch.Tensor | None = None
         with torch.no_grad():
@@ -149,32 +167,6 @@ class _Seen:
     def probabilities(self) -> npt.NDArray[np.float64]:
         return calibrated(self._logits, self._card)
 
-    def distance(self) -> float:
-        """Return how unusual the picture is; 0 when the card does not say what is usual."""
-        usual = self._card.settings.get("usual")
-        if usual is None or self.features is None:
-            return 0.0
-        return float(unusual(self.features[:1].mean((-2, -1)).float().cpu().numpy(), usual)[0])
-
-    def right_turn(self) -> int:
-        """Return the quarter turns after which an unusual picture is a usual one; 0 when there is none."""
-        if self.distance() <= 1:
-            return 0
-        for turn in _TURNS:
-            turned = np.rot90(self._image[0, 0].cpu().numpy(), turn)
-            if _Seen(_as_is(self._card), self._network, self._device, turned).distance() <= 1:
-                return turn
-        return 0
-
-    def flags(self, turn: int) -> list[QualityFlag]:
-        """Return what is doubtful."""
-        if self.distance() > 1:
-            text = "The picture is unlike those that the model was trained on: its result means little."
-            return [QualityFlag("Q_UNLIKE", text)]
-        if turn:
-            return [QualityFlag("Q_TURNED", f"The picture was judged after {_TURNS[turn]}, where it looks upright.")]
-        return []
-
     def heatmap(self) -> FloatArray:
         """Return the evidence (rows, columns), finer than the features, times the probability; 0 .. 1."""
         import torch
@@ -190,7 +182,7 @@ class _Seen:
                 top, left = int(down * stride), int(right * stride)
                 moved = functional.pad(self._image, (left, 0, top, 0), mode="replicate")[..., :rows, :columns]
                 cam = functional.interpolate(self._cam(moved, label), (rows, columns), mode="bilinear")
-                total[..., : rows - top, : columns - left] += cam[..., top:, left:].cpu()
+                total += functional.pad(cam[..., top:, left:], (0, left, 0, top), mode="replicate").cpu()
         evidence: FloatArray = total[0, 0].numpy()
         evidence *= np.float32(stated[label] / max(float(evidence.max()), 1e-6))
         return evidence
@@ -212,9 +204,16 @@ class _Seen:
         return cam
 
 
-def _as_is(card: ModelCard) -> ModelCard:
-    """Return a card for pictures that have been normalised before."""
-    return replace(card, intensity={"kind": "window", "low": -1.0, "high": 1.0})
+def _upright(card: ModelCard, picture: FloatArray) -> tuple[int, list[QualityFlag]]:
+    """Return the quarter turns after which an unusual network picture is a usual one, and what is doubtful."""
+    usual = card.settings.get("usual")
+    if usual is None or unusual(picture[None], usual)[0] <= 1:
+        return 0, []
+    for turn, how in _TURNS.items():
+        if unusual(np.rot90(picture, turn)[None], usual)[0] <= 1:
+            return turn, [QualityFlag("Q_TURNED", f"The picture was judged after {how}, where it looks upright.")]
+    text = "The picture is unlike those that the model was trained on: its result means little."
+    return 0, [QualityFlag("Q_UNLIKE", text)]
 
 
 def _finding_index(card: ModelCard, stated: npt.NDArray[np.float64]) -> int:

@@ -112,6 +112,8 @@ def why_not(task: TaskInfo, volume: Volume, look: BodyLook | None = None) -> str
         return reason
     if not task.pictures and not volume.in_patient:
         return "made for images whose place in the patient is known"
+    if task.pictures and task.kind == "classification" and volume.has_depth:
+        return "made for single pictures"
     if task.modalities and volume.modality and volume.modality not in task.modalities:
         return f"made for {', '.join(sorted(task.modalities))}, this is {volume.modality}"
     part = volume.body_part_examined.upper().strip()

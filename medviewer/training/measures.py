@@ -46,6 +46,8 @@ def expected_calibration_error(probabilities: npt.NDArray[Any], truth: Bools, bi
 def fit_calibration(logits: npt.NDArray[Any], truth: Bools) -> tuple[float, float]:
     """Return temperature t and bias b for which ``sigmoid(logit / t + b)`` is most likely, with a weak pull to (1, 0).
 
+    The temperature is at least 1: other pictures than these are never easier, so nothing is made surer than it was.
+
     Parameters
     ----------
     logits : array (n,)
@@ -57,9 +59,9 @@ def fit_calibration(logits: npt.NDArray[Any], truth: Bools) -> tuple[float, floa
     x, y = logits.astype(float), truth.astype(float)
 
     def cost(values: FloatArray) -> float:
-        z = x * np.exp(-values[0]) + values[1]
+        z = x * np.exp(-max(values[0], 0.0)) + values[1]
         pull = 0.5 * (values[0] ** 2 + values[1] ** 2)
         return float((np.logaddexp(0.0, z) - y * z).sum() + pull)
 
     log_temperature, bias = minimize(cost, np.zeros(2), method="Nelder-Mead").x
-    return float(np.exp(log_temperature)), float(bias)
+    return float(np.exp(max(log_temperature, 0.0))), float(bias)

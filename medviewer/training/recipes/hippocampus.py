@@ -88,7 +88,7 @@ class Recipe:
             "posterior (body and tail). It looks at a box around one hippocampus.",
             network="unet",
             runner="hippocampus",
-            task={"auto": True, "order": 60, "min_size": [16, 16, 16]},
+            task={"order": 60, "min_size": [16, 16, 16]},
             arguments={"in_channels": 1, "out_channels": CLASSES, "features": [16, 32, 64, 128]},
             modalities=("MR",),
             body_parts=("HEAD", "BRAIN"),

@@ -11,11 +11,13 @@ from torch import nn
 
 from medviewer.ai.card import Label, ModelCard
 from medviewer.ai.classifier import Classification, calibrated, classify
-from medviewer.ai.predictor import Model
+from medviewer.ai.models import Model
+from medviewer.ai.picture import network_picture
 from medviewer.core.errors import TaskError
 from medviewer.core.geometry import Geometry
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import NullContext
+from medviewer.training.recipes.chest_xray import usual_pictures
 
 LABELS = (Label(value=0, name="none", title="None"), Label(value=1, name="bright", title="Bright"))
 
@@ -115,19 +117,26 @@ def test_what_a_shutter_and_padding_hide_is_black() -> None:
     np.testing.assert_allclose(padded.probabilities, plain.probabilities)
 
 
-USUAL = {"usual": {"mean": [0.06, 0.04], "deviation": [0.02, 0.02], "limit": 1.5}, "finding": 1}
+def usual() -> dict[str, Any]:
+    """Return settings for which spots in the upper half are usual."""
+    places = np.random.default_rng(0).integers((18, 60), (30, 110), (120, 2))
+    seen = np.stack([network_picture(spot(*place), (64, 64), model().card.intensity) for place in places])
+    return {"usual": usual_pictures(seen[:60], seen[60:]), "finding": 1}
 
 
 def test_an_unusual_picture_is_flagged() -> None:
-    assert run(model(settings=USUAL), pictures(spot(20))).flags == ()
-    (flag,) = run(model(settings=USUAL), pictures(np.full((128, 160), 100, np.float32))).flags
-    assert flag.code == "Q_UNLIKE"
+    assert run(model(settings=usual()), pictures(spot(20))).flags == ()
+    for strange in (100 - spot(20), spot(64, 80), np.zeros((128, 160), np.float32)):
+        (flag,) = run(model(settings=usual()), pictures(strange)).flags
+        assert flag.code == "Q_UNLIKE"
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])
 def test_a_turned_picture_is_judged_upright_and_its_map_lies_on_it_as_it_is(turn: int) -> None:
-    upright = run(model(settings=USUAL), pictures(spot(20, 80)))
-    turned = run(model(settings=USUAL), pictures(np.ascontiguousarray(np.rot90(spot(20, 80), -turn))))
+    settings = usual()
+    upright = run(model(settings=settings), pictures(spot(20, 80)))
+    turned = run(model(settings=settings), pictures(np.ascontiguousarray(np.rot90(spot(20, 80), -turn))))
+    assert upright.flags == ()
     assert [flag.code for flag in turned.flags] == ["Q_TURNED"]
     assert upright.heatmap is not None
     assert turned.heatmap is not None

@@ -65,3 +65,10 @@ def test_a_volume_that_is_nowhere_in_the_patient_is_not_analyzed_unasked() -> No
     loose = replace(spheres_volume().volume, in_patient=False)
     assert "place in the patient" in why_not(TASK, loose)
     assert cannot(TASK, loose) == ""
+
+
+def test_a_classifier_of_pictures_is_not_run_on_a_volume() -> None:
+    task = replace(TASK, kind="classification", pictures=True)
+    deep = spheres_volume().volume
+    assert why_not(task, deep) == "made for single pictures"
+    assert why_not(task, replace(deep, stacking="number")) == ""

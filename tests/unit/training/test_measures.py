@@ -27,6 +27,7 @@ def test_a_calibration_that_was_spoilt_is_found_again() -> None:
     temperature, bias = fit_calibration(3 * logits - 1.5, truth)
     assert temperature == pytest.approx(3, rel=0.05)
     assert bias == pytest.approx(0.5, abs=0.06)
+    assert fit_calibration(logits / 3, truth)[0] == 1
 
 
 def test_calibration_error_is_the_distance_from_what_happens() -> None:

@@ -81,7 +81,7 @@ def test_a_few_steps_make_a_calibrated_model_with_a_whole_card(data: Path, tmp_p
     assert {row["what"] for row in table} >= {"AUC", "expected calibration error"}
     assert all(row["cases"] == (made.part == "test").sum() for row in card.metrics)
     assert card.settings["calibration"]["temperature"] > 0
-    assert len(card.settings["usual"]["mean"]) == 1280
+    assert len(card.settings["usual"]["mean"]) == 144
     assert (card.runner, card.license, card.task["kind"]) == ("classification", "CC-BY-4.0", "classification")
     assert [label.code and label.code[0] for label in card.labels] == ["17621005", "233604007"]
     for text in (card.credit, card.data, card.description, card.intended_use, *card.failures):
