@@ -65,7 +65,8 @@ def test_click_ctrl_click_undo_save_and_go_on(
     if model not in [task.id for task in app.interactive.tasks]:
         pytest.skip(f"the model {model} is not at hand")
     nodule = max(spheres_volume().nodules, key=lambda one: one.diameter_mm)
-    ball = spheres_volume().mask(nodule.label)
+    phantom = spheres_volume()
+    ball = phantom.labels == 1 + [one.label for one in phantom.nodules].index(nodule.label)
     use_tool(qtbot, app, window, model)
     app.workspace.view.crosshair_lps = nodule.lps
 
