@@ -29,6 +29,8 @@ def next_step(app: AppContext) -> str:
         return "Choose a series in the tree." if app.studies.studies else "Open a study: drop it on the window."
     if volume.id in app.loading:
         return "Loading; you can look already."
+    if app.router.active_id == "click_segment":
+        return "Click adds an object, Ctrl takes away, a drag draws a box; Esc when done."
     if app.router.active_id:
         return "Drag to draw; Ctrl turns brush into eraser and back; Esc when done."
     boxes = app.workspace.boxes(volume.id)
