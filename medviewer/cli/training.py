@@ -55,11 +55,12 @@ def evaluate(
     as_json: _Json = False,
 ) -> None:
     """Measure a model on what its recipe holds out; write the table into its card."""
+    from medviewer.ai.device import choose_device
     from medviewer.training.evaluate import evaluate_model
     from medviewer.training.recipe import open_recipe
 
     output = Output(as_json=as_json)
-    with output.refusals(), ProgressBar(output, f"Measuring {recipe}") as bar:
+    with output.refusals(), ProgressBar(output, f"Measuring {recipe}", choose_device()) as bar:
         made = open_recipe(recipe, data, work / recipe)
         made.prepare(bar)
         table = evaluate_model(bar, made, model or work / recipe / "model")
