@@ -36,6 +36,8 @@ MARGIN_MM = 24.0
 TOGETHER, PEAK = 0.25, 0.4
 #: Candidates judged at most, surest first.
 MOST = 120
+#: Axes of (k, j, i) that are mirrored: a nodule is one from every side, and the mean is steadier than one look.
+LOOKS: tuple[tuple[int, ...], ...] = ((), (-3,), (-2,), (-1,))
 #: Cubes judged at a time.
 BATCH = 8
 
@@ -186,8 +188,16 @@ def _thin(ctx: JobContext, ct: CoarseCt) -> Mask:
     return dilated(ctx, thin, 12.0, ct.spacing)
 
 
-def mark(ctx: JobContext, model: Model, volume: Volume, inside: Mask) -> Marked:
-    """Return what the first network says about the part of an image around a mask (k, j, i) of it."""
+def mark(
+    ctx: JobContext, model: Model, volume: Volume, inside: Mask, looks: Sequence[tuple[int, ...]] = LOOKS
+) -> Marked:
+    """Return what the first network says about the part of an image around a mask (k, j, i) of it.
+
+    Parameters
+    ----------
+    looks : sequence of tuple of int
+        Mirror images to take the mean over; fewer are quicker.
+    """
     import torch
 
     box = Region.of_mask(inside)
@@ -207,7 +217,14 @@ def mark(ctx: JobContext, model: Model, volume: Volume, inside: Mask) -> Marked:
     ctx.check_cancelled()
     window, padded = _window(model.card.window, image)
     pad = [(0, a - b) for a, b in zip(padded.shape[1:], lung.shape, strict=True)]
-    logits = infer(ctx, model, padded, window, inside=np.pad(lung, pad), outside=-20.0)[0]
+    inner = np.pad(lung, pad)
+    total = np.zeros(padded.shape[1:], np.float32)
+    for n, axes in enumerate(looks):
+        part_ctx = SubContext(ctx, n / len(looks), (n + 1) / len(looks))
+        turned = (np.ascontiguousarray(np.flip(array, axes)) for array in (padded, inner))
+        logits = infer(part_ctx, model, next(turned), window, inside=next(turned), outside=-20.0)[0]
+        total += np.flip(logits, axes)
+    logits = total / len(looks)
     chance = torch.from_numpy(logits).sigmoid_().numpy()[tuple(slice(n) for n in lung.shape)]
     return Marked(region, grid, image[0], chance, lung)
 
@@ -234,7 +251,7 @@ def candidates(marked: Marked, least_mm: float) -> list[Candidate]:
         peak = float(chance.max())
         if peak < PEAK:
             continue
-        level = min(0.5, 0.6 * peak)
+        level = 0.5 * peak
         mask = chance > level
         count = int(mask.sum())
         diameter = float(np.cbrt(6 * count * marked.grid.geometry.voxel_volume_mm3 / np.pi))
@@ -258,10 +275,8 @@ def judge(ctx: JobContext, model: Model, marked: Marked, found: Sequence[Candida
         for n in range(0, len(found), BATCH):
             ctx.progress(n / len(found), "Judging candidates")
             cubes = np.stack([_cube(marked.image, c.center, size) for c in found[n : n + BATCH]])
-            # A nodule is one from every side: the mean over mirror images is steadier than one look.
             x = torch.from_numpy(cubes)[:, None].to(ctx.device)
-            looks = [network.judge(x.flip(axes)) for axes in ((), (2,), (3,), (4,))]
-            values += (sum(looks[1:], start=looks[0]) / len(looks)).float().cpu().tolist()
+            values += torch.stack([network.judge(x.flip(axes)) for axes in LOOKS]).mean(0).float().cpu().tolist()
     return [
         Candidate(c.box, c.chance, c.level, c.center, {**c.features, "judged": value})
         for c, value in zip(found, values, strict=True)

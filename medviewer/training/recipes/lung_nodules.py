@@ -15,7 +15,7 @@ from medviewer.ai.card import CARD_NAME, Label, ModelCard
 from medviewer.ai.predictor import open_model
 from medviewer.jobs.job import JobContext
 from medviewer.training.recipe import Batch, Metrics, Table
-from medviewer.training.recipes._lung_mining import mine
+from medviewer.training.recipes._lung_mining import OnDevice, mine
 from medviewer.training.recipes._lung_samples import (
     HIGH_HU,
     LOW_HU,
@@ -52,7 +52,7 @@ class Recipe:
             self.cubes[part].append(scene)
         self.lungs = read_lungs(ctx, self.data, self.work, "right")
         if (self.work / "model" / CARD_NAME).is_file():
-            self.mined = mine(ctx, open_model(self.work / "model"), [*self.cubes["train"], *self.lungs])
+            self.mined = mine(OnDevice(ctx), open_model(self.work / "model"), [*self.cubes["train"], *self.lungs])
 
     def card(self) -> ModelCard:
         """Return the card without what training and measuring add."""
@@ -66,10 +66,10 @@ class Recipe:
             runner="nodules",
             task={
                 "kind": "detection",
-                "auto": True,
+                "auto": False,
                 "order": 45,
-                "min_size": [64, 64, 16],
-                "min_extent_mm": [150.0, 150.0, 60.0],
+                "min_size": [24, 24, 8],
+                "min_extent_mm": [30.0, 30.0, 30.0],
                 "seconds_per_megavoxel": 0.5,
             },
             modalities=("CT",),
@@ -128,7 +128,7 @@ class Recipe:
         from medviewer.training.recipes._lung_measure import measured
 
         lungs = read_lungs(ctx, self.data, self.work, "left")
-        return measured(ctx, open_model(folder), self.cubes["test"], lungs, self.data)
+        return measured(OnDevice(ctx), open_model(folder), self.cubes["test"], lungs, self.data)
 
     def _scene(self, rng: np.random.Generator) -> Scene:
         if self.lungs and rng.random() < FROM_LUNGS:
@@ -232,10 +232,23 @@ def _any(rng: np.random.Generator, scenes: list[Scene]) -> Scene:
 #: Below this a finding is not shown.
 LEAST_SCORE = 0.3
 #: Weights of `medviewer.ai.nodules.score`.
-SCORE = {"bias": 0.0, "peak": 0.5, "judged": 1.0, "size": 0.0}
+SCORE = {"bias": -2.0, "peak": 2.5, "judged": 1.0, "size": 0.0}
 BODY_PARTS = (
     "CHEST", "THORAX", "LUNG", "CHEST_TO_ABDOMEN", "CHESTABDOMEN", "CHESTABDPELVIS", "CHEST_ABDOMEN",
     "CHEST_ABDOMEN_PELVIS", "TSPINE", "HEART", "BREAST", "WHOLEBODY", "BODY",
 )  # fmt: skip
-DATA = ""
-FAILURES: tuple[str, ...] = ()
+DATA = (
+    "72 nodules of 72 patients of LIDC-IDRI (cubes of 51 mm, consensus masks), learnt in place and put into other "
+    "patients' cubes, one right lung of a chest CT (LIDC-IDRI-0001, slices of 2.5 mm) and one right lung base of an "
+    "abdomen CT (CRLM-CT-1004, slices of 5 mm). Held out by patient: 26 nodules for the table, 8 that only weigh the "
+    "score, and both left lungs."
+)
+FAILURES = (
+    "Trained for 19 minutes on one busy core: it misses its bar, Dice 0.82. The 26 held-out patients are not measured.",
+    "False findings in whole scans were not measured: expect many.",
+    "Outlines of nodules under 8 mm and of ground glass are often too small or missing.",
+    "Junctions of vessels, bronchi filled with mucus, scars and thickened pleura are taken for nodules.",
+    "Larger masses (over 32 mm) and consolidations are drawn in parts or missed.",
+    "Slices further apart than 5 mm hide small nodules; the finding list says so.",
+    "Contrast-enhanced vessels near the hilum were seen little in training.",
+)
