@@ -102,7 +102,8 @@ class Recipe:
             license="CC-BY-SA-4.0",
             credit="Medical Segmentation Decathlon, Task04 Hippocampus (Antonelli et al. 2022), Vanderbilt University "
             "Medical Center, CC BY-SA 4.0.",
-            data=f"{len(self.train)} MR crops of one hippocampus each at 1 mm to train, {len(self.held_out)} held out.",
+            data=f"{len(self.train)} MR crops of one hippocampus each at 1 mm to train, {len(self.held_out)} held out "
+            "by file: the data name no patients, so two crops may be of one person.",
             failures=FAILURES,
         )
 
@@ -179,7 +180,7 @@ def _row(part: str, values: npt.NDArray[np.float64]) -> dict[str, Any]:
 
 
 def held_out_names(names: list[str]) -> set[str]:
-    """Return the held-out file names: about every fifth, spread over the numbers; one file is one patient's crop."""
+    """Return the held-out file names: about every fifth, spread over the numbers; files name no patient."""
     numbered = sorted(names, key=lambda name: int(re.findall(r"\d+", name)[0]))
     step = max(len(numbered) / HELD_OUT, 2.0)
     return {numbered[int(n * step)] for n in range(int(len(numbered) / step))}
