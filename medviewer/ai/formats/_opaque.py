@@ -26,7 +26,7 @@ def read_card(folder: Path) -> ModelCard:
     if not (folder / CARD_NAME).is_file():
         raise TaskError(
             f"The network in {folder.name} has no {CARD_NAME} beside it, so nobody knows what it takes and gives.",
-            hint="Write one: channels, spacing, window, intensity and labels. The user guide has an example.",
+            hint="Write one: channels, spacing, window, intensity and labels. docs/cli.md has an example.",
             code="E_MODEL_FILE",
         )
     return read_model_json(folder)

@@ -7,11 +7,11 @@ beside it.
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from medviewer.ai.card import ModelCard
+from medviewer.ai.formats._onnx_files import external_files
 from medviewer.ai.formats._opaque import network_file, opaque, read_card
 from medviewer.core.errors import TaskError
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["open_network", "read_card", "recognises"]
 
 _SUFFIXES = (".onnx",)
-#: ``StringStringEntryProto`` with the key "location" (onnx.proto, TensorProto.external_data), and its value's length.
-_LOCATION = re.compile(rb"\x0a\x08location\x12([\x00-\x7f])")
 
 
 def recognises(folder: Path) -> bool:
@@ -36,9 +34,12 @@ def open_network(folder: Path, card: ModelCard) -> tuple[nn.Module, str]:
     path = network_file(folder, _SUFFIXES)
     assert path is not None
     data = path.read_bytes()
-    for found in _LOCATION.finditer(data):
-        name = data[found.end() : found.end() + found[1][0]].decode("utf-8", "replace")
-        if PurePosixPath(name).name != name or "\\" in name:
+    try:
+        names = list(external_files(data))
+    except ValueError as error:
+        raise _refused(path, str(error)) from error
+    for name in names:
+        if name in ("", "..") or PurePosixPath(name).name != name or "\\" in name or ":" in name:
             raise _refused(path, f"it takes numbers from {name!r}, outside its folder", "E_MODEL_CODE")
     try:
         import openvino
