@@ -52,7 +52,8 @@ def sample_cube(
     slices, axes = [], []
     for n, length in enumerate(array.shape):
         low = int(np.clip(np.floor(centre[n] - half * step[n]) - step[n], 0, length - 1))
-        high = int(np.clip(np.ceil(centre[n] + half * step[n]) + step[n] + 1, low + 1, length))
+        # Two steps more: averaging below drops what does not fill a last block.
+        high = int(np.clip(np.ceil(centre[n] + (half + 2) * step[n]) + 2, low + 1, length))
         slices.append(slice(low, high))
         axes.append((torch.arange(size, dtype=torch.float32) - half) * step[n] + (centre[n] - low))
     part = torch.from_numpy(np.ascontiguousarray(array[tuple(slices)], dtype=np.float32))[None, None]

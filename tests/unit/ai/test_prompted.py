@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 from medviewer.ai.card import ModelCard
 from medviewer.ai.click_input import CHANNELS, encode, sample_cube
 from medviewer.ai.click_segmenter import ClickSegmenter
-from medviewer.ai.prompted import Found, Marks, PromptedSession, settled, with_prompt
+from medviewer.ai.prompted import Found, Marks, PromptedSession, click_session, settled, with_prompt
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.prompt import Prompt
@@ -22,6 +23,7 @@ from medviewer.core.region import Region
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import JobContext, NullContext
 
+SHIPPED = Path(__file__).resolve().parents[3] / "resources" / "models" / "click_segment"
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, -1.0)
 
 
@@ -55,18 +57,18 @@ def middle(volume: Volume, mask: np.ndarray) -> tuple[float, float, float]:
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 2.5), (3.0, 3.0, 3.0)])
 @pytest.mark.parametrize("radius_mm", [5.0, 12.0, 30.0])
-def test_an_object_of_any_size_is_found_from_one_click_on_any_grid(
+def test_the_model_that_ships_finds_an_object_of_any_size_from_one_click_on_any_grid(
     spacing: tuple[float, float, float], radius_mm: float
 ) -> None:
     volume, mask = ball(radius_mm, spacing)
-    session = PromptedSession(volume, segmenter())
+    session = click_session(NullContext(), SHIPPED, volume)
     prompt = Prompt(kind="point", positive=True, points=(middle(volume, mask),))
     region, part = session.add(NullContext(), prompt)
     found = np.zeros(mask.shape, bool)
     found[region.slices] = part
     overlap = 2 * (found & mask).sum() / (found.sum() + mask.sum())
-    # At three millimetres a ball of ten is some thirty voxels; and a threshold is no network.
-    assert overlap > (0.5 if radius_mm <= 2 * max(spacing) else 0.75)
+    # At three millimetres a ball of ten is some thirty voxels.
+    assert overlap > (0.5 if radius_mm <= 2 * max(spacing) else 0.8)
 
 
 def test_the_answer_does_not_depend_on_how_the_grid_lies_in_the_patient() -> None:
