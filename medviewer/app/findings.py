@@ -17,8 +17,8 @@ from medviewer.jobs.job import Job
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
-#: What makes a mask from a box, the first first, and any other interactive task. Where it fits, the one made for lesions
-#: on CT draws nodules better than what segments anything.
+#: What makes a mask from a box, the first first, and any other interactive task. Where it fits, the one made for
+#: lesions on CT draws nodules better than what segments anything.
 MASK_TASKS = ("lesion_mask", "click_segment", "click_classic")
 
 _VERBS: dict[Review, str] = {"accepted": "Accept", "rejected": "Reject", "open": "Reopen"}
