@@ -87,6 +87,8 @@ def click_map(points: torch.Tensor, weights: torch.Tensor, sigma: float, size: i
     -------
     float tensor, shape (n, 1, size, size, size)
     """
+    if not points.shape[1]:
+        return points.new_zeros((len(points), 1, size, size, size))
     grid = torch.arange(size, dtype=points.dtype, device=points.device)
     bells = torch.exp(-((grid - points[..., None]) ** 2) / (2 * sigma**2))
     product = torch.einsum("nma,nmb,nmc->nmabc", bells[:, :, 0] * weights[..., None], bells[:, :, 1], bells[:, :, 2])

@@ -221,8 +221,9 @@ def mark(
     total = np.zeros(padded.shape[1:], np.float32)
     for n, axes in enumerate(looks):
         part_ctx = SubContext(ctx, n / len(looks), (n + 1) / len(looks))
-        turned = (np.ascontiguousarray(np.flip(array, axes)) for array in (padded, inner))
-        logits = infer(part_ctx, model, next(turned), window, inside=next(turned), outside=-20.0)[0]
+        turned: FloatArray = np.ascontiguousarray(np.flip(padded, axes))
+        within: Mask = np.ascontiguousarray(np.flip(inner, axes))
+        logits = infer(part_ctx, model, turned, window, inside=within, outside=-20.0)[0]
         total += np.flip(logits, axes)
     logits = total / len(looks)
     chance = torch.from_numpy(logits).sigmoid_().numpy()[tuple(slice(n) for n in lung.shape)]

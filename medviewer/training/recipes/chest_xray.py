@@ -20,6 +20,7 @@ import numpy.typing as npt
 from medviewer.ai.card import Label, ModelCard
 from medviewer.ai.classifier import classify, thumbnails, unusual
 from medviewer.ai.picture import network_picture
+from medviewer.ai.torch_file import load_torch_file, tensors_of
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry
 from medviewer.core.volume import Volume
@@ -95,8 +96,6 @@ class Recipe:
 
     def initialise(self, network: nn.Module) -> None:
         """Give a fresh network the ImageNet weights but for its last layer; raises `InputError` ``E_TRAINING_DATA``."""
-        import torch
-
         if not self.pretrained:
             return
         found = importlib.util.find_spec(START_PACKAGE)
@@ -109,7 +108,7 @@ class Recipe:
         path = Path(found.submodule_search_locations[0]) / START_FILE
         if hashlib.sha256(path.read_bytes()).hexdigest() != START_SHA256:
             raise InputError(f"{path.name} is not the file it should be.", code="E_TRAINING_DATA")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = tensors_of(load_torch_file(path), path)
         # One grey channel in place of three colours.
         state["_conv_stem.weight"] = state["_conv_stem.weight"].sum(1, keepdim=True)
         fresh = network.state_dict()

@@ -170,3 +170,14 @@ def test_only_the_part_that_was_clicked_is_kept() -> None:
     # A click that misses takes the largest part.
     found = settled(mask, region, Marks(inside=((5.0, 14.0, 5.0),)))
     assert found.region == Region((11, 11, 11), (14, 14, 14))
+
+
+def test_a_box_alone_is_enough() -> None:
+    volume, mask = ball(12.0, (1.0, 1.0, 1.0))
+    session = click_session(NullContext(), SHIPPED, volume)
+    places = np.argwhere(mask)
+    corners = tuple(vec3(volume.geometry.index_to_lps(place[::-1])) for place in (places.min(0), places.max(0)))
+    region, part = session.add(NullContext(), Prompt(kind="box", positive=True, points=corners))
+    found = np.zeros(mask.shape, bool)
+    found[region.slices] = part
+    assert 2 * (found & mask).sum() / (found.sum() + mask.sum()) > 0.8

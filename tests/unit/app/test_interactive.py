@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,7 +55,11 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> PluginRegistry:
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PluginRegistry:
+    # Another test may have loaded the plugin from where it lies.
+    monkeypatch.setitem(sys.modules, TASK, None)
+    del sys.modules[TASK]
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if Path(path) != PLUGINS])
     folder = tmp_path / "plugins"
     folder.mkdir()
     (folder / "click_classic.py").write_bytes((PLUGINS / "click_classic.py").read_bytes())
