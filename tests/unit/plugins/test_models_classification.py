@@ -113,8 +113,15 @@ def test_a_head_without_the_model_that_finds_the_hippocampi_is_refused(
     assert refused.value.code == "E_MODEL_NEEDED"
 
 
-def test_M04_a_slab_is_refused_before_anything_is_loaded(hippocampus: Path) -> None:
-    (hippocampus / WEIGHTS_NAME).unlink()
+def test_M04_a_slab_is_refused_before_anything_is_loaded(hippocampus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mv_models.runners.hippocampus.open_model", lambda folder: pytest.fail("it was loaded"))
     with pytest.raises(TaskError) as refused:
         HippocampusRunner(hippocampus).run(NullContext(), {"image": mr((20, 50, 90), 1.0)}, HippocampusParams())
     assert refused.value.code == "E_MODEL_INPUT"
+
+
+def test_M01_without_weights_no_runner_is_made(hippocampus: Path) -> None:
+    (hippocampus / WEIGHTS_NAME).unlink()
+    with pytest.raises(TaskError, match=WEIGHTS_NAME) as refused:
+        HippocampusRunner(hippocampus)
+    assert refused.value.code == "E_MODEL_FILE"

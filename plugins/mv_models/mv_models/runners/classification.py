@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from medviewer.api import (
@@ -13,15 +12,14 @@ from medviewer.api import (
     Finding,
     FindingResult,
     Input,
-    InputError,
     JobContext,
     QualityFlag,
-    Readiness,
     Result,
     SubContext,
     Volume,
 )
-from medviewer.api.inference import Classification, ModelCard, classify, open_model, read_card
+from medviewer.api.inference import Classification, ModelCard, classify, open_model
+from mv_models.model_runner import ModelRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +29,12 @@ class ClassificationParams:
     heatmap: Annotated[bool, Doc("Return a map of where the evidence lies")] = True
 
 
-class Runner:
-    """Runs the model of a folder.
-
-    Attributes
-    ----------
-    weights_sha256 : str
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._card = read_card(folder)
-        self.weights_sha256 = self._card.weights_sha256
-
-    def check(self) -> Readiness:
-        """Ready: the folder has been read."""
-        return Readiness(ok=True)
+class Runner(ModelRunner):
+    """Classifies with the model of a folder."""
 
     def run(self, ctx: JobContext, inputs: Mapping[str, Input], params: ClassificationParams) -> Sequence[Result]:
         """Return the findings with their probabilities, and the heat-map."""
-        volume = next((value for value in inputs.values() if isinstance(value, Volume)), None)
-        if volume is None:
-            raise InputError(f"{self._card.title} needs a picture.", hint="Choose a picture as its input.")
+        volume = self.volumes(inputs, "a picture")[0]
         ctx.progress(0.0, "Loading the model")
         model = open_model(self._folder)
         found = classify(SubContext(ctx, 0.3, 1.0), model, volume, heatmap=params.heatmap)

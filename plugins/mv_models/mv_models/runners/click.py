@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from medviewer.api import InteractiveSession, JobContext, Readiness, Volume
-from medviewer.api.inference import click_session, read_card
+from medviewer.api import InteractiveSession, JobContext, Volume
+from medviewer.api.inference import click_session
+from mv_models.model_runner import ModelRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,21 +14,8 @@ class ClickParams:
     """Nothing to choose."""
 
 
-class Runner:
-    """Opens sessions with the model of a folder.
-
-    Attributes
-    ----------
-    weights_sha256 : str
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.weights_sha256 = read_card(folder).weights_sha256
-
-    def check(self) -> Readiness:
-        """Ready: the folder has been read."""
-        return Readiness(ok=True)
+class Runner(ModelRunner):
+    """Opens sessions with the model of a folder."""
 
     def open(self, ctx: JobContext, volume: Volume, params: ClickParams) -> InteractiveSession:
         """Bind the model to a volume."""

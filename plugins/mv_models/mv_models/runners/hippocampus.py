@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from medviewer.api import (
     ANATOMICAL_STRUCTURE,
     CodedConcept,
     Input,
-    InputError,
     JobContext,
     LabelResult,
-    Readiness,
     Result,
     Segment,
     SubContext,
     TaskError,
-    Volume,
 )
 from medviewer.api.inference import (
     RIGHT_HIPPOCAMPUS,
@@ -30,9 +26,9 @@ from medviewer.api.inference import (
     find_hippocampus_in_crop,
     is_hippocampus_crop,
     open_model,
-    read_card,
     refuse_hippocampus_size,
 )
+from mv_models.model_runner import ModelRunner
 
 ANATOMY = "brain_anatomy"
 
@@ -42,28 +38,12 @@ class HippocampusParams:
     """There is nothing to choose."""
 
 
-class Runner:
-    """Runs the model of a folder; in a whole head with the help of the model ``brain_anatomy``.
-
-    Attributes
-    ----------
-    weights_sha256 : str
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._card = read_card(folder)
-        self.weights_sha256 = self._card.weights_sha256
-
-    def check(self) -> Readiness:
-        """Ready: the folder has been read."""
-        return Readiness(ok=True)
+class Runner(ModelRunner):
+    """Runs the model of a folder; in a whole head with the help of the model ``brain_anatomy``."""
 
     def run(self, ctx: JobContext, inputs: Mapping[str, Input], params: HippocampusParams) -> Sequence[Result]:
         """Return two segments for a crop, four for a head."""
-        volume = next((value for value in inputs.values() if isinstance(value, Volume)), None)
-        if volume is None:
-            raise InputError(f"{self._card.title} needs a volume.", hint="Choose an MR of the head.")
+        volume = self.volumes(inputs, "an MR of the head")[0]
         refuse_hippocampus_size(self._card, volume)
         if is_hippocampus_crop(volume.geometry):
             found = find_hippocampus_in_crop(SubContext(ctx, 0.0, 0.98), open_model(self._folder), volume)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
-from medviewer.api import Doc, Input, InputError, JobContext, Readiness, Result, SubContext, Volume
-from medviewer.api.formats import NnunetOptions, open_nnunet, predict_nnunet, read_nnunet_card
+from medviewer.api import Doc, Input, JobContext, Result, SubContext
+from medviewer.api.formats import NnunetOptions, open_nnunet, predict_nnunet
+from mv_models.model_runner import ModelRunner
 from mv_models.runners.segmentation import label_result, maps
 
 
@@ -30,32 +30,12 @@ class NnunetParams:
     uncertainty: Annotated[bool, Doc("Return a map of how uncertain the model was")] = False
 
 
-class Runner:
-    """Runs the model of a folder.
-
-    Attributes
-    ----------
-    weights_sha256 : str
-        Known after the first run.
-    record : mapping
-        How the last run was made, JSON-ready.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._card = read_nnunet_card(folder)
-        self.weights_sha256 = ""
-        self.record: Mapping[str, object] = {}
-
-    def check(self) -> Readiness:
-        """Ready: the plans have been read."""
-        return Readiness(ok=True)
+class Runner(ModelRunner):
+    """Segments with a result folder."""
 
     def run(self, ctx: JobContext, inputs: Mapping[str, Input], params: NnunetParams) -> Sequence[Result]:
         """Return the segments that were found, and the maps asked for."""
-        volumes = [value for value in inputs.values() if isinstance(value, Volume)]
-        if not volumes:
-            raise InputError(f"{self._card.title} needs a volume.", hint="Choose a volume as its input.")
+        volumes = self.volumes(inputs)
         ctx.progress(0.0, "Loading the model")
         model = open_nnunet(self._folder, first_fold=params.folds == "first")
         self.weights_sha256 = model.weights_sha256

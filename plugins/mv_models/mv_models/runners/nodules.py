@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from medviewer.api import (
@@ -14,19 +13,18 @@ from medviewer.api import (
     CodedConcept,
     Doc,
     Input,
-    InputError,
     JobContext,
     LabelResult,
     QualityFlag,
     Range,
-    Readiness,
     Result,
     Segment,
     SubContext,
     Unit,
     Volume,
 )
-from medviewer.api.inference import Nodule, find_nodules, named_memory_errors, open_model, painted, read_card
+from medviewer.api.inference import Nodule, find_nodules, named_memory_errors, open_model, painted
+from mv_models.model_runner import ModelRunner
 
 MEMORY_HINT = "Close other studies or programs, choose the device cpu, or crop the volume to the chest."
 NODULE = CodedConcept("27925004", "SCT", "Nodule")
@@ -49,28 +47,12 @@ class NoduleParams:
     outlines: Annotated[bool, Doc("Draw each nodule as a segment")] = True
 
 
-class Runner:
-    """Finds and draws nodules with the model of a folder.
-
-    Attributes
-    ----------
-    weights_sha256 : str
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._card = read_card(folder)
-        self.weights_sha256 = self._card.weights_sha256
-
-    def check(self) -> Readiness:
-        """Ready: the folder has been read."""
-        return Readiness(ok=True)
+class Runner(ModelRunner):
+    """Finds and draws nodules with the model of a folder."""
 
     def run(self, ctx: JobContext, inputs: Mapping[str, Input], params: NoduleParams) -> Sequence[Result]:
         """Return a segment and a finding per nodule, most probable first; findings name their segment."""
-        image = inputs.get("image")
-        if not isinstance(image, Volume):
-            raise InputError(f"{self._card.title} needs a CT volume.", hint="Choose a volume as its input.")
+        image = self.volumes(inputs, "a CT volume")[0]
         with named_memory_errors(ctx.device, MEMORY_HINT):
             model = open_model(self._folder)
             found = find_nodules(SubContext(ctx, 0.02, 0.98), model, image, params.smallest_mm, params.min_score)

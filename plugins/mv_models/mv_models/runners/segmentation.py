@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,11 +14,9 @@ from medviewer.api import (
     CodedConcept,
     Doc,
     Input,
-    InputError,
     JobContext,
     LabelResult,
     Range,
-    Readiness,
     Result,
     Segment,
     SubContext,
@@ -27,8 +24,8 @@ from medviewer.api import (
     Volume,
     VolumeResult,
 )
-from medviewer.api.formats import read_any_card
 from medviewer.api.inference import Label, ModelCard, Prediction, PredictOptions, open_model, predict
+from mv_models.model_runner import ModelRunner
 
 #: Of labels whose card names no colour, one after the other.
 COLORS = (
@@ -70,31 +67,12 @@ class SegmentationParams:
         return found
 
 
-class Runner:
-    """Runs the model of a folder.
-
-    Attributes
-    ----------
-    weights_sha256 : str
-    record : mapping
-        How the last run was made, JSON-ready.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._card = read_any_card(folder)
-        self.weights_sha256 = self._card.weights_sha256
-        self.record: Mapping[str, object] = {}
-
-    def check(self) -> Readiness:
-        """Ready: the folder has been read."""
-        return Readiness(ok=True)
+class Runner(ModelRunner):
+    """Segments with the model of a folder."""
 
     def run(self, ctx: JobContext, inputs: Mapping[str, Input], params: SegmentationParams) -> Sequence[Result]:
         """Return the segments that were found, and the maps asked for."""
-        volumes = [value for value in inputs.values() if isinstance(value, Volume)]
-        if not volumes:
-            raise InputError(f"{self._card.title} needs a volume.", hint="Choose a volume as its input.")
+        volumes = self.volumes(inputs)
         options = PredictOptions(
             exact=params.precision == "exact",
             overlap=0.5 if params.overlap == "more" else None,

@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
-from medviewer.api import Doc, Input, InputError, JobContext, Readiness, Result, SubContext, Volume
+from medviewer.api import Doc, Input, JobContext, Result, SubContext
 from medviewer.api.formats import (
     NnunetOptions,
     open_nnunet,
     predict_nnunet,
-    read_any_card,
     totalsegmentator_parts,
 )
 from medviewer.api.inference import Prediction
+from mv_models.model_runner import ModelRunner
 from mv_models.runners.segmentation import label_result
 
 
@@ -29,32 +28,12 @@ class TotalSegmentatorParams:
     mirrored: Annotated[bool, Doc("Average over mirrored images: slower; TotalSegmentator itself does not")] = False
 
 
-class Runner:
-    """Runs the task of a folder.
-
-    Attributes
-    ----------
-    weights_sha256 : str
-        Of the hashes of the parts; known after the first run.
-    record : mapping
-        How the last run was made, JSON-ready.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._card = read_any_card(folder)
-        self.weights_sha256 = ""
-        self.record: Mapping[str, object] = {}
-
-    def check(self) -> Readiness:
-        """Ready: all parts have been found."""
-        return Readiness(ok=True)
+class Runner(ModelRunner):
+    """Runs the task of a folder."""
 
     def run(self, ctx: JobContext, inputs: Mapping[str, Input], params: TotalSegmentatorParams) -> Sequence[Result]:
         """Return the structures that were found."""
-        volume = next((value for value in inputs.values() if isinstance(value, Volume)), None)
-        if volume is None:
-            raise InputError(f"{self._card.title} needs a volume.", hint="Choose a volume as its input.")
+        volume = self.volumes(inputs)[0]
         labels = np.zeros(volume.array.shape, np.uint16)
         parts = totalsegmentator_parts(self._folder)
         options = NnunetOptions(mirror=params.mirrored, axes="RAS")
