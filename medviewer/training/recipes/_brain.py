@@ -288,3 +288,23 @@ def grown(mask: npt.NDArray[np.bool_], steps: int) -> npt.NDArray[np.bool_]:
             view[1:] |= old[:-1]
             view[:-1] |= old[1:]
     return mask
+
+
+class HeadRecipe:
+    """What recipes that learn from made heads share.
+
+    Attributes
+    ----------
+    pool, check
+        Deformed label maps to learn from, and those held out.
+    """
+
+    learning_rate = 1e-3
+    weight_decay = 1e-4
+
+    def __init__(self, data: Path, work: Path) -> None:
+        self.data, self.work = data, work
+
+    def prepare(self, ctx: JobContext) -> None:
+        """Deform the label maps, once for all recipes."""
+        self.pool, self.check = heads(ctx, self.data, self.work.parent / "brain_heads")

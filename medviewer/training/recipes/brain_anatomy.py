@@ -44,18 +44,8 @@ SOLID = [value for label, value in brain.OUTPUTS.items() if label not in (5, 44,
 CHANNELS = len(brain.OUTPUTS) + 1
 
 
-class Recipe:
+class Recipe(brain.HeadRecipe):
     """See the module, and `medviewer.training.recipe.TrainingRecipe`."""
-
-    learning_rate = 1e-3
-    weight_decay = 1e-4
-
-    def __init__(self, data: Path, work: Path) -> None:
-        self.data, self.work = data, work
-
-    def prepare(self, ctx: JobContext) -> None:
-        """Deform the label maps, once."""
-        self.pool, self.check = brain.heads(ctx, self.data, self.work.parent / "brain_heads")
 
     def card(self) -> ModelCard:
         """Return the card."""

@@ -34,18 +34,8 @@ _GREY = ("cortex", "cerebellar_cortex", "hippocampus", "thalamus", "caudate", "p
 KINDS = {"flair": 0.82, "t2": 0.06, "t1c": 0.12}
 
 
-class Recipe:
+class Recipe(brain.HeadRecipe):
     """See the module, and `medviewer.training.recipe.TrainingRecipe`."""
-
-    learning_rate = 1e-3
-    weight_decay = 1e-4
-
-    def __init__(self, data: Path, work: Path) -> None:
-        self.data, self.work = data, work
-
-    def prepare(self, ctx: JobContext) -> None:
-        """Deform the label maps, once."""
-        self.pool, self.check = brain.heads(ctx, self.data, self.work.parent / "brain_heads")
 
     def card(self) -> ModelCard:
         """Return the card."""
