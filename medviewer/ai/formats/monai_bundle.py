@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,11 +209,13 @@ def _channels(image: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _labels(pred: Mapping[str, Any], output: str) -> tuple[Label, ...]:
     names = {int(number): str(name) for number, name in pred["channel_def"].items()}
-    overlapping = output == "sigmoid"
-    made: Callable[[int, str], Label] = lambda value, name: Label(  # noqa: E731
-        value=value, name=re.sub(r"\W+", "_", name).lower(), title=name
+    # Of labels that exclude each other the first is the background; those that may overlap have none.
+    first = 0 if output == "sigmoid" else 1
+    return tuple(
+        Label(value=n + 1 - first, name=re.sub(r"\W+", "_", name).lower(), title=name)
+        for n, name in sorted(names.items())
+        if n >= first
     )
-    return tuple(made(n + 1 if overlapping else n, name) for n, name in sorted(names.items()) if overlapping or n > 0)
 
 
 def _license(root: Path, metadata: Mapping[str, Any]) -> str:
