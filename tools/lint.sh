@@ -16,5 +16,7 @@ plugins=$(find plugins -mindepth 1 -maxdepth 1 -type d ! -name '_*' ! -name '.*'
 step ruff "$BIN/ruff" check --quiet .
 step "ruff format" "$BIN/ruff" format --check --quiet .
 step mypy "$BIN/mypy"
-step "import contracts" env PYTHONPATH=".:$plugins" "$BIN/lint-imports" --no-cache
+step "import contracts" "$BIN/lint-imports" --no-cache
+step "import contracts of plugins" env PYTHONPATH=".:$plugins" "$BIN/lint-imports" --no-cache \
+    --config tools/importlinter_plugins.toml
 exit $status
