@@ -227,7 +227,7 @@ class Trainer:
             for name, value in entries.items():
                 state[f"optimizer/{index}/{name}"] = value
         save_weights(self.folder / STATE_NAME, state, half=False)
-        _write_text(self.folder / LOG_NAME, json.dumps(asdict(self.log)))
+        _write_text(self.folder / LOG_NAME, json.dumps(asdict(self.log)) + "\n")
 
     def _resume(self) -> None:
         state = load_weights(self.folder / STATE_NAME)
