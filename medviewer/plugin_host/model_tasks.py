@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 from medviewer.ai.card import ModelCard
-from medviewer.ai.weights import StoredModel
+from medviewer.ai.model_import import verify_files
+from medviewer.ai.weights import StoredModel, read_model
 from medviewer.api.plugin import TaskInfo
 from medviewer.core.errors import PluginError
 from medviewer.plugin_host.manifest import PluginManifest, read_task
@@ -55,3 +57,29 @@ def input_names(card: ModelCard) -> dict[str, str]:
         return {"image": "volume"}
     names = [re.sub(r"\W", "_", channel) for channel in card.channels]
     return {name if name.isidentifier() else f"image_{name}": "volume" for name in names}
+
+
+#: Folders whose files are those that were imported, with the size and time of each.
+_verified: dict[Path, list[tuple[str, int, int]]] = {}
+
+
+def require_unchanged(info: TaskInfo) -> None:
+    """Compare the files of a task's model with what was imported: in full at first, then by size and time.
+
+    Raises
+    ------
+    TaskError
+        ``E_MODEL_FILE``: a file is missing or is another one.
+    """
+    folder = Path(info.model)
+    model = read_model(folder) if info.model else None
+    if model is None or not model.files:
+        return
+    stamps = []
+    for name in sorted(model.files):
+        path = folder / name
+        if path.is_file():
+            stamps.append((name, path.stat().st_size, path.stat().st_mtime_ns))
+    if _verified.get(folder) != stamps:
+        verify_files(model)
+        _verified[folder] = stamps

@@ -23,6 +23,7 @@ from medviewer.core.volume import Volume
 from medviewer.jobs.job import JobContext
 from medviewer.plugin_host.forms import params_from_dict, params_to_dict
 from medviewer.plugin_host.loader import TaskSource, broken, load_task, params_type
+from medviewer.plugin_host.model_tasks import require_unchanged
 from medviewer.plugin_host.run_task import DeviceContext, provenance_of, require_ready
 
 log = logging.getLogger(__name__)
@@ -157,6 +158,7 @@ def _opened(ctx: JobContext, payload: SessionPayload) -> _Held:
     assert payload.volume is not None
     payload.volume.array.flags.writeable = False
     info = payload.source.info
+    require_unchanged(info)
     task: Any = load_task(payload.source)
     parameters = params_from_dict(params_type(task, info), payload.parameters)
     require_ready(info, task.check())

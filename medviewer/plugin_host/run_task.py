@@ -36,6 +36,7 @@ from medviewer.core.volume import Volume
 from medviewer.jobs.job import JobContext
 from medviewer.plugin_host.forms import ParamSpec, describe_params, params_from_dict, params_to_dict
 from medviewer.plugin_host.loader import TaskSource, broken, load_task, params_type
+from medviewer.plugin_host.model_tasks import require_unchanged
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +143,7 @@ def run(ctx: JobContext, payload: object) -> RunOutput:
     """
     assert isinstance(payload, RunPayload)
     info = payload.source.info
+    require_unchanged(info)
     task = load_task(payload.source)
     parameters = params_from_dict(params_type(task, info), payload.parameters)
     require_ready(info, task.check())

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medviewer.ai.model_import import import_models
 from medviewer.ai.weights import ModelStore
 from medviewer.core.errors import TaskError
 from medviewer.core.geometry import Geometry
@@ -157,3 +158,18 @@ def test_a_plugin_of_runners_names_a_package_that_is_there(plugins: Path, store:
     manifest = plugins / "tmp_models" / "plugin.toml"
     manifest.write_text(manifest.read_text(encoding="utf-8").replace("tmp_models.runners", "tmp_models.none"))
     assert "tmp_models.none" in registry(plugins, store).broken[0].reason
+
+
+def test_S20_a_model_whose_files_have_changed_since_its_import_is_not_run(
+    plugins: Path, store: ModelStore, tmp_path: Path
+) -> None:
+    (model,) = import_models(NullContext(), store, write_model(tmp_path / "tiny"))
+    payload = RunPayload.of(registry(plugins, store).source("tiny"), {"image": volume()})
+    assert run_task.run(NullContext(), payload).results
+    weights = model.folder / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(TaskError, match=r"weights\.safetensors") as refused:
+        run_task.run(NullContext(), payload)
+    assert refused.value.code == "E_MODEL_FILE"
