@@ -17,7 +17,7 @@ import numpy as np
 from medviewer.api.plugin import LabelResult
 from medviewer.app.sessions import WorkerSession
 from medviewer.core.annotation import Box3D
-from medviewer.core.errors import InputError, MedViewerError
+from medviewer.core.errors import InputError, MedViewerError, TaskError
 from medviewer.core.geometry import vec3
 from medviewer.core.prompt import Prompt
 from medviewer.core.provenance import MANUAL, Provenance
@@ -110,6 +110,8 @@ class Interactive:
 
         def work(ctx: JobContext) -> _Made:
             answer = session.answer(ctx, (), (prompt,))
+            if not answer.after.any():
+                raise TaskError(f"{task.title} sees nothing in this box.", hint="Draw it with the brush.")
             labels = np.zeros(session.volume.array.shape, np.uint16)
             labels[answer.region.slices] = answer.after
             segment = Segment(1, box.label or task.title, category=MORPHOLOGICALLY_ALTERED_STRUCTURE)
@@ -177,7 +179,11 @@ class Interactive:
             if job.state is JobState.ERROR and job.error is not None:
                 self._app.messages.error(job.error, asked.task.title)
             if job.state is JobState.SUCCESS and isinstance(job.result, SessionAnswer):
-                self._land(asked, shown, job.result)
+                try:
+                    self._land(asked, shown, job.result)
+                # The segment was locked or deleted while the answer was awaited.
+                except MedViewerError as error:
+                    self._app.messages.error(error, asked.task.title)
             self._go_on()
 
         self._job = self._app.jobs.submit(

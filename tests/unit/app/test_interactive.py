@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,15 @@ from medviewer.core.annotation import Box3D
 from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry, Vec3, vec3
 from medviewer.core.prompt import Prompt
+from medviewer.core.provenance import Provenance
+from medviewer.core.region import Region
 from medviewer.core.serial import prompt_from_json, prompt_to_json
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.editing.editor import EditRefused
 from medviewer.jobs.job import NullContext
 from medviewer.plugin_host.registry import PluginRegistry
+from medviewer.plugin_host.run_session import SessionAnswer
 from tests.unit.app.conftest import Pump
 
 PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
@@ -251,6 +255,45 @@ def test_a_box_becomes_a_mask_and_counts_as_accepted(clicked: Callable[[], AppCo
     app.workspace.set_boxes(volume.id, (after, Box3D(lower=box.lower, upper=box.upper, label="Second")))
     pump.finish(app.findings.make_mask(volume.id, app.workspace.boxes(volume.id)[1].id))
     assert segmentation.find(made.value) is not None
+
+
+def test_a_segment_that_was_locked_meanwhile_is_left_alone_and_the_next_click_is_answered(
+    clicked: Callable[[], AppContext], pump: Pump
+) -> None:
+    app = clicked()
+    volume, ((first, ball), (second, _)) = balls()
+    opened(app, volume)
+    segmentation = app.workspace.segmentation(volume.id)
+    app.interactive.prompt(volume.id, TASK, point(first))
+    app.interactive.prompt(volume.id, TASK, point(second))
+    segmentation.put_segment(replace(segmentation.segment(segmentation.active), locked=True))
+    pump.until(lambda: not app.interactive.busy, WAIT_S)
+    told = [m.text for m in app.messages.messages if m.level == "error"]
+    assert len(told) == 2
+    assert all("locked" in text for text in told)
+    assert not mask_of(app).any()
+    segmentation.put_segment(replace(segmentation.segment(segmentation.active), locked=False))
+    app.interactive.prompt(volume.id, TASK, point(first))
+    pump.until(lambda: not app.interactive.busy, WAIT_S)
+    assert dice(mask_of(app), ball) > 0.8
+
+
+def test_a_box_with_nothing_in_it_makes_no_segment(
+    clicked: Callable[[], AppContext], pump: Pump, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = clicked()
+    volume, ((first, _), _) = balls()
+    opened(app, volume)
+    x, y, z = first
+    box = Box3D(lower=(x - 9, y - 9, z - 9), upper=(x + 9, y + 9, z + 9), label="Lesion")
+    app.workspace.set_boxes(volume.id, (box,))
+    none = SessionAnswer(Region((0, 0, 0), (0, 0, 0)), *[np.zeros((0, 0, 0), bool)] * 2, Provenance(task=TASK))
+    monkeypatch.setattr(WorkerSession, "answer", lambda *_: none)
+    before = app.workspace.segmentation(volume.id).segments
+    pump.finish(app.findings.make_mask(volume.id, box.id))
+    assert app.workspace.segmentation(volume.id).segments == before
+    assert app.workspace.boxes(volume.id)[0].review == "open"
+    assert ["nothing" in m.text for m in app.messages.messages if m.level == "error"] == [True]
 
 
 def test_closing_the_volume_closes_the_session(clicked: Callable[[], AppContext], pump: Pump) -> None:
