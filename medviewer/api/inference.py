@@ -30,7 +30,6 @@ from medviewer.ai.masks import (
     touching,
 )
 from medviewer.ai.models import Model, open_model
-from medviewer.ai.nodule_box import nodule_in_box
 from medviewer.ai.nodules import Nodule, find_nodules, painted
 from medviewer.ai.patient_grid import PatientGrid, block_mean, refine
 from medviewer.ai.pleura import convex_hull
@@ -83,7 +82,6 @@ __all__ = [
     "is_hippocampus_crop",
     "largest_component",
     "named_memory_errors",
-    "nodule_in_box",
     "open_model",
     "opened",
     "painted",

@@ -10,11 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from medviewer.ai.card import Label, ModelCard
-from medviewer.ai.nodule_box import nodule_in_box
 from medviewer.ai.nodules import find_nodules, lung_of, painted
 from medviewer.ai.predictor import Model
-from medviewer.core.annotation import Box3D
-from medviewer.core.errors import InputError
 from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import NullContext
@@ -155,26 +152,3 @@ def test_without_lungs_nothing_is_looked_for(size: tuple[int, int, int]) -> None
     volume = Volume(id="v", name="v", array=hu.astype(np.int16), geometry=geometry, modality="CT")
     assert lung_of(CTX, volume) is None
     assert find_nodules(CTX, MODEL, volume) is None
-
-
-def test_the_nodule_in_a_box_is_drawn_where_the_box_is() -> None:
-    volume, truth = piece(BALLS, PLAIN)
-    box = Box3D(lower=(38.0, 34.0, 35.0), upper=(51.0, 45.0, 46.0))
-    nodule = nodule_in_box(CTX, MODEL, volume, box)
-    drawn = painted(PLAIN.shape, [nodule]) > 0
-    assert dice(drawn, truth == 2) > 0.85
-
-
-@pytest.mark.parametrize(
-    ("box", "code"),
-    [
-        (Box3D(lower=(900.0, 900.0, 900.0), upper=(910.0, 910.0, 910.0)), "E_BOX"),
-        (Box3D(lower=(8.0, 45.0, 45.0), upper=(14.0, 51.0, 51.0)), "E_NO_NODULE"),
-    ],
-    ids=["outside", "nothing in it"],
-)
-def test_a_box_without_a_nodule_is_refused(box: Box3D, code: str) -> None:
-    volume, _ = piece(BALLS, PLAIN)
-    with pytest.raises(InputError) as refused:
-        nodule_in_box(CTX, MODEL, volume, box)
-    assert refused.value.code == code
