@@ -41,7 +41,7 @@ def changed(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 
 def shifted(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Return the pictures as another hospital might make them: darker, brighter, cropped, with margins, or unsharp."""
+    """Return the pictures darker, brighter, cropped, with margins, or unsharp."""
     import torch
 
     n = len(images)

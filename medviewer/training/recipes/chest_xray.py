@@ -200,7 +200,9 @@ class Recipe:
         model = open_model(folder)
         chosen = np.flatnonzero(self.part == "test")
         table: Table = []
-        for n, (on, shift) in enumerate((("held-out pictures", False), ("the same, as another hospital's", True))):
+        for n, (on, shift) in enumerate(
+            (("held-out pictures", False), ("the same, made darker, brighter, cropped or unsharp", True))
+        ):
             stated, unlike = [], 0
             for done, picture in enumerate(chosen):
                 ctx.progress((n + done / len(chosen)) / 2, self.files[picture].name)
@@ -211,7 +213,7 @@ class Recipe:
         return table
 
     def _volume(self, n: int, *, shift: bool) -> Volume:
-        """Return a picture as it is opened by the program, or as another hospital might have made it."""
+        """Return a picture as it is opened by the program, or as a darker, brighter, cropped or unsharp one."""
         import torch
         from PIL import Image
 
