@@ -39,7 +39,7 @@ CHAINS: Final[dict[str, tuple[str, ...]]] = {
     JPEG_EXTENDED: ("imagecodecs", "gdcm", "pillow"),
     **dict.fromkeys(JPEG_LOSSLESS, ("imagecodecs", "gdcm")),
     **dict.fromkeys(JPEG_LS, ("imagecodecs", "pyjpegls", "gdcm")),
-    **dict.fromkeys(JPEG_2000, ("pylibjpeg", "gdcm")),
+    **dict.fromkeys(JPEG_2000, ("gdcm", "pylibjpeg")),
     **dict.fromkeys(HTJ2K, ("pylibjpeg",)),
     RLE: ("imagecodecs", "pydicom"),
 }
