@@ -17,6 +17,7 @@ from medviewer.core.dicom_ref import SeriesRef, Study
 from medviewer.core.errors import InputError, MedViewerError
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import PALETTE, Color, Segment
+from medviewer.core.terminology import TERMS
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import Job, JobContext, JobState
 
@@ -351,7 +352,8 @@ def _results(file: LabelFile, path: Path, taken_colors: Sequence[Color]) -> list
             if color is None:
                 color = min(PALETTE, key=used.count)
                 used.append(color)
-            segments.append(Segment(named.value, named.name, color, category=named.category, type=named.type))
+            terms = {name: getattr(named, name) for name in TERMS}
+            segments.append(Segment(named.value, named.name, color, **terms))
         if segments:
             results.append(LabelResult(path.name, labels, file.geometry, tuple(segments)))
     return results

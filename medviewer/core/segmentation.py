@@ -51,6 +51,10 @@ class Segment:
         sRGB 0..255.
     group : int
         Group of the label map that holds it.
+    category, type : CodedConcept
+        Segmented Property Category and Type: a lesion, a metastasis.
+    type_modifier, region, region_modifier : CodedConcept or None
+        Of the type, the anatomic region it lies in, and of that: left, liver, right.
     edited : bool
         A person has changed what a task or a file brought.
     flags : tuple of QualityFlag
@@ -67,6 +71,9 @@ class Segment:
     status: Status = "not started"
     category: CodedConcept = TISSUE
     type: CodedConcept = ANATOMICAL_STRUCTURE
+    type_modifier: CodedConcept | None = None
+    region: CodedConcept | None = None
+    region_modifier: CodedConcept | None = None
     provenance: Provenance = MANUAL
     edited: bool = False
     flags: tuple[QualityFlag, ...] = ()

@@ -18,7 +18,7 @@ from medviewer.core.prompt import Mask, Prompt
 from medviewer.core.provenance import Provenance
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Segment
-from medviewer.core.terminology import CodedConcept
+from medviewer.core.terminology import TERMS, CodedConcept
 from medviewer.core.transform import AffineTransform, DisplacementField
 from medviewer.core.volume import Volume, VoxelArray
 from medviewer.core.workspace import Registration
@@ -37,11 +37,21 @@ def segment_to_json(segment: Segment) -> dict[str, Any]:
     return data | {
         "edited": segment.edited,
         "color": list(segment.color),
-        "category": asdict(segment.category),
-        "type": asdict(segment.type),
         "provenance": segment.provenance.to_json(),
         "flags": [asdict(flag) for flag in segment.flags],
+        **terms_to_json(segment),
     }
+
+
+def terms_to_json(segment: Segment) -> dict[str, Any]:
+    """Return the coded concepts of a segment, JSON-ready; None where there is none."""
+    terms = {name: getattr(segment, name) for name in TERMS}
+    return {name: None if term is None else asdict(term) for name, term in terms.items()}
+
+
+def terms_from_json(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the coded concepts that are given, as fields of a segment."""
+    return {name: CodedConcept(**data[name]) for name in TERMS if data.get(name) is not None}
 
 
 def segment_from_json(data: Mapping[str, Any]) -> Segment:
@@ -51,10 +61,9 @@ def segment_from_json(data: Mapping[str, Any]) -> Segment:
         **{k: data[k] for k in _SEGMENT_KEYS},
         edited=bool(data.get("edited", False)),
         color=(red, green, blue),
-        category=CodedConcept(**data["category"]),
-        type=CodedConcept(**data["type"]),
         provenance=Provenance.from_json(data["provenance"]),
         flags=_flags(data.get("flags", ())),
+        **terms_from_json(data),
     )
 
 

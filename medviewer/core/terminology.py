@@ -14,6 +14,9 @@ class CodedConcept:
     code_meaning: str
 
 
+#: What a segment is in coded concepts, as its fields are called; the first two are always there.
+TERMS = ("category", "type", "type_modifier", "region", "region_modifier")
+
 #: SNOMED CT category and type used when nothing more exact is known (DICOM CID 7150, 7151).
 TISSUE = CodedConcept("85756007", "SCT", "Tissue")
 ANATOMICAL_STRUCTURE = CodedConcept("123037004", "SCT", "Anatomical Structure")

@@ -13,6 +13,7 @@ from medviewer.core.finding import Assessment
 from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import LabelArray, LabelCopy, Mask, Segment, Segmentation
+from medviewer.core.serial import terms_to_json
 from medviewer.core.suv import UCUM
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
@@ -102,6 +103,7 @@ class Case:
                     "name": s.name,
                     "color": list(s.color),
                     "status": s.status,
+                    **terms_to_json(s),
                     "edited": s.edited,
                     "flags": [{"code": flag.code, "text": flag.text} for flag in s.flags],
                     "provenance": s.provenance.to_json(),

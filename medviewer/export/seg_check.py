@@ -11,6 +11,7 @@ import numpy as np
 
 from medviewer.core.geometry import Points
 from medviewer.core.segmentation import Mask, Segment
+from medviewer.core.terminology import TERMS
 from medviewer.export.case import Case
 from medviewer.export.exporter import Check
 from medviewer.export.seg_frames import frame_facts
@@ -39,12 +40,9 @@ def check_seg(path: Path, case: Case, expected: Expected) -> list[Check]:
 
     seg = highdicom.seg.segread(path)
     names = [str(item.SegmentLabel) for item in seg.SegmentSequence]
-    codes = [
-        (item.SegmentedPropertyCategoryCodeSequence[0].CodeValue, item.SegmentedPropertyTypeCodeSequence[0].CodeValue)
-        for item in seg.SegmentSequence
-    ]
-    wanted = [(segment.category.code_value, segment.type.code_value) for _, segment, _ in expected]
-    same = names == [name for name, _, _ in expected] and codes == wanted
+    same = names == [name for name, _, _ in expected] and all(
+        _codes(item) == _wanted(segment) for item, (_, segment, _) in zip(seg.SegmentSequence, expected, strict=True)
+    )
     checks = [Check(f"{path.name}: names", same, f"{len(names)} segments")]
     found, error_mm = _frames(seg, sources, len(expected))
     again = _by_source(seg, sources, case, len(expected))
@@ -53,6 +51,27 @@ def check_seg(path: Path, case: Case, expected: Expected) -> list[Check]:
         detail = f"{different} of {mask.size} voxels differ, slices within {error_mm:.6f} mm"
         checks.append(Check(f"{path.name}: {name}", different == 0 and error_mm <= _TOLERANCE_MM, detail))
     return checks
+
+
+def _codes(item: Dataset) -> tuple[str, ...]:
+    """Return the values of all codes of a segment in the order of `TERMS`, empty where there is none."""
+
+    def inside(outer: Dataset | None, keyword: str) -> Dataset | None:
+        items = outer.get(f"{keyword}Sequence") if outer is not None else None
+        return items[0] if items else None
+
+    kind, region = inside(item, "SegmentedPropertyTypeCode"), inside(item, "AnatomicRegion")
+    modifier, place = inside(kind, "SegmentedPropertyTypeModifierCode"), inside(region, "AnatomicRegionModifier")
+    found = (inside(item, "SegmentedPropertyCategoryCode"), kind, modifier, region, place)
+    values = ("CodeValue", "LongCodeValue", "URNCodeValue")
+    return tuple("" if code is None else next(str(code[v].value) for v in values if v in code) for code in found)
+
+
+def _wanted(segment: Segment) -> tuple[str, ...]:
+    terms = {name: getattr(segment, name) for name in TERMS}
+    if segment.region is None:
+        terms["region_modifier"] = None
+    return tuple("" if term is None else term.code_value for term in terms.values())
 
 
 def _sources(case: Case) -> list[Dataset]:

@@ -11,6 +11,7 @@ DICOM PS3.3 A.51, A.91, C.8.20.2 (Segmentation Image Module).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -213,12 +214,16 @@ def _described(dataset: Dataset) -> dict[int, NamedSegment]:
     found: dict[int, NamedSegment] = {}
     for item in dataset.get("SegmentSequence") or ():
         number = int(item.get("SegmentNumber", 0))
+        kind, region = "SegmentedPropertyTypeCodeSequence", "AnatomicRegionSequence"
         found[number] = NamedSegment(
             number,
             str(item.get("SegmentLabel", "")).strip() or f"Segment {number}",
             color=_color(item),
             category=_concept(item, "SegmentedPropertyCategoryCodeSequence") or TISSUE,
-            type=_concept(item, "SegmentedPropertyTypeCodeSequence") or ANATOMICAL_STRUCTURE,
+            type=_concept(item, kind) or ANATOMICAL_STRUCTURE,
+            type_modifier=_modifier(item, kind, "SegmentedPropertyTypeModifierCodeSequence"),
+            region=_concept(item, region),
+            region_modifier=_modifier(item, region, "AnatomicRegionModifierSequence"),
         )
     return found
 
@@ -243,7 +248,7 @@ def _segments(
 
 
 def _on_layer(segment: NamedSegment, layer: int) -> NamedSegment:
-    return NamedSegment(segment.value, segment.name, layer, segment.color, segment.category, segment.type)
+    return replace(segment, layer=layer)
 
 
 def _concept(item: Dataset, keyword: str) -> CodedConcept | None:
@@ -253,6 +258,11 @@ def _concept(item: Dataset, keyword: str) -> CodedConcept | None:
         if value and scheme and meaning:
             return CodedConcept(value, scheme, meaning)
     return None
+
+
+def _modifier(item: Dataset, keyword: str, modifier: str) -> CodedConcept | None:
+    """Return what modifies a concept; it lies inside it."""
+    return next((found for code in _items(item, keyword) if (found := _concept(code, modifier))), None)
 
 
 def _items(dataset: Dataset, keyword: str) -> Iterator[Dataset]:

@@ -45,6 +45,9 @@ class NamedSegment:
     color: Color | None = None
     category: CodedConcept = TISSUE
     type: CodedConcept = ANATOMICAL_STRUCTURE
+    type_modifier: CodedConcept | None = None
+    region: CodedConcept | None = None
+    region_modifier: CodedConcept | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -249,12 +252,13 @@ def _slicer_segment(pairs: Mapping[str, str], key: str, value: int, layer: int) 
             color = (r, g, b)
         except ValueError:
             color = None
-    # "<context>~<category: scheme^code^meaning>~<type>~…"
+    # "<context>~<category: scheme^code^meaning>~<type>~<modifier>~<context>~<region>~<modifier>"
     entry = pairs.get(f"{key}_Tags", "").partition("TerminologyEntry:")[2].partition("|")[0].split("~")
-    category = _concept(entry[1]) if len(entry) > 1 else None
-    kind = _concept(entry[2]) if len(entry) > 2 else None
+    category, kind, modifier, _, region, region_modifier = (_concept(text) for text in (entry[1:] + [""] * 6)[:6])
     name = pairs.get(f"{key}_Name", "").strip() or f"Label {value}"
-    return NamedSegment(value, name, layer, color, category or TISSUE, kind or ANATOMICAL_STRUCTURE)
+    return NamedSegment(
+        value, name, layer, color, category or TISSUE, kind or ANATOMICAL_STRUCTURE, modifier, region, region_modifier
+    )
 
 
 def _concept(text: str) -> CodedConcept | None:

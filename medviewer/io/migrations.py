@@ -14,7 +14,7 @@ from medviewer.core.errors import WorkspaceError
 Manifest = dict[str, Any]
 
 #: The version `workspace_file` writes.
-VERSION = 2
+VERSION = 3
 
 
 def _assessments(manifest: Manifest) -> Manifest:
@@ -24,7 +24,15 @@ def _assessments(manifest: Manifest) -> Manifest:
     return manifest
 
 
-MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {1: _assessments}
+def _terms(manifest: Manifest) -> Manifest:
+    """Version 2 knew category and type of a segment only."""
+    for volume in manifest["volumes"]:
+        for segment in volume["segments"]:
+            segment |= {"type_modifier": None, "region": None, "region_modifier": None}
+    return manifest
+
+
+MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {1: _assessments, 2: _terms}
 
 
 def migrate(

@@ -135,8 +135,14 @@ def _description(part: _Part, number: int) -> highdicom.seg.SegmentDescription:
         segmented_property_type=_code(segment.type),
         algorithm_type=kind,
         algorithm_identification=algorithm,
+        anatomic_regions=[_code(segment.region)] if segment.region is not None else None,
         display_color=highdicom.color.CIELabColor.from_rgb(*segment.color),
     )
+    if segment.type_modifier is not None:
+        term = described.SegmentedPropertyTypeCodeSequence[0]
+        term.SegmentedPropertyTypeModifierCodeSequence = [_code(segment.type_modifier)]
+    if segment.region is not None and segment.region_modifier is not None:
+        described.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [_code(segment.region_modifier)]
     if segment.flags:
         described.SegmentDescription = " ".join(flag.text for flag in segment.flags)[:_MAX_DESCRIPTION]
     return described

@@ -9,7 +9,7 @@ import pytest
 from medviewer.core.annotation import Box3D
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Segment
-from medviewer.core.terminology import MORPHOLOGICALLY_ALTERED_STRUCTURE
+from medviewer.core.terminology import MORPHOLOGICALLY_ALTERED_STRUCTURE, CodedConcept
 from medviewer.core.workspace import Workspace
 from medviewer.export.case import Case, cases_of
 from tests.f_phantom import grid, letter_f, make_series
@@ -18,6 +18,8 @@ RUN = Provenance(
     task="ct_anatomy.lungs", version="1.2", weights_sha256="ab" * 32, parameters={"upper": -400.0},
     input_uids=("1.2.3",), software={"torch": "2.13"}, device="cpu", started="2026-01-02T03:04:05+00:00", seconds=1.5,
 )  # fmt: skip
+METASTASIS = CodedConcept("14799000", "SCT", "Neoplasm, Secondary")
+KIDNEY, LEFT = CodedConcept("64033007", "SCT", "Kidney"), CodedConcept("7771000", "SCT", "Left")
 
 
 def fill(workspace: Workspace, volume_id: str, *, overlap: bool) -> None:
@@ -32,8 +34,9 @@ def fill(workspace: Workspace, volume_id: str, *, overlap: bool) -> None:
     second.labels[block] = 2
     segmentation.put_group(second)
     segmentation.put_segment(Segment(1, "Lunge „ä“", (255, 0, 0), provenance=RUN, edited=True))
-    segmentation.put_segment(Segment(2, "Tumour", (0, 255, 0), group=1, type=MORPHOLOGICALLY_ALTERED_STRUCTURE))
-    segmentation.put_segment(Segment(3, "One voxel", (0, 0, 255)))
+    terms = {"category": MORPHOLOGICALLY_ALTERED_STRUCTURE, "type": METASTASIS, "region": KIDNEY}
+    segmentation.put_segment(Segment(2, "Tumour", (0, 255, 0), group=1, region_modifier=LEFT, **terms))
+    segmentation.put_segment(Segment(3, "One voxel", (0, 0, 255), type=KIDNEY, type_modifier=LEFT))
 
 
 @pytest.fixture

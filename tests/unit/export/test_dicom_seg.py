@@ -97,7 +97,7 @@ def test_who_made_a_segment_is_in_the_file(make_case: Callable[..., Case], tmp_p
         assert "ab" * 32 in str(identification.AlgorithmParameters)
         assert "upper" in str(identification.AlgorithmParameters)
         assert first.SegmentLabel == "Lunge „ä“"
-        assert second.SegmentedPropertyTypeCodeSequence[0].CodeValue == "49755003"
+        assert second.SegmentedPropertyCategoryCodeSequence[0].CodeValue == "49755003"
         assert str(seg.PatientName) == "Müller^Ä"
         assert seg.FrameOfReferenceUID == "1.2.3.2"
         assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3"

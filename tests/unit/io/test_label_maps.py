@@ -233,6 +233,7 @@ Segment2_ID:=Segment_3
 Segment2_Name:=Tumour
 Segment2_LabelValue:=2
 Segment2_Layer:=1
+Segment2_Tags:=TerminologyEntry:S~SCT^1^a~SCT^2^b~SCT^7771000^Left~A~SCT^64033007^Kidney~SCT^24028007^Right|
 
 """
 
@@ -246,6 +247,11 @@ def test_l05_slicers_segmentation_keeps_names_colours_and_overlap(tmp_path):
         ("Liver", 1, 0, (128, 255, 0)), ("Vessels", 1, 1, (0, 0, 255)), ("Tumour", 2, 1, None)
     ]  # fmt: skip
     assert found.segments[0].type == CodedConcept("10200004", "SCT", "Liver")
+    assert found.segments[0].region is None
+    tumour = found.segments[2]
+    assert [c.code_meaning for c in (tumour.type_modifier, tumour.region, tumour.region_modifier)] == [
+        "Left", "Kidney", "Right"
+    ]  # fmt: skip
     for layer in range(2):
         np.testing.assert_array_equal(found.layers[layer], stored[..., layer])
 

@@ -15,7 +15,7 @@ from medviewer.core.errors import OutOfMemory, WorkspaceError
 from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Segment, Segmentation
-from medviewer.core.terminology import MORPHOLOGICALLY_ALTERED_STRUCTURE
+from medviewer.core.terminology import MORPHOLOGICALLY_ALTERED_STRUCTURE, CodedConcept
 from medviewer.core.transform import AffineTransform, DisplacementField
 from medviewer.core.view_state import WindowLevel
 from medviewer.core.volume import Volume
@@ -43,7 +43,9 @@ def _add_segments(segmentation: Segmentation, seed: int) -> None:
         labels = (rng.random(GRID.shape) < 0.4).astype(np.uint16) * (n + 1)
         segmentation.put_group(segmentation.new_group(f"group {n}", labels))
     segmentation.put_segment(Segment(2, "Lunge, links „ä“", group=1, locked=True, status="done", provenance=RUN))
-    segmentation.put_segment(Segment(1, "Nodule", (1, 2, 3), opacity=0.25, type=MORPHOLOGICALLY_ALTERED_STRUCTURE))
+    lung, left = CodedConcept("39607008", "SCT", "Lung"), CodedConcept("7771000", "SCT", "Left")
+    terms = {"type": MORPHOLOGICALLY_ALTERED_STRUCTURE, "type_modifier": left, "region": lung, "region_modifier": left}
+    segmentation.put_segment(Segment(1, "Nodule", (1, 2, 3), opacity=0.25, **terms))
     segmentation.active = 1
 
 
@@ -270,9 +272,11 @@ def test_migrations_run_one_after_the_other() -> None:
     assert migrate({"version": 3, "b": 5}, 3, steps) == {"version": 3, "b": 5}
 
 
-def test_the_first_version_can_still_be_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_old_versions_can_still_be_read(tmp_path: Path, version: int) -> None:
     """`v1.mvw.json` is a manifest as version 1 wrote it; it never changes."""
-    fixture = json.loads((Path(__file__).parent / "fixtures" / "v1.mvw.json").read_text(encoding="utf-8"))
+    fixture = json.loads((Path(__file__).parent / "fixtures" / f"v{version}.mvw.json").read_text(encoding="utf-8"))
+    assert fixture["manifest"]["version"] == version
     path = tmp_path / "old.mvw"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("manifest.json", json.dumps(fixture["manifest"]))
