@@ -34,11 +34,12 @@ def fill_even_odd(contours: Iterable[npt.ArrayLike], shape: tuple[int, int]) -> 
         points = np.asarray(contour, dtype=np.float64)
         if len(points) < 3:
             continue
-        x0, y0 = points.T
-        x1, y1 = np.roll(points, -1, axis=0).T
+        ends = np.stack([points, np.roll(points, -1, axis=0)])
+        # From the upper end down, so that rounding is the same whichever way round the contour goes.
+        (x0, y0), (x1, y1) = np.where(ends[0, :, 1:] <= ends[1, :, 1:], ends, ends[::-1]).transpose(0, 2, 1)
         # An edge crosses the rows from its upper end up to, but without, its lower end.
-        first = np.clip(np.ceil(np.minimum(y0, y1)), 0, rows).astype(np.int64)
-        stop = np.clip(np.ceil(np.maximum(y0, y1)), 0, rows).astype(np.int64)
+        first = np.clip(np.ceil(y0), 0, rows).astype(np.int64)
+        stop = np.clip(np.ceil(y1), 0, rows).astype(np.int64)
         counts = stop - first
         edge = np.repeat(np.arange(len(points)), counts)
         row = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]
