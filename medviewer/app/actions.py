@@ -26,6 +26,7 @@ from medviewer.app.windows import auto_window, percentile_window
 from medviewer.core.errors import MedViewerError
 from medviewer.core.suv import BQML, PET_UNITS, SUV_BSA, SUV_BW, SUV_LBM
 from medviewer.core.view_state import WindowLevel
+from medviewer.editing.tool import ToolGroup, all_tools
 
 
 class Ui(Protocol):
@@ -230,6 +231,15 @@ def _file_window(app: AppContext, ui: Ui) -> None:
         app.workspace.view.window = auto_window(volume)
 
 
+def use_tool(tool_id: str) -> Run:
+    """Return a command that takes up a tool."""
+
+    def run(app: AppContext, ui: Ui) -> None:
+        app.router.activate(tool_id)
+
+    return run
+
+
 def show_unit(unit: str) -> Run:
     """Return a command that shows a PET image in another unit."""
 
@@ -258,6 +268,8 @@ def _action(
     return Action(action_id, title, shortcut, menu, enabled, _guarded(run))
 
 
+GROUP_TITLES: dict[ToolGroup, str] = {"draw": "Draw", "grow": "Grow", "shape": "Shape", "model": "Model"}
+
 _UNITS = {
     SUV_BW: "SUV by body weight (SUVbw)",
     SUV_LBM: "SUV by lean body mass (SUVlbm)",
@@ -285,9 +297,11 @@ ACTIONS: tuple[Action, ...] = (
     _action("previous_segment", "Previous segment", "Q", "Edit", has_active_segment, _previous_segment),
     _action("next_segment", "Next segment", "W", "Edit", has_active_segment, _next_segment),
     _action("settings", "Settings…", "Ctrl+,", "Edit", always, lambda a, u: u.show_settings()),
-    _action("navigate", "Navigate", "Esc", "Tools", always, lambda a, u: a.router.activate("")),
-    _action("brush", "Brush", "B", "Tools", has_volume, lambda a, u: a.router.activate("brush")),
-    _action("eraser", "Eraser", "E", "Tools", has_volume, lambda a, u: a.router.activate("eraser")),
+    _action("navigate", "Navigate", "Esc", "Tools", always, lambda a, u: a.router.navigate()),
+    *(
+        _action(tool.id, tool.title, tool.shortcut, f"Tools/{GROUP_TITLES[tool.group]}", has_volume, use_tool(tool.id))
+        for tool in all_tools()
+    ),
     _action("analyze", "Analyze", "F5", "Analyze", has_volume, _analyze),
     _action("analyze_plan", "Plan…", "Shift+F5", "Analyze", has_volume, lambda a, u: u.show_analyze()),
     _action("compare", "Compare two segments…", "", "Analyze", has_segments, lambda a, u: u.show_compare()),

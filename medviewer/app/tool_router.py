@@ -7,17 +7,27 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from medviewer.app.effect_host import EffectHost
 from medviewer.core.errors import MedViewerError
 from medviewer.core.prompt import Prompt
 from medviewer.editing.editor import LabelEditor
+from medviewer.editing.effect import Effect
 from medviewer.editing.rules import EditRules
-from medviewer.editing.tool import CursorSpec, PointerEvent, Tool, ToolContext, ToolInfo, all_tools
+from medviewer.editing.tool import (
+    ARROW,
+    CursorSpec,
+    Key,
+    Modifier,
+    PointerEvent,
+    Tool,
+    ToolContext,
+    ToolInfo,
+    all_tools,
+)
 from medviewer.plugin_host.forms import ParamSpec, describe_params
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
-
-ARROW = CursorSpec()
 
 
 class ToolRouter:
@@ -37,6 +47,8 @@ class ToolRouter:
         self._made: dict[str, Tool] = {}
         self._active_id = ""
         self.rules = EditRules()
+        #: What the active tool, or one that stays beside it, computes.
+        self.effects = EffectHost(app)
         app.workspace.active_changed.connect(self._volume_changed)
 
     @property
@@ -67,7 +79,8 @@ class ToolRouter:
         return replace(spec, kind="choice", options=ids, default=getattr(options, spec.name))
 
     def options_changed(self) -> None:
-        """Tell listeners that the cursor may look different."""
+        """Tell listeners that the cursor, or what a tool computes, may be different."""
+        self.effects.inputs_changed()
         self.changed.emit()
 
     def activate(self, tool_id: str) -> None:
@@ -75,12 +88,26 @@ class ToolRouter:
         if self._active_id:
             self._made[self._active_id].deactivate()
         self._active_id = ""
+        if not self._effect_stays(tool_id):
+            self.effects.stop()
         if tool_id and self._app.workspace.active is not None:
             tool = self._tool(tool_id)
             editor = LabelEditor(self._app.workspace, self._app.history, self._app.workspace.active.id, self.rules)
             tool.activate(ToolContext(editor, self._prompt, self._prompts))
             self._active_id = tool_id
+            if isinstance(tool, Effect) and tool is not self.effects.effect:
+                self._app.segments.ensure_one()
+                self.effects.start(tool, editor, self._info(tool_id).title)
         self.changed.emit()
+
+    def _effect_stays(self, tool_id: str) -> bool:
+        """Whether what is being computed goes on beside another tool: one that draws, on the same image."""
+        effect = self.effects.effect
+        if effect is None or not tool_id or self._app.workspace.active is None:
+            return False
+        editor = self.effects.editor
+        same = editor is not None and editor.volume_id == self._app.workspace.active.id
+        return same and effect.stays and (self._tool(tool_id) is effect or self._info(tool_id).group == "draw")
 
     def pointer(self, event: PointerEvent) -> bool:
         """Give an event to the active tool; True when it was used. A refusal becomes a message."""
@@ -89,10 +116,39 @@ class ToolRouter:
         try:
             if event.phase == "press":
                 self._app.segments.ensure_one()
-            return self._made[self._active_id].pointer(event)
+            self.effects.axis = event.axis
+            used = self._made[self._active_id].pointer(event)
         except MedViewerError as error:
             self._app.messages.error(error)
             return True
+        if used and self._made[self._active_id] is self.effects.effect:
+            self.effects.inputs_changed()
+        return used
+
+    def wheel(self, steps: int, modifiers: frozenset[Modifier]) -> bool:
+        """Give a turn of the wheel to the active tool; True when it was used."""
+        if not self._active_id or not self._made[self._active_id].wheel(steps, modifiers):
+            return False
+        self.options_changed()
+        return True
+
+    def key(self, key: Key) -> bool:
+        """Give Enter, Esc or Backspace to the active tool, then to what it computes; True when it was used."""
+        try:
+            if self._active_id and self._made[self._active_id].key(key):
+                self.changed.emit()
+                return True
+        except MedViewerError as error:
+            self._app.messages.error(error)
+            return True
+        if key == "apply":
+            return self.effects.apply()
+        return key == "cancel" and self.effects.discard()
+
+    def navigate(self) -> None:
+        """Esc: first drop what is begun or shown, then give the mouse back."""
+        if not self.key("cancel"):
+            self.activate("")
 
     def finish(self) -> None:
         """Commit what is in the hand, before undo, save or export."""
@@ -114,8 +170,11 @@ class ToolRouter:
 
     def _tool(self, tool_id: str) -> Tool:
         if tool_id not in self._made:
-            self._made[tool_id] = next(info for info in self.tools if info.id == tool_id).make()
+            self._made[tool_id] = self._info(tool_id).make()
         return self._made[tool_id]
+
+    def _info(self, tool_id: str) -> ToolInfo:
+        return next(info for info in self.tools if info.id == tool_id)
 
     def _volume_changed(self, _volume: object) -> None:
         if self._active_id:

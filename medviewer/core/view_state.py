@@ -9,6 +9,8 @@ from psygnal import Signal
 
 from medviewer.core.annotation import Box3D
 from medviewer.core.geometry import Vec3
+from medviewer.core.region import Region
+from medviewer.core.segmentation import Color, Mask
 
 Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
@@ -36,6 +38,27 @@ class WindowLevel:
 TRUE_COLOR = WindowLevel(127.5, 255.0)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PreviewMask:
+    """Voxels that a tool would add to a segment, or take away.
+
+    Attributes
+    ----------
+    region : Region
+        Half-open box (k, j, i) of the active volume.
+    mask : bool, shape of the region
+    color : (int, int, int)
+        sRGB 0..255.
+    removed : bool
+        Whether they would be taken away.
+    """
+
+    region: Region
+    mask: Mask
+    color: Color
+    removed: bool = False
+
+
 class ViewState:
     """Crosshair, window and overlay appearance, shared by all views.
 
@@ -53,6 +76,8 @@ class ViewState:
         Id of the finding that is looked at, empty for none.
     filter_changed()
         Which findings are shown.
+    preview_changed()
+        What a tool would change, or how strongly it is shown.
     """
 
     crosshair_changed = Signal(tuple)
@@ -61,6 +86,7 @@ class ViewState:
     maximised_changed = Signal(str)
     selected_box_changed = Signal(str)
     filter_changed = Signal()
+    preview_changed = Signal()
 
     def __init__(self) -> None:
         self._crosshair: Vec3 = (0.0, 0.0, 0.0)
@@ -73,6 +99,8 @@ class ViewState:
         self._selected_box = ""
         self._least_score = 0.0
         self._shown_task = ""
+        self._preview: tuple[PreviewMask, ...] = ()
+        self._preview_opacity = 0.6
 
     @property
     def crosshair_lps(self) -> Vec3:
@@ -185,6 +213,28 @@ class ViewState:
         if task != self._shown_task:
             self._shown_task = task
             self.filter_changed.emit()
+
+    @property
+    def preview(self) -> tuple[PreviewMask, ...]:
+        """What the active tool would change; never saved."""
+        return self._preview
+
+    @preview.setter
+    def preview(self, preview: tuple[PreviewMask, ...]) -> None:
+        if preview or self._preview:
+            self._preview = preview
+            self.preview_changed.emit()
+
+    @property
+    def preview_opacity(self) -> float:
+        """How strongly it is shown, 0..1; it pulses."""
+        return self._preview_opacity
+
+    @preview_opacity.setter
+    def preview_opacity(self, opacity: float) -> None:
+        if opacity != self._preview_opacity:
+            self._preview_opacity = opacity
+            self.preview_changed.emit()
 
     def shows(self, box: Box3D) -> bool:
         """Whether a finding is shown; what a reader has accepted has no need of a score."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 
 from medviewer.core.errors import MedViewerError
+from medviewer.core.provenance import MANUAL
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Group, Mask, Segment, Segmentation
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
+from medviewer.editing.change import Change, SegmentMask
 from medviewer.editing.history import UndoStack, UndoStep
 from medviewer.editing.patch import LabelPatch
 from medviewer.editing.rules import EditRules
@@ -151,17 +153,19 @@ class LabelEditor:
         EditRefused
             When there is no active segment, it is locked, or a stroke is open.
         """
+        stroke = self._stroke(self.target.active if segment is None else segment)
+        self._open = (stroke, label)
+        return stroke
+
+    def _stroke(self, value: int) -> Stroke:
         if self._open is not None:
             raise EditRefused("Another stroke is still open.", hint="Release the mouse first.")
-        value = self.target.active if segment is None else segment
         chosen = self.target.find(value)
         if chosen is None:
             raise EditRefused("There is no active segment.", hint="Add a segment or select one in the list.")
         if chosen.locked:
             raise EditRefused(f"“{chosen.name}” is locked.", hint="Unlock it in the segment list.")
-        stroke = Stroke(self.target, self.target.group(chosen.group), chosen, self.rules, self.volume)
-        self._open = (stroke, label)
-        return stroke
+        return Stroke(self.target, self.target.group(chosen.group), chosen, self.rules, self.volume)
 
     def commit(self) -> None:
         """End the open stroke: one undo step, or none if nothing changed."""
@@ -171,13 +175,75 @@ class LabelEditor:
         if not stroke.patches:
             return
         voxels = VoxelStep(self._workspace, self.volume_id, stroke.group.id, label, tuple(stroke.patches))
-        marks = self._mark_edited(stroke)
+        marks = self._mark_edited([stroke])
         self._history.push(CompoundStep(label, (voxels, *marks)) if marks else voxels)
 
-    def _mark_edited(self, stroke: Stroke) -> list[UndoStep]:
+    def apply(self, change: Change) -> Region | None:
+        """Make a change as one undo step, all of it or nothing; the rules hold for every voxel.
+
+        Returns
+        -------
+        Region or None
+            The box that really changed.
+
+        Raises
+        ------
+        EditRefused
+            When one of its segments is locked or gone, or a stroke is open.
+        """
+        added: list[SegmentStep] = []
+        strokes: list[Stroke] = []
+        try:
+            masks = [*change.masks, *self._add_new(change, added)]
+            # Freed first, for what one segment leaves another may take.
+            for erased in (True, False):
+                for part in masks:
+                    stroke = self._stroke(part.value)
+                    strokes.append(stroke)
+                    stroke.paint(part.region, ~part.mask if erased else part.mask, 0 if erased else None)
+        except BaseException:
+            for stroke in reversed(strokes):
+                stroke.roll_back()
+            for step in reversed(added):
+                step.undo()
+            raise
+        written = [stroke for stroke in strokes if stroke.patches]
+        steps: list[UndoStep] = [*added]
+        steps += [
+            VoxelStep(self._workspace, self.volume_id, s.group.id, change.label, tuple(s.patches)) for s in written
+        ]
+        steps += self._mark_edited(written)
+        if steps:
+            self._history.push(CompoundStep(change.label, tuple(steps)) if len(steps) > 1 else steps[0])
+        box: Region | None = None
+        for stroke in written:
+            assert stroke.changed is not None
+            box = stroke.changed if box is None else box.union(stroke.changed)
+        return box
+
+    def _add_new(self, change: Change, added: list[SegmentStep]) -> list[SegmentMask]:
+        """Add the new segments below the active one, in its group."""
+        target = self.target
+        active = target.find(target.active)
+        masks = []
+        for new in change.new:
+            if active is None:
+                raise EditRefused("There is no active segment.", hint="Add a segment or select one in the list.")
+            position = [s.value for s in target.segments].index(active.value) + 1 + len(added)
+            segment = replace(
+                active, value=target.free_value(), name=new.name, color=target.free_color(), provenance=MANUAL,
+                edited=False, flags=(), locked=False, visible=True, status="not started",
+            )  # fmt: skip
+            step = SegmentStep(self._workspace, self.volume_id, f"Add {new.name}", None, segment, position)
+            step.redo()
+            added.append(step)
+            masks.append(SegmentMask(segment.value, new.region, new.mask))
+        return masks
+
+    def _mark_edited(self, strokes: Sequence[Stroke]) -> list[UndoStep]:
         """Note on what a task or a file brought that a person has changed it."""
-        touched = {stroke.segment.value}
-        for patch in stroke.patches:
+        touched = {stroke.segment.value for stroke in strokes}
+        for patch in (patch for stroke in strokes for patch in stroke.patches):
             touched.update(int(value) for value in np.unique(patch.before))
         steps: list[UndoStep] = []
         for value in sorted(touched - {0}):

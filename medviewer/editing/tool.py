@@ -6,14 +6,16 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 from medviewer.core.errors import MedViewerError
 from medviewer.core.geometry import Vec3
 from medviewer.core.prompt import Prompt
 from medviewer.editing.editor import LabelEditor
 
-Phase = Literal["press", "move", "release", "hover"]
+Phase = Literal["press", "move", "release", "hover", "double"]
+Key = Literal["apply", "cancel", "back"]
+ToolGroup = Literal["draw", "grow", "shape", "model"]
 Modifier = Literal["shift", "ctrl", "alt"]
 
 
@@ -23,8 +25,8 @@ class PointerEvent:
 
     Attributes
     ----------
-    phase : "press", "move", "release" or "hover"
-        Of the left button.
+    phase : "press", "move", "release", "hover" or "double"
+        Of the left button; a double click comes after the press and release of its first click.
     lps : (float, float, float)
         LPS mm, on the shown slice.
     axis : int
@@ -39,6 +41,25 @@ class PointerEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class CursorLine:
+    """A line over the slices in which its points lie.
+
+    Attributes
+    ----------
+    points_lps : tuple of (float, float, float)
+        LPS mm.
+    closed : bool
+        Whether the last point is joined to the first.
+    handles : bool
+        Whether the points can be taken hold of.
+    """
+
+    points_lps: tuple[Vec3, ...]
+    closed: bool = False
+    handles: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CursorSpec:
     """What the pointer looks like over a slice, and what the tool shows there.
 
@@ -50,12 +71,17 @@ class CursorSpec:
         LPS mm.
     prompts : tuple of Prompt
         Clicks that are shown where they are.
+    lines : tuple of CursorLine
     """
 
     kind: Literal["arrow", "cross", "circle", "box"] = "arrow"
     radius_mm: float = 0.0
     corner_lps: Vec3 = (0.0, 0.0, 0.0)
     prompts: tuple[Prompt, ...] = ()
+    lines: tuple[CursorLine, ...] = ()
+
+
+ARROW = CursorSpec()
 
 
 def _no_model(task_id: str, prompt: Prompt) -> None:
@@ -101,32 +127,83 @@ class Tool(Protocol):
     def pointer(self, event: PointerEvent) -> bool:
         """Take an event; True when it was used."""
 
+    def wheel(self, steps: int, modifiers: frozenset[Modifier]) -> bool:
+        """Take a turn of the wheel away from the user (positive) or towards him; True when it was used."""
+
+    def key(self, key: Key) -> bool:
+        """Take Enter ("apply"), Esc ("cancel") or Backspace ("back"); True when it was used."""
+
+
+class BaseTool:
+    """A tool that does nothing; tools say only in what they differ.
+
+    Attributes
+    ----------
+    ctx : ToolContext or None
+        None while the tool is not active.
+    """
+
+    def __init__(self) -> None:
+        self.ctx: ToolContext | None = None
+
+    @property
+    def cursor(self) -> CursorSpec:
+        """An arrow."""
+        return ARROW
+
+    def activate(self, ctx: ToolContext) -> None:
+        """Become the active tool."""
+        self.ctx = ctx
+
+    def deactivate(self) -> None:
+        """Stop."""
+        self.ctx = None
+
+    def pointer(self, event: PointerEvent) -> bool:
+        """Leave the event to the view."""
+        return False
+
+    def wheel(self, steps: int, modifiers: frozenset[Modifier]) -> bool:
+        """Leave the wheel to the view."""
+        return False
+
+    def key(self, key: Key) -> bool:
+        """Leave the key to the window."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class ToolInfo:
-    """A tool as the list shows it."""
+    """A tool as the list shows it.
+
+    Attributes
+    ----------
+    group : "draw", "grow", "shape" or "model"
+        Row of the palette.
+    """
 
     id: str
     title: str
     shortcut: str
     make: Callable[[], Tool]
+    group: ToolGroup = "draw"
 
 
 T = TypeVar("T", bound="Tool")
 
 
-def tool(tool_id: str, title: str, shortcut: str = "") -> Callable[[type[T]], type[T]]:
+def tool(tool_id: str, title: str, shortcut: str = "", group: ToolGroup = "draw") -> Callable[[type[T]], type[T]]:
     """Mark a class as a tool."""
 
     def mark(cls: type[T]) -> type[T]:
-        cls.tool_info = ToolInfo(tool_id, title, shortcut, cls)  # type: ignore[attr-defined]  # the mark itself
+        cls.tool_info = ToolInfo(tool_id, title, shortcut, cls, group)  # type: ignore[attr-defined]  # the mark itself
         return cls
 
     return mark
 
 
 def all_tools() -> tuple[ToolInfo, ...]:
-    """Import `medviewer.editing.tools` and return what is there, in the order of the ids."""
+    """Import `medviewer.editing.tools` and return what is there, by group and then by id."""
     package = importlib.import_module("medviewer.editing.tools")
     found: dict[str, ToolInfo] = {}
     for module_info in pkgutil.iter_modules(package.__path__):
@@ -135,4 +212,5 @@ def all_tools() -> tuple[ToolInfo, ...]:
             info: Any = getattr(value, "tool_info", None) if isinstance(value, type) else None
             if isinstance(info, ToolInfo) and value.__module__ == module.__name__:
                 found[info.id] = info
-    return tuple(found[key] for key in sorted(found))
+    groups = get_args(ToolGroup)
+    return tuple(sorted(found.values(), key=lambda info: (groups.index(info.group), info.id)))

@@ -19,6 +19,7 @@ from medviewer.core.segmentation import Color, Segmentation
 from medviewer.core.shown_text import person_name, shown
 from medviewer.core.view_state import TRUE_COLOR, Plane, WindowLevel
 from medviewer.core.volume import Volume
+from medviewer.editing.tool import CursorLine
 from medviewer.render.plane import PlaneFrame, opposite_letters, orientation_letters
 from medviewer.render.slice_scene import SliceScene
 
@@ -32,6 +33,7 @@ SELECTED: Color = (255, 240, 120)
 #: Clicks into an object, and those that take away from it.
 INSIDE: Color = (90, 230, 110)
 OUTSIDE: Color = (255, 90, 80)
+_TOOL: Color = (255, 255, 255)
 _SCALE_STEPS = (1.0, 2.0, 5.0)
 
 Point = tuple[float, float]
@@ -174,6 +176,27 @@ def prompt_marks(frame: PlaneFrame, prompts: Sequence[Prompt], radius: float) ->
                 point = frame.lps_to_display(lps)
                 yield Circle(point, (radius + 1, radius + 1), _EDGE)
                 yield Circle(point, (radius, radius), INSIDE if prompt.positive else OUTSIDE, 2.0)
+
+
+def tool_lines(frame: PlaneFrame, lines: Sequence[CursorLine], radius: float) -> Iterator[Mark]:
+    """Yield what a tool draws in this slice: its lines, and rings of `radius` device pixels to take hold of."""
+    geometry, normal = frame.grid.geometry, frame.grid.normal
+    for line in lines:
+        if not line.points_lps:
+            continue
+        depths = np.asarray(geometry.lps_to_index(line.points_lps))[..., normal] - frame.slice_index
+        if np.abs(depths).max() > 0.5:
+            continue
+        points = tuple(frame.lps_to_display(lps) for lps in line.points_lps)
+        if line.closed and len(points) > 2:
+            yield Polygon(points, _EDGE, 3.0)
+            yield Polygon(points, _TOOL)
+        else:
+            for color, width in ((_EDGE, 3.0), (_TOOL, 1.0)):
+                yield from (Line(a, b, color, width) for a, b in pairwise(points))
+        for point in points if line.handles else ():
+            yield Circle(point, (radius + 1, radius + 1), _EDGE)
+            yield Circle(point, (radius, radius), _TOOL, 1.5)
 
 
 def contour_marks(frame: PlaneFrame, segmentation: Segmentation, radius: float) -> Iterator[Mark]:

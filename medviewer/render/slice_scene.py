@@ -20,6 +20,7 @@ from medviewer.render.fusion import FusionLayer
 from medviewer.render.label_overlay import LabelOverlay
 from medviewer.render.links import Links
 from medviewer.render.plane import PlaneFrame, PlaneGrid
+from medviewer.render.preview_overlay import PreviewOverlay
 from medviewer.render.sampler import Interpolation, PlaneSampler, Rect
 
 #: Enlargement relative to the whole slice.
@@ -51,6 +52,9 @@ class SliceScene:
         self._image: PlaneSampler | None = None
         self._fusion: FusionLayer | None = None
         self._labels: LabelOverlay | None = None
+        self._preview = PreviewOverlay(workspace.view)
+        #: Pixels that a preview was drawn into.
+        self._previewed: Rect | None = None
         # From the voxels to the screen; None where out of date.
         self._values: npt.NDArray[Any] | None = None
         self._grey: Gray | None = None
@@ -67,6 +71,7 @@ class SliceScene:
             (workspace.view.crosshair_changed, self._crosshair_changed),
             (workspace.view.window_changed, self._window_changed),
             (workspace.view.overlay_changed, self._style_changed),
+            (workspace.view.preview_changed, self._preview_changed),
         )
         self._active_changed(workspace.active)
 
@@ -146,6 +151,12 @@ class SliceScene:
         if self._labels is not None:
             self._labels.style_changed()
         self._add_stale((0, 0, *self._size))
+
+    def _preview_changed(self) -> None:
+        rect = self._preview.rect(self.frame) if self.frame is not None else None
+        for pixels in (self._previewed, rect):
+            if pixels is not None:
+                self._add_stale(pixels)
 
     def _labels_changed(self, region: Region, group_id: int) -> None:
         if self._labels is not None and self.frame is not None:
@@ -261,6 +272,9 @@ class SliceScene:
                 return self._base
             grey = self._grey if self._fusion is None else None
             self._labels.draw(self._pixels, self._base, grey, frame, self._stale)
+            self._previewed = self._preview.rect(frame)
+            if self._previewed is not None:
+                self._preview.draw(self._pixels, frame, self._stale)
         self._stale = None
         return self._pixels
 

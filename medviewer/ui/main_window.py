@@ -112,7 +112,7 @@ class MainWindow(QMainWindow):
         from medviewer.ui.views.layout import FourViews
 
         router = self.app.router
-        self.views = FourViews(self.app.workspace, router.pointer, lambda: router.cursor, self.app.volumes.show_time)
+        self.views = FourViews(self.app.workspace, router, self.app.volumes.show_time)
         self.views.setObjectName("fourViews")
         self.views.cursor_info.connect(self.status.show_point)
         self._links.connect(router.changed, self.views.set_cursor_dirty)

@@ -20,7 +20,7 @@ from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.editing.editor import LabelEditor
 from medviewer.editing.history import UndoStack
-from medviewer.editing.tool import CursorSpec, PointerEvent, ToolContext
+from medviewer.editing.tool import BaseTool, PointerEvent, ToolContext
 from medviewer.editing.tools.brush import Brush
 from medviewer.ui.views.slice_panel import SlicePanel
 
@@ -76,7 +76,7 @@ def drag(workspace: Workspace, panels: list[SlicePanel], *, whole: bool) -> npt.
 
 @pytest.mark.parametrize("shape", ["disc", "sphere"])
 def test_brush_step(qtbot: QtBot, large: Workspace, shape: str) -> None:
-    panels = [SlicePanel(plane, large, lambda _event: False, CursorSpec) for plane in PLANES]
+    panels = [SlicePanel(plane, large, BaseTool()) for plane in PLANES]
     for panel in panels:
         panel.canvas.setMinimumSize(512, 512)
         panel.canvas.setMaximumSize(512, 512)

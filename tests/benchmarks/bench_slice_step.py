@@ -28,7 +28,7 @@ from medviewer.core.segmentation import Segment
 from medviewer.core.view_state import PLANES, Plane, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
-from medviewer.editing.tool import CursorSpec
+from medviewer.editing.tool import BaseTool
 from medviewer.render.vtk_image import share_array
 from medviewer.ui.views.slice_panel import SlicePanel
 
@@ -130,7 +130,7 @@ class VtkPipeline:
 
 @pytest.mark.parametrize("plane", PLANES)
 def test_slice_step(qtbot: QtBot, large: Workspace, plane: Plane) -> None:
-    panel = SlicePanel(plane, large, lambda _event: False, CursorSpec)
+    panel = SlicePanel(plane, large, BaseTool())
     panel.canvas.setMinimumSize(VIEW, VIEW)
     panel.canvas.setMaximumSize(VIEW, VIEW)
     with qtbot.waitExposed(panel):

@@ -89,7 +89,7 @@ def test_the_brush_moves_no_view_and_hides_no_active_segment(
     before = window.views.width()
     app.router.activate("brush")
     limits = window.findChild(QToolButton, "toolLimits")
-    qtbot.waitUntil(limits.isVisible)
+    qtbot.waitUntil(lambda: limits.visibleRegion().contains(limits.rect().center()))
     qtbot.mouseClick(limits, LEFT)
     qtbot.waitUntil(window.findChild(QWidget, "editRules").isVisible)
     qtbot.waitUntil(lambda: table.viewport().rect().contains(table.visualItemRect(table.item(11, NAME)).center()))

@@ -21,7 +21,7 @@ from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.editing.editor import LabelEditor
 from medviewer.editing.history import UndoStack
-from medviewer.editing.tool import CursorSpec, PointerEvent, ToolContext
+from medviewer.editing.tool import CursorSpec, Key, Modifier, PointerEvent, ToolContext
 from medviewer.editing.tools.brush import Brush
 from medviewer.ui.views.layout import FourViews
 from medviewer.ui.views.slice_canvas import CursorInfo, SliceCanvas
@@ -40,10 +40,20 @@ class Hand:
     def __init__(self) -> None:
         self.takes = False
         self.events: list[PointerEvent] = []
-        self.spec = CursorSpec()
+        self.cursor = CursorSpec()
+        self.keys: list[Key] = []
+        self.turns: list[int] = []
 
     def pointer(self, event: PointerEvent) -> bool:
         self.events.append(event)
+        return self.takes and event.phase != "double"
+
+    def wheel(self, steps: int, modifiers: frozenset[Modifier]) -> bool:
+        self.turns.append(steps)
+        return "shift" in modifiers and self.takes
+
+    def key(self, key: Key) -> bool:
+        self.keys.append(key)
         return self.takes
 
 
@@ -64,7 +74,7 @@ def show_point(workspace: Workspace) -> Callable[[str, int], None]:
 
 @pytest.fixture
 def views(qtbot: QtBot, workspace: Workspace, hand: Hand) -> FourViews:
-    made = FourViews(workspace, hand.pointer, lambda: hand.spec, show_point(workspace))
+    made = FourViews(workspace, hand, show_point(workspace))
     made.resize(800, 640)
     qtbot.addWidget(made, before_close_func=lambda _: made.close_views())
     with qtbot.waitExposed(made):
@@ -276,7 +286,6 @@ def test_the_brush_paints_where_the_mouse_is(
     brush.activate(ToolContext(LabelEditor(workspace, UndoStack(), volume.id)))
     canvas = views.slices[plane].canvas  # type: ignore[index]
     monkeypatch.setattr(hand, "pointer", brush.pointer)
-    monkeypatch.setattr(canvas, "_pointer", brush.pointer)
     center = middle_of(canvas)
     before = picture(canvas)
     drag(qtbot, canvas, LEFT, center, center + QPoint(40, 30))
@@ -295,7 +304,7 @@ def test_the_brush_paints_where_the_mouse_is(
 
 
 def test_the_circle_is_as_big_as_the_brush(views: FourViews, axial: SliceCanvas, hand: Hand) -> None:
-    hand.spec = CursorSpec("circle", 10.0)
+    hand.cursor = CursorSpec("circle", 10.0)
     views.set_cursor_dirty()
     center = middle_of(axial)
     plain = picture(axial)
@@ -490,7 +499,7 @@ def test_twelve_times_made_and_closed(qtbot: QtBot, kind: str, workspace: Worksp
     signals = [workspace.active_changed, workspace.view.crosshair_changed, workspace.view.maximised_changed]
     before = [len(signal) for signal in signals]
     for _ in range(12):
-        made = FourViews(workspace, hand.pointer, lambda: hand.spec, show_point(workspace))
+        made = FourViews(workspace, hand, show_point(workspace))
         made.resize(500, 400)
         made.show()
         built(qtbot, made)
@@ -502,7 +511,7 @@ def test_twelve_times_made_and_closed(qtbot: QtBot, kind: str, workspace: Worksp
 
 
 def test_closed_before_it_was_made(qtbot: QtBot, workspace: Workspace, hand: Hand) -> None:
-    made = FourViews(workspace, hand.pointer, lambda: hand.spec, show_point(workspace))
+    made = FourViews(workspace, hand, show_point(workspace))
     made.show()
     QApplication.processEvents()
     made.close_views()

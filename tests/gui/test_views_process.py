@@ -15,13 +15,13 @@ SCRIPT = """
 import sys
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
-from medviewer.editing.tool import CursorSpec
+from medviewer.editing.tool import BaseTool
 from medviewer.ui.views.layout import FourViews
 from tests.render_phantoms import f_volume, grid_around_zero, show, signed_direction
 
 app = QApplication(sys.argv)
 workspace = show(f_volume(grid_around_zero(signed_direction((0, 1, 2), (1, 1, 1)))))
-views = FourViews(workspace, lambda event: False, CursorSpec, lambda volume_id, index: None)
+views = FourViews(workspace, BaseTool(), lambda volume_id, index: None)
 views.resize(400, 400)
 views.show()
 assert "vtkmodules.vtkRenderingOpenGL2" not in sys.modules  # the slices need none of it

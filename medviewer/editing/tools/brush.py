@@ -9,7 +9,7 @@ from medviewer.core.geometry import Vec3
 from medviewer.core.params import Range, Unit
 from medviewer.editing.editor import Stroke
 from medviewer.editing.stencil import capsule
-from medviewer.editing.tool import CursorSpec, PointerEvent, ToolContext, tool
+from medviewer.editing.tool import BaseTool, CursorSpec, PointerEvent, tool
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class BrushOptions:
     shape: Literal["disc", "sphere"] = "disc"
 
 
-class RoundBrush:
+class RoundBrush(BaseTool):
     """What brush and eraser share: a stroke from press to release, without gaps however fast the mouse moves."""
 
     erases = False
@@ -28,8 +28,8 @@ class RoundBrush:
     shared_options = BrushOptions()
 
     def __init__(self) -> None:
+        super().__init__()
         self.options = self.shared_options
-        self._ctx: ToolContext | None = None
         self._stroke: Stroke | None = None
         self._erasing = False
         self._last: Vec3 | None = None
@@ -39,23 +39,19 @@ class RoundBrush:
         """A circle as big as the brush."""
         return CursorSpec("circle", self.options.radius_mm)
 
-    def activate(self, ctx: ToolContext) -> None:
-        """Become the active tool."""
-        self._ctx = ctx
-
     def deactivate(self) -> None:
         """Stop, keeping what was painted."""
         self._finish()
-        self._ctx = None
+        super().deactivate()
 
     def pointer(self, event: PointerEvent) -> bool:
         """Paint from press to release; Ctrl turns brush into eraser and back."""
-        if self._ctx is None:
+        if self.ctx is None:
             return False
         if event.phase == "press":
             self._finish()
             self._erasing = self.erases != ("ctrl" in event.modifiers)
-            self._stroke = self._ctx.editor.begin("Eraser" if self._erasing else "Brush")
+            self._stroke = self.ctx.editor.begin("Eraser" if self._erasing else "Brush")
             self._paint(event.lps, event)
             return True
         if self._stroke is None:
@@ -70,12 +66,12 @@ class RoundBrush:
         return False
 
     def _paint(self, start_lps: Vec3, event: PointerEvent) -> None:
-        assert self._ctx is not None
+        assert self.ctx is not None
         assert self._stroke is not None
         # Frames of a film are not neighbours in space: a sphere there is a disc.
-        flat = self.options.shape == "disc" or self._ctx.editor.volume.stacking != "place"
+        flat = self.options.shape == "disc" or self.ctx.editor.volume.stacking != "place"
         axis = event.axis if flat else None
-        geometry = self._ctx.editor.target.geometry
+        geometry = self.ctx.editor.target.geometry
         region, mask = capsule(geometry, start_lps, event.lps, self.options.radius_mm, axis)
         self._last = event.lps
         if not region.is_empty:
@@ -85,8 +81,8 @@ class RoundBrush:
         if self._stroke is not None:
             self._stroke = None
             self._last = None
-            if self._ctx is not None:
-                self._ctx.editor.commit()
+            if self.ctx is not None:
+                self.ctx.editor.commit()
 
 
 @tool("brush", "Brush", shortcut="B")

@@ -9,7 +9,7 @@ from typing import Annotated
 from medviewer.core.geometry import Vec3
 from medviewer.core.params import Doc, TaskChoice
 from medviewer.core.prompt import Prompt
-from medviewer.editing.tool import CursorSpec, PointerEvent, ToolContext, tool
+from medviewer.editing.tool import BaseTool, CursorSpec, PointerEvent, tool
 
 #: A drag shorter than this many voxels is a click.
 _CLICK_VOXELS = 2.0
@@ -22,35 +22,32 @@ class ClickOptions:
     model: Annotated[str, TaskChoice("interactive"), Doc("What answers the clicks")] = "click_segment"
 
 
-@tool("click_segment", "Click", shortcut="K")
-class ClickSegment:
+@tool("click_segment", "Click", shortcut="K", group="model")
+class ClickSegment(BaseTool):
     """Adds what is clicked, or lies in the box that is dragged, to the active segment; with Ctrl takes it away."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.options = ClickOptions()
-        self._ctx: ToolContext | None = None
         self._start: Vec3 | None = None
         self._last: Vec3 | None = None
 
     @property
     def cursor(self) -> CursorSpec:
         """A cross, or the box that is dragged; the clicks so far."""
-        prompts = self._ctx.prompts(self.options.model) if self._ctx is not None else ()
+        prompts = self.ctx.prompts(self.options.model) if self.ctx is not None else ()
         if self._start is not None and self._is_box():
             return CursorSpec("box", corner_lps=self._start, prompts=prompts)
         return CursorSpec("cross", prompts=prompts)
 
-    def activate(self, ctx: ToolContext) -> None:
-        """Become the active tool."""
-        self._ctx = ctx
-
     def deactivate(self) -> None:
         """Stop; a drag that is not finished counts for nothing."""
-        self._ctx = self._start = self._last = None
+        super().deactivate()
+        self._start = self._last = None
 
     def pointer(self, event: PointerEvent) -> bool:
         """Ask the model when the button is released."""
-        if self._ctx is None or event.phase == "hover":
+        if self.ctx is None or event.phase == "hover":
             return False
         if event.phase == "press":
             self._start = self._last = event.lps
@@ -63,14 +60,14 @@ class ClickSegment:
             self._start = self._last = None
             positive = "ctrl" not in event.modifiers
             points = (start, event.lps) if boxed else (start,)
-            self._ctx.prompt(
+            self.ctx.prompt(
                 self.options.model, Prompt(kind="box" if boxed else "point", positive=positive, points=points)
             )
         return True
 
     def _is_box(self) -> bool:
-        assert self._ctx is not None
+        assert self.ctx is not None
         assert self._start is not None
         assert self._last is not None
-        geometry = self._ctx.editor.target.geometry
+        geometry = self.ctx.editor.target.geometry
         return math.dist(geometry.lps_to_index(self._start), geometry.lps_to_index(self._last)) > _CLICK_VOXELS

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import QEvent, QObject, QSize, Qt
 from PySide6.QtWidgets import (
     QButtonGroup,
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
+    QFrame,
     QGridLayout,
     QHBoxLayout,
+    QScrollArea,
+    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
+from medviewer.app.actions import GROUP_TITLES
 from medviewer.ui.forms.param_form import ParamForm
-from medviewer.ui.icons import icon
+from medviewer.ui.panels.effect_row import EffectRow
 from medviewer.ui.panels.panel import Command, Panel, tool_button
-from medviewer.ui.text import label, plain_menu, plain_tip
+from medviewer.ui.text import label, plain_tip
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
+TOOLS_IN_ROW = 8
 OVERWRITE = (("all", "Everything"), ("visible", "Visible segments"), ("none", "Nothing"))
 
 #: Options of the brush that are kept between sessions, and the settings that keep them.
@@ -44,42 +49,63 @@ class ToolsPanel(Panel):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 4)
         layout.setSpacing(6)
-        layout.addLayout(self._make_buttons())
+        layout.addLayout(self._make_palette())
+        self.title = label("", role="title")
+        self.title.setObjectName("toolTitle")
         self._options = QVBoxLayout()
         self.limits = tool_button("toolLimits", "settings", self._show, "Limits: what a stroke may paint over")
         self.limits.setCheckable(True)
-        beside = QHBoxLayout()
-        beside.addLayout(self._options, 1)
-        beside.addWidget(self.limits, 0, Qt.AlignmentFlag.AlignTop)
-        layout.addLayout(beside)
+        head = QHBoxLayout()
+        head.addWidget(self.title, 1)
+        head.addWidget(self.limits)
         self.rules = self._make_rules()
-        layout.addWidget(self.rules)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        for part in (head, self._options):
+            column.addLayout(part)
+        column.addWidget(self.rules)
+        layout.addWidget(Room(inside))
+        self.effect = EffectRow(app, self.links)
+        layout.addWidget(self.effect)
         self._take_remembered()
         self.links.connect(app.router.changed, self._show)
         self.links.connect(app.history.changed, self._show)
         self.links.connect(app.workspace.active_changed, self._show)
         self._show()
 
-    def _make_buttons(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.setSpacing(2)
-        tools = [("", "Navigate", "Esc"), *((t.id, t.title, t.shortcut) for t in self.app.router.tools)]
-        for tool_id, title, shortcut in tools:
-            tip = f"{title} ({shortcut})" if shortcut else title
-            button = palette_button(
-                f"tool.{tool_id or 'navigate'}", f"tools/{tool_id or 'navigate'}", title, tip,
-                lambda t=tool_id: self.app.router.activate(t),  # type: ignore[misc]  # mypy: default in lambda
-            )  # fmt: skip
-            button.setCheckable(True)
-            self._group.addButton(button)
-            self._buttons[tool_id] = button
-            row.addWidget(button)
-        row.addStretch(1)
-        self.undo_button = palette_button("undoButton", "undo", "Undo", "Undo", lambda: self.command("undo"))
-        self.redo_button = palette_button("redoButton", "redo", "Redo", "Redo", lambda: self.command("redo"))
-        row.addWidget(self.undo_button)
-        row.addWidget(self.redo_button)
-        return row
+    def _make_palette(self) -> QGridLayout:
+        """A row of buttons for each group of tools, or as many rows as it needs."""
+        grid = QGridLayout()
+        grid.setSpacing(2)
+        grid.setColumnStretch(TOOLS_IN_ROW + 1, 1)
+        navigate = tool_button(
+            "tool.navigate", "tools/navigate", partial(self.app.router.activate, ""), "Navigate (Esc)"
+        )
+        self._add_tool("", navigate)
+        self.undo_button = tool_button("undoButton", "undo", partial(self.command, "undo"), "Undo")
+        self.redo_button = tool_button("redoButton", "redo", partial(self.command, "redo"), "Redo")
+        for column, button in enumerate((navigate, self.undo_button, self.redo_button), start=1):
+            grid.addWidget(button, 0, column)
+        row = 1
+        for group, title in GROUP_TITLES.items():
+            tools = [tool for tool in self.app.router.tools if tool.group == group]
+            if tools:
+                grid.addWidget(label(title, role="soft"), row, 0)
+            for n, info in enumerate(tools):
+                tip = f"{info.title} ({info.shortcut})" if info.shortcut else info.title
+                use = partial(self.app.router.activate, info.id)
+                button = tool_button(f"tool.{info.id}", f"tools/{info.id}", use, tip)
+                self._add_tool(info.id, button)
+                grid.addWidget(button, row + n // TOOLS_IN_ROW, 1 + n % TOOLS_IN_ROW)
+            row += -(-len(tools) // TOOLS_IN_ROW)
+        return grid
+
+    def _add_tool(self, tool_id: str, button: QToolButton) -> None:
+        button.setCheckable(True)
+        self._group.addButton(button)
+        self._buttons[tool_id] = button
 
     def _make_rules(self) -> QWidget:
         box = QWidget()
@@ -130,6 +156,11 @@ class ToolsPanel(Panel):
         )
         router.finish()
 
+    def close_panel(self) -> None:
+        """Disconnect from everything."""
+        self.effect.stop()
+        super().close_panel()
+
     def _show(self, *_: object) -> None:
         router, history = self.app.router, self.app.history
         usable = self.volume is not None
@@ -142,13 +173,16 @@ class ToolsPanel(Panel):
         ):
             button.setEnabled(possible)
             button.setToolTip(plain_tip(f"{verb} {what}".strip()))
+        active = next((tool for tool in router.tools if tool.id == router.active_id), None)
+        self.title.setText(active.title if active is not None else "")
+        self.title.setVisible(active is not None)
         for tool_id, form in self._forms.items():
             form.setVisible(tool_id == router.active_id)
         if router.active_id and router.active_id not in self._forms:
             self._add_form(router.active_id)
         if router.active_id in self._forms:
             self._load(router.active_id)
-        self.limits.setVisible(bool(router.active_id))
+        self.limits.setVisible(active is not None)
         self.rules.setVisible(bool(router.active_id) and self.limits.isChecked())
 
     def _add_form(self, tool_id: str) -> None:
@@ -188,15 +222,30 @@ class ToolsPanel(Panel):
             setattr(self.app.settings, REMEMBERED[name], value)
 
 
-def palette_button(name: str, picture: str, title: str, tip: str, slot: Callable[[], object]) -> QToolButton:
-    """Return a button with its name under the icon."""
-    button = QToolButton()
-    button.setObjectName(name)
-    button.setText(plain_menu(title))
-    button.setIcon(icon(picture))
-    button.setIconSize(QSize(20, 20))
-    button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
-    button.setToolTip(tip)
-    button.setProperty("palette", True)
-    button.clicked.connect(lambda _checked=False: slot())
-    return button
+class Room(QScrollArea):
+    """As high as what is inside; where there is not so much room, that can be scrolled."""
+
+    def __init__(self, inside: QWidget) -> None:
+        super().__init__()
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.setWidget(inside)
+        self._inside = inside
+        inside.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Take another size when what is inside does."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return False
+
+    def sizeHint(self) -> QSize:
+        """As high as what is inside."""
+        return self._inside.sizeHint()
+
+    def minimumSizeHint(self) -> QSize:
+        """Room for two lines, if there is anything at all."""
+        hint = self._inside.minimumSizeHint()
+        return QSize(hint.width(), min(hint.height(), 64))

@@ -11,8 +11,8 @@ from medviewer.app.positions import first_look
 from medviewer.core.view_state import PLANES, Plane
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
-from medviewer.editing.tool import CursorSpec, PointerEvent
 from medviewer.render.plane import only_plane
+from medviewer.ui.views.hand import Hand
 from medviewer.ui.views.play_bar import PlayBar
 from medviewer.ui.views.pointer_map import NavigationMode
 from medviewer.ui.views.slice_panel import SlicePanel
@@ -33,10 +33,8 @@ class FourViews(QWidget):
     ----------
     workspace : Workspace
         The document; followed until `close_views`.
-    pointer : callable
-        Offers an event of the left button on a slice to the active tool; True when it was used.
-    cursor : callable
-        What the active tool's pointer looks like.
+    hand : Hand
+        Holds the active tool.
     show_time : callable
         Shows a point of the time axis of a volume: its id, the index.
 
@@ -51,15 +49,14 @@ class FourViews(QWidget):
     def __init__(
         self,
         workspace: Workspace,
-        pointer: Callable[[PointerEvent], bool],
-        cursor: Callable[[], CursorSpec],
+        hand: Hand,
         show_time: Callable[[str, int], None],
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.setObjectName("four_views")
         self._workspace = workspace
-        self.slices = {plane: SlicePanel(plane, workspace, pointer, cursor) for plane in PLANES}
+        self.slices = {plane: SlicePanel(plane, workspace, hand) for plane in PLANES}
         self.volume = VolumePanel(workspace)
         self._panels: dict[str, SlicePanel | VolumePanel] = {self.volume.name: self.volume}
         self._panels.update({panel.name: panel for panel in self.slices.values()})

@@ -41,5 +41,9 @@ def pointer_event(
         Keys held.
     """
     lps = frame.display_to_lps(position.x() * ratio, position.y() * ratio)
-    held = frozenset(name for flag, name in _MODIFIERS if modifiers & flag)
-    return PointerEvent(phase, lps, frame.grid.normal, held)
+    return PointerEvent(phase, lps, frame.grid.normal, held(modifiers))
+
+
+def held(modifiers: Qt.KeyboardModifier) -> frozenset[Modifier]:
+    """Return the keys that are held."""
+    return frozenset(name for flag, name in _MODIFIERS if modifiers & flag)

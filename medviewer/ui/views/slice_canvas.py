@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,12 +24,13 @@ from medviewer.core.geometry import Vec3
 from medviewer.core.segmentation import Color
 from medviewer.core.view_state import Plane, WindowLevel
 from medviewer.core.workspace import Workspace
-from medviewer.editing.tool import CursorSpec, Phase, PointerEvent
-from medviewer.render.marks import Circle, Mark, Polygon, marks, prompt_marks
+from medviewer.editing.tool import Phase
+from medviewer.render.marks import Circle, Mark, Polygon, marks, prompt_marks, tool_lines
 from medviewer.render.slice_scene import SliceScene
 from medviewer.ui.text import plain_tip
+from medviewer.ui.views.hand import Hand
 from medviewer.ui.views.mark_painter import MarkPainter
-from medviewer.ui.views.pointer_map import CLICK_SLOP, NavigationMode, pointer_event
+from medviewer.ui.views.pointer_map import CLICK_SLOP, NavigationMode, held, pointer_event
 
 DragKind = Literal["tool", "window", "crosshair", "pan", "zoom"]
 _CURSOR_COLOR = (255, 255, 255)
@@ -86,10 +86,8 @@ class SliceCanvas(QWidget):
         The document.
     plane : Plane
         Which of the three.
-    pointer : callable
-        Offers an event of the left button to the active tool; True when it was used.
-    cursor : callable
-        What the active tool's pointer looks like.
+    hand : Hand
+        Holds the active tool.
 
     Signals
     -------
@@ -107,8 +105,7 @@ class SliceCanvas(QWidget):
         self,
         workspace: Workspace,
         plane: Plane,
-        pointer: Callable[[PointerEvent], bool],
-        cursor: Callable[[], CursorSpec],
+        hand: Hand,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -116,8 +113,7 @@ class SliceCanvas(QWidget):
         self.navigation: NavigationMode = "window"
         self.frames = 0
         self._workspace = workspace
-        self._pointer = pointer
-        self._cursor = cursor
+        self._hand = hand
         self._drag: _Drag | None = None
         self._mouse: QPointF | None = None
         #: The slice and the voxels that were told of last.
@@ -173,10 +169,12 @@ class SliceCanvas(QWidget):
         self.frames += 1
 
     def _cursor_marks(self, ratio: float) -> list[Mark]:
-        frame, spec = self.scene.frame, self._cursor()
+        frame, spec = self.scene.frame, self._hand.cursor
         if frame is None:
             return []
-        shown: list[Mark] = list(prompt_marks(frame, spec.prompts, 4 * ratio))
+        shown: list[Mark] = [
+            *prompt_marks(frame, spec.prompts, 4 * ratio), *tool_lines(frame, spec.lines, 3.5 * ratio)
+        ]  # fmt: skip
         if self._mouse is None or spec.kind not in ("circle", "box"):
             return shown
         x, y = self._mouse.x() * ratio, self._mouse.y() * ratio
@@ -192,7 +190,7 @@ class SliceCanvas(QWidget):
 
     def refresh_cursor(self) -> None:
         """Show the pointer of the active tool."""
-        spec = self._cursor()
+        spec = self._hand.cursor
         shape = Qt.CursorShape.ArrowCursor if spec.kind == "arrow" else Qt.CursorShape.CrossCursor
         if self._drag is not None and self._drag.kind == "pan":
             shape = Qt.CursorShape.ClosedHandCursor
@@ -234,7 +232,9 @@ class SliceCanvas(QWidget):
         frame = self.scene.frame
         if frame is None:
             return False
-        return self._pointer(pointer_event(phase, event.position(), self.devicePixelRatioF(), frame, event.modifiers()))
+        return self._hand.pointer(
+            pointer_event(phase, event.position(), self.devicePixelRatioF(), frame, event.modifiers())
+        )
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Go on with a drag, or hover."""
@@ -287,17 +287,22 @@ class SliceCanvas(QWidget):
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Maximise, unless a tool used the first click: two quick dabs are two dabs."""
+        if self._tool_click and event.button() == Qt.MouseButton.LeftButton and self._offer("double", event):
+            self.refresh_cursor()
+            return
         if event.button() == Qt.MouseButton.LeftButton and not self._tool_click and not self._space:
             self.maximise_asked.emit()
         else:
             self.mousePressEvent(event)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """Go through slices; with Ctrl, zoom."""
+        """Go through slices; with Ctrl, zoom; with Shift, make the tool bigger or smaller."""
         self._wheel += event.angleDelta().y() or event.angleDelta().x()
         steps = int(self._wheel / 120)  # touchpads send parts of a step
         self._wheel -= steps * 120
-        if steps and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+        if steps and self._hand.wheel(steps, held(event.modifiers())):
+            self.refresh_cursor()
+        elif steps and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
             position = event.position() * self.devicePixelRatioF()
             self.scene.zoom_by(_ZOOM_STEP**steps, position.x(), position.y())
         elif steps:
@@ -373,6 +378,10 @@ class SliceCanvas(QWidget):
                 self.scene.reset()
             case Qt.Key.Key_Space:
                 self._space = True
+                self.refresh_cursor()
+            case Qt.Key.Key_Return | Qt.Key.Key_Enter if self._hand.key("apply"):
+                self.refresh_cursor()
+            case Qt.Key.Key_Backspace if self._hand.key("back"):
                 self.refresh_cursor()
             case _:
                 super().keyPressEvent(event)

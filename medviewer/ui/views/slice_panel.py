@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from PySide6.QtCore import QPoint, QRect, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
@@ -12,9 +10,9 @@ from medviewer.core.segmentation import Color
 from medviewer.core.view_state import Plane
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
-from medviewer.editing.tool import CursorSpec, PointerEvent
 from medviewer.render.marks import DIM, PLANE_COLORS
 from medviewer.render.plane import PlaneGrid
+from medviewer.ui.views.hand import Hand
 from medviewer.ui.views.slice_canvas import SliceCanvas
 
 
@@ -117,18 +115,15 @@ class SlicePanel(QWidget):
         Which of the three.
     workspace : Workspace
         The document; followed until `close_view`.
-    pointer : callable
-        Offers an event of the left button to the active tool; True when it was used.
-    cursor : callable
-        What the active tool's pointer looks like.
+    hand : Hand
+        Holds the active tool.
     """
 
     def __init__(
         self,
         plane: Plane,
         workspace: Workspace,
-        pointer: Callable[[PointerEvent], bool],
-        cursor: Callable[[], CursorSpec],
+        hand: Hand,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -136,7 +131,7 @@ class SlicePanel(QWidget):
         self.name: str = plane
         self._plane: Plane = plane
         self.title = ViewTitle(plane, plane.capitalize(), PLANE_COLORS[plane])
-        self.canvas = SliceCanvas(workspace, plane, pointer, cursor)
+        self.canvas = SliceCanvas(workspace, plane, hand)
         self.slider = QSlider(Qt.Orientation.Vertical)
         self.slider.setObjectName(f"{plane}_slider")
         self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)

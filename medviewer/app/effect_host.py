@@ -1,0 +1,225 @@
+"""Runs tools that compute: plan, job, preview; applied as one step, or dropped."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from psygnal import Signal
+
+from medviewer.core.errors import MedViewerError
+from medviewer.core.region import Region
+from medviewer.core.segmentation import Color, Segmentation
+from medviewer.core.view_state import PreviewMask
+from medviewer.editing.change import Change
+from medviewer.editing.editor import EditRefused, LabelEditor
+from medviewer.editing.effect import Compute, EditScene, Effect
+from medviewer.jobs.job import Job, JobContext, JobState
+
+if TYPE_CHECKING:
+    from medviewer.app.context import AppContext
+
+State = Literal["idle", "computing", "previewing"]
+
+#: Options that are dragged change faster than anything is computed: the last of them is what counts.
+_SETTLE_S = 0.06
+_NEW_COLOR: Color = (255, 255, 255)
+
+
+class EffectHost:
+    """Holds the one tool that computes, and what it would change.
+
+    A result is only ever of the voxels as they are: when they change meanwhile it is computed anew.
+
+    Signals
+    -------
+    changed()
+        Another state, or another result.
+    """
+
+    changed = Signal()
+
+    def __init__(self, app: AppContext) -> None:
+        self._app = app
+        self._effect: Effect | None = None
+        self._editor: LabelEditor | None = None
+        self._title = ""
+        self._watched: Segmentation | None = None
+        self._job: Job | None = None
+        self._result: Change | None = None
+        self._apply_next = False
+        self._applying = False
+        self.axis = 2
+
+    @property
+    def effect(self) -> Effect | None:
+        """The tool that computes; None when there is none."""
+        return self._effect
+
+    @property
+    def editor(self) -> LabelEditor | None:
+        """What it edits."""
+        return self._editor
+
+    @property
+    def state(self) -> State:
+        """Whether something is being computed or shown."""
+        if self._job is not None:
+            return "computing"
+        return "idle" if self._result is None else "previewing"
+
+    @property
+    def result(self) -> Change | None:
+        """What is shown and would be applied."""
+        return self._result
+
+    def start(self, effect: Effect, editor: LabelEditor, title: str) -> None:
+        """Take up a tool that computes."""
+        self.stop()
+        self._effect, self._editor, self._title = effect, editor, title
+        self._watched = editor.target
+        self._watched.labels_changed.connect(self._labels_changed)
+        self._watched.active_changed.connect(self._inputs_changed)
+        self._watched.segments_changed.connect(self._inputs_changed)
+        self.inputs_changed()
+
+    def stop(self) -> None:
+        """Let go of the tool; what was not applied is dropped."""
+        if self._watched is not None:
+            self._watched.labels_changed.disconnect(self._labels_changed, missing_ok=True)
+            self._watched.active_changed.disconnect(self._inputs_changed, missing_ok=True)
+            self._watched.segments_changed.disconnect(self._inputs_changed, missing_ok=True)
+        self._effect = self._editor = self._watched = None
+        self.discard()
+
+    def inputs_changed(self) -> None:
+        """Compute anew if the tool is live; otherwise what is shown is out of date and goes."""
+        if self._effect is None:
+            return
+        if self._effect.live:
+            self.preview()
+        else:
+            self.discard()
+
+    def _inputs_changed(self, *_: object) -> None:
+        if not self._applying:
+            self.inputs_changed()
+
+    def _labels_changed(self, _region: Region, _group: int) -> None:
+        self._inputs_changed()
+
+    def preview(self) -> None:
+        """Compute and show what the tool would change."""
+        self._cancel()
+        plan = self._plan()
+        if plan is None:
+            self._show(None)
+            return
+        self._job = self._app.jobs.submit(
+            self._title, lambda ctx: _computed(ctx, plan), lane="cpu", done=self._done, quiet=True
+        )
+        self.changed.emit()
+
+    def _plan(self) -> Compute | None:
+        assert self._effect is not None
+        assert self._editor is not None
+        target = self._editor.target
+        segment = target.find(target.active)
+        if segment is None:
+            return None
+        scene = EditScene(self._editor.volume, target, segment, self._app.workspace.view.crosshair_lps, self.axis)
+        try:
+            return self._effect.plan(scene)
+        except EditRefused as refusal:
+            if self._apply_next:
+                self._apply_next = False
+                self._app.messages.error(refusal)
+            return None
+
+    def _done(self, job: Job) -> None:
+        if job is not self._job:
+            return
+        self._job = None
+        if isinstance(job.result, Change):
+            self._show(job.result)
+            if self._apply_next:
+                self.apply()
+            return
+        self._apply_next = False
+        self._show(None)
+        if job.state is JobState.ERROR:
+            assert job.error is not None
+            self._app.messages.error(job.error, self._title)
+
+    def apply(self) -> bool:
+        """Make the change as one step, computing it first where nothing is shown; True when there is one to make."""
+        if self._effect is None or self._editor is None:
+            return False
+        if self._result is None or self._job is not None:
+            # What is still shown is of voxels or options that are no more.
+            self._apply_next = True
+            if self._job is None:
+                self.preview()
+            return self._job is not None
+        change, self._apply_next = self._result, False
+        self._applying = True
+        try:
+            box = self._editor.apply(change)
+        except MedViewerError as error:
+            self._app.messages.error(error)
+            return True
+        finally:
+            self._applying = False
+        self._show(None)
+        if change.note or box is None:
+            self._app.messages.add("info", change.note or f"{change.label}: nothing had to change.")
+        return True
+
+    def discard(self) -> bool:
+        """Drop what is computed or shown; True when there was something."""
+        there = self.state != "idle"
+        self._cancel()
+        self._apply_next = False
+        self._show(None)
+        return there
+
+    def _cancel(self) -> None:
+        job, self._job = self._job, None
+        if job is not None:
+            job.cancel()
+
+    def _show(self, change: Change | None) -> None:
+        self._result = change
+        target = self._watched
+        self._app.workspace.view.preview = () if change is None or target is None else _shown(change, target)
+        self.changed.emit()
+
+
+def _computed(ctx: JobContext, plan: Compute) -> Change:
+    time.sleep(_SETTLE_S)
+    ctx.check_cancelled()
+    return plan(ctx)
+
+
+def _shown(change: Change, target: Segmentation) -> tuple[PreviewMask, ...]:
+    """Return what a change adds and takes away."""
+    shown = [PreviewMask(new.region, new.mask, _NEW_COLOR) for new in change.new]
+    for part in change.masks:
+        now = target.mask(part.value, part.region)
+        color = target.segment(part.value).color
+        shown += [
+            PreviewMask(part.region, now & ~part.mask, color, removed=True),
+            PreviewMask(part.region, part.mask & ~now, color),
+        ]
+    return tuple(tight for mask in shown if (tight := _tight(mask)) is not None)
+
+
+def _tight(mask: PreviewMask) -> PreviewMask | None:
+    inner = Region.of_mask(mask.mask)
+    if inner is None:
+        return None
+    low = mask.region.lower
+    lower = (low[0] + inner.lower[0], low[1] + inner.lower[1], low[2] + inner.lower[2])
+    upper = (low[0] + inner.upper[0], low[1] + inner.upper[1], low[2] + inner.upper[2])
+    return replace(mask, region=Region(lower, upper), mask=mask.mask[inner.slices])

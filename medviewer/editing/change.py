@@ -1,0 +1,56 @@
+"""What a tool that computes wants changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medviewer.core.region import Region
+from medviewer.core.segmentation import Mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentMask:
+    """What a segment becomes inside a box; outside it stays as it is.
+
+    Attributes
+    ----------
+    value : int
+        Label value of the segment.
+    region : Region
+        Half-open box (k, j, i) inside the grid.
+    mask : bool, shape of the region
+    """
+
+    value: int
+    region: Region
+    mask: Mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewSegment:
+    """A segment to be added beside the active one, in its group."""
+
+    name: str
+    region: Region
+    mask: Mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """What a tool wants changed, as one step.
+
+    Attributes
+    ----------
+    label : str
+        Name of the step.
+    masks : tuple of SegmentMask
+        Voxels that leave segments are freed first, so segments of one change may trade voxels.
+    new : tuple of NewSegment
+    note : str
+        What the user is told about the result.
+    """
+
+    label: str
+    masks: tuple[SegmentMask, ...] = ()
+    new: tuple[NewSegment, ...] = ()
+    note: str = ""

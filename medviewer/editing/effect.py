@@ -1,0 +1,122 @@
+"""Tools that compute: from what they see of a segmentation to a change that is shown before it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from medviewer.core.geometry import Geometry, Vec3
+from medviewer.core.region import Region
+from medviewer.core.segmentation import LabelArray, Mask, Segment, Segmentation
+from medviewer.core.volume import Volume
+from medviewer.editing.change import Change
+from medviewer.editing.tool import Tool
+from medviewer.jobs.job import JobContext
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EditScene:
+    """What a computing tool sees: the document itself, to be read only.
+
+    Attributes
+    ----------
+    volume : Volume
+    segmentation : Segmentation
+    segment : Segment
+        The active one.
+    crosshair_lps : (float, float, float)
+        LPS mm.
+    axis : int
+        Index axis (0 = i, 1 = j, 2 = k) normal to the view that was used last.
+    """
+
+    volume: Volume
+    segmentation: Segmentation
+    segment: Segment
+    crosshair_lps: Vec3
+    axis: int = 2
+    _boxes: dict[int, Region | None] = field(default_factory=dict, repr=False)
+
+    @property
+    def geometry(self) -> Geometry:
+        """Grid of the masks."""
+        return self.segmentation.geometry
+
+    @property
+    def labels(self) -> LabelArray:
+        """Label map (k, j, i) that holds the active segment; a read-only view of what is edited."""
+        return self.segmentation.labels_of(self.segment.value)
+
+    @property
+    def visible(self) -> tuple[Segment, ...]:
+        """Visible segments of the active segment's group, in the order of the list."""
+        return tuple(s for s in self.segmentation.segments if s.group == self.segment.group and s.visible)
+
+    def mask(self, value: int | None = None, region: Region | None = None) -> Mask:
+        """Return the mask (k, j, i) of a segment, by default of the active one, or its part inside a box."""
+        return self.segmentation.mask(self.segment.value if value is None else value, region)
+
+    def box(self, value: int | None = None) -> Region | None:
+        """Return the smallest box that holds a segment, by default the active one; None when it is empty."""
+        wanted = self.segment.value if value is None else value
+        if wanted not in self._boxes:
+            self._boxes[wanted] = box_of_value(self.segmentation.labels_of(wanted), wanted)
+        return self._boxes[wanted]
+
+
+#: Voxels that are compared at once: few enough that the answer stays in the cache.
+_SLAB = 1 << 20
+
+
+def box_of_value(labels: LabelArray, value: int) -> Region | None:
+    """Return the smallest box that holds a value; reads slab by slab, which is far faster than one great mask."""
+    depth, height, width = labels.shape
+    step = max(1, _SLAB // max(1, height * width))
+    hits = np.zeros(depth, np.bool_)
+    rows, columns = np.zeros(height, np.bool_), np.zeros(width, np.bool_)
+    for start in range(0, depth, step):
+        part = labels[start : start + step] == value
+        in_slice = part.any(axis=2)
+        hits[start : start + step] = in_slice.any(axis=1)
+        if hits[start : start + step].any():
+            rows |= in_slice.any(axis=0)
+            columns |= part[hits[start : start + step]].any(axis=(0, 1))
+    if not hits.any():
+        return None
+    (k0, k1), (j0, j1), (i0, i1) = (
+        (int(found[0]), int(found[-1]) + 1) for found in map(np.flatnonzero, (hits, rows, columns))
+    )
+    return Region((k0, j0, i0), (k1, j1, i1))
+
+
+Compute = Callable[[JobContext], Change]
+
+
+@runtime_checkable
+class Effect(Tool, Protocol):
+    """A tool whose result is computed, shown, and applied or dropped.
+
+    Attributes
+    ----------
+    live : bool
+        Whether the result is computed anew whenever options, clicks or voxels change; otherwise when asked for.
+    stays : bool
+        Whether it goes on while a drawing tool is used, as one that grows from seeds does.
+    """
+
+    live: ClassVar[bool]
+    stays: ClassVar[bool]
+
+    def plan(self, scene: EditScene) -> Compute | None:
+        """Freeze options and clicks; return what computes the change on a thread, or None when there is nothing yet.
+
+        What it returns reads the scene while it runs; when voxels change meanwhile its answer is thrown away.
+
+        Raises
+        ------
+        EditRefused
+            When the tool cannot work on this segment.
+        """
