@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING
 
 from medviewer.core.errors import MedViewerError
 from medviewer.core.region import Region
-from medviewer.core.segmentation import Color, Segment
+from medviewer.core.segmentation import Color, Segment, Status
 from medviewer.core.terminology import CodedConcept
 from medviewer.editing.editor import LabelEditor
 from medviewer.editing.history import UndoStack, UndoStep
 from medviewer.editing.steps import CompoundStep, GroupStep, SegmentStep
+from medviewer.export.names import safe_name
+from medviewer.io.terminology import Term
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
+    from medviewer.io.presets import Preset
 
 #: Group that holds what a person draws.
 MANUAL_GROUP = "Drawn"
 
 
 class Segments:
-    """Adds, renames, recolours, shows, locks and removes segments of an open volume."""
+    """Adds, renames, describes, shows, locks and removes segments of an open volume."""
 
     def __init__(self, app: AppContext) -> None:
         self._app = app
@@ -76,6 +79,93 @@ class Segments:
         segment = self._segment(volume_id, value)
         verb = "Lock" if locked else "Unlock"
         self._change(volume_id, f"{verb} {segment.name}", segment, replace(segment, locked=locked))
+
+    def set_status(self, volume_id: str, value: int, status: Status) -> None:
+        """Say how far the work on a segment is."""
+        segment = self._segment(volume_id, value)
+        self._change(volume_id, f"{segment.name}: {status}", segment, replace(segment, status=status))
+
+    def describe(self, volume_id: str, value: int, term: Term) -> None:
+        """Say what a segment is, in codes; name and colour of the term go over to it when it has them."""
+        segment = self._segment(volume_id, value)
+        name = f"{term.name} {segment.instance}" if segment.instance else term.name
+        changed = replace(segment, name=name, color=term.color or segment.color, **term.codes)
+        self._change(volume_id, f"Describe {segment.name}", segment, changed)
+
+    def new_instance(self, volume_id: str, value: int) -> Segment:
+        """Add one more of the kind of a segment, metastasis 2 beside metastasis 1, and make it active."""
+        work = self._app.workspace
+        segmentation = work.segmentation(volume_id)
+        source = segmentation.segment(value)
+        steps: list[UndoStep] = []
+        if not source.instance:
+            first = replace(source, name=f"{source.name} 1", instance=1)
+            steps.append(SegmentStep(work, volume_id, "Number segment", source, first))
+        kind = [s for s in segmentation.segments if s.instance and s.label == source.label]
+        number = max([1, *(s.instance for s in kind)]) + 1
+        last = max(kind, key=lambda s: s.instance, default=source)
+        position = [s.value for s in segmentation.segments].index(last.value) + 1
+        added = Segment(
+            segmentation.free_value(), f"{source.label} {number}", segmentation.free_color(), source.group,
+            instance=number, status="in progress", **Term.of(source).codes,
+        )  # fmt: skip
+        steps.append(SegmentStep(work, volume_id, "Add segment", None, added, position))
+        self._app.history.do(CompoundStep(f"Add {added.name}", tuple(steps)))
+        segmentation.active = added.value
+        return added
+
+    def add_preset(self, volume_id: str, preset: Preset) -> int:
+        """Add the segments of a preset that are not there yet, with its label values; return how many.
+
+        Raises
+        ------
+        MedViewerError
+            When another segment has one of the values; nothing is added then.
+        """
+        work = self._app.workspace
+        segmentation = work.segmentation(volume_id)
+        wanted = []
+        for value, term in preset.terms.items():
+            there = segmentation.find(value)
+            if there is None:
+                wanted.append((value, term))
+            elif there.label != term.name:
+                raise MedViewerError(
+                    f"“{there.name}” has label value {value}, which is “{term.name}” in “{preset.name}”.",
+                    hint="Delete that segment, or begin with the preset.",
+                    code="E_EDIT",
+                )
+        steps, pattern = self.added(volume_id)
+        for value, term in wanted:
+            segment = Segment(value, term.name, term.color or pattern.color, pattern.group, **term.codes)
+            steps.append(SegmentStep(work, volume_id, "Add segment", None, segment))
+        if wanted:
+            self._app.history.do(CompoundStep(f"Add {preset.name}", tuple(steps)))
+            segmentation.active = wanted[0][0]
+        return len(wanted)
+
+    def save_preset(self, volume_id: str, name: str) -> Preset:
+        """Keep the segments of a volume, with their values and codes, as a preset of the user's own.
+
+        Raises
+        ------
+        MedViewerError
+            When there are none, or it cannot be written.
+        """
+        from medviewer.io.presets import Preset, user_presets, write_preset
+
+        segments = self._app.workspace.segmentation(volume_id).segments
+        terms: dict[int, Term] = {}
+        for segment in segments:
+            if segment.label not in {term.name for term in terms.values()}:
+                terms[segment.value] = Term.of(segment)
+        if not terms:
+            raise MedViewerError("There are no segments to keep.", hint="Add a segment first.", code="E_EMPTY")
+        preset = Preset(name.strip() or "Segments", terms)
+        folder = user_presets()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_preset(folder / f"{safe_name(preset.name)}.json", preset)
+        return preset
 
     def remove(self, volume_id: str, value: int) -> None:
         """Remove a segment with its voxels."""

@@ -55,6 +55,8 @@ class Segment:
         Segmented Property Category and Type: a lesion, a metastasis.
     type_modifier, region, region_modifier : CodedConcept or None
         Of the type, the anatomic region it lies in, and of that: left, liver, right.
+    instance : int
+        Number of several of one kind, metastasis 1 to n, which ends its name; 0 when it is not numbered.
     edited : bool
         A person has changed what a task or a file brought.
     flags : tuple of QualityFlag
@@ -74,9 +76,15 @@ class Segment:
     type_modifier: CodedConcept | None = None
     region: CodedConcept | None = None
     region_modifier: CodedConcept | None = None
+    instance: int = 0
     provenance: Provenance = MANUAL
     edited: bool = False
     flags: tuple[QualityFlag, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name of its kind: without the number of the instance."""
+        return self.name.removesuffix(f" {self.instance}") if self.instance else self.name
 
 
 class LabelCopy:

@@ -36,6 +36,7 @@ def segment_to_json(segment: Segment) -> dict[str, Any]:
     data: dict[str, Any] = {k: getattr(segment, k) for k in _SEGMENT_KEYS}
     return data | {
         "edited": segment.edited,
+        "instance": segment.instance,
         "color": list(segment.color),
         "provenance": segment.provenance.to_json(),
         "flags": [asdict(flag) for flag in segment.flags],
@@ -60,6 +61,7 @@ def segment_from_json(data: Mapping[str, Any]) -> Segment:
     return Segment(
         **{k: data[k] for k in _SEGMENT_KEYS},
         edited=bool(data.get("edited", False)),
+        instance=int(data.get("instance", 0)),
         color=(red, green, blue),
         provenance=Provenance.from_json(data["provenance"]),
         flags=_flags(data.get("flags", ())),

@@ -25,10 +25,10 @@ def _assessments(manifest: Manifest) -> Manifest:
 
 
 def _terms(manifest: Manifest) -> Manifest:
-    """Version 2 knew category and type of a segment only."""
+    """Version 2 knew category and type of a segment only, and no instances."""
     for volume in manifest["volumes"]:
         for segment in volume["segments"]:
-            segment |= {"type_modifier": None, "region": None, "region_modifier": None}
+            segment |= {"type_modifier": None, "region": None, "region_modifier": None, "instance": 0}
     return manifest
 
 

@@ -22,6 +22,7 @@ from medviewer.export.names import safe_name, unique_names
 from medviewer.export.nifti_file import check_nifti, write_nifti
 from medviewer.export.nnunet_rules import FILE_ENDING, check_raw_dataset
 from medviewer.export.upright import upright
+from medviewer.io.presets import Preset, all_presets
 from medviewer.jobs.job import JobContext
 
 _MAPPING = "medviewer_export.json"
@@ -48,9 +49,26 @@ def _folder_name(options: NnunetOptions) -> str:
     return f"Dataset{options.dataset_id:03d}_{safe_name(options.name)}"
 
 
+def _preset(cases: Sequence[Case]) -> Preset | None:
+    """Return the smallest preset that all segments are of, if its values are those nnU-Net can have."""
+    segments = [segment for case in cases for segment in case.segments]
+    found = [
+        preset
+        for preset in all_presets()
+        if preset.describes(segments) and sorted(preset.terms) == list(range(1, len(preset.terms) + 1))
+    ]
+    return min(found, key=lambda preset: len(preset.terms), default=None)
+
+
 def _vocabulary(cases: Sequence[Case]) -> dict[str, int]:
-    """Return label name -> value, consecutive from 1, in the order of their first appearance."""
-    names = list(dict.fromkeys(segment.name for case in cases for segment in case.segments))
+    """Return label name -> value, consecutive from 1: of the preset, or in the order of their first appearance.
+
+    A preset gives all its labels, so that every export of the same work has the same numbers. Instances are one label.
+    """
+    preset = _preset(cases)
+    if preset is not None:
+        return preset.vocabulary
+    names = list(dict.fromkeys(segment.label for case in cases for segment in case.segments))
     reserved = [name for name in names if name.lower() in _RESERVED]
     if reserved:
         raise ExportError(
@@ -72,7 +90,7 @@ def _labels(case: Case, vocabulary: dict[str, int], options: NnunetOptions) -> V
     """Return the label map (k, j, i) of a case; uint8 where that is enough."""
     labels: VoxelArray = np.zeros(case.geometry.shape, dtype=np.uint8 if len(vocabulary) < 256 else np.uint16)
     for segment in reversed(_by_precedence(case, options)):
-        labels[case.mask(segment)] = vocabulary[segment.name]
+        labels[case.mask(segment)] = vocabulary[segment.label]
     return labels
 
 
@@ -80,7 +98,7 @@ def _overlaps(case: Case, options: NnunetOptions) -> list[tuple[str, str, int]]:
     """Return which segments of different names share voxels, and how many; the first of a pair wins."""
     found = []
     for upper, lower in itertools.combinations(_by_precedence(case, options), 2):
-        if upper.group != lower.group and upper.name != lower.name:
+        if upper.group != lower.group and upper.label != lower.label:
             shared = int(np.count_nonzero(case.mask(upper) & case.mask(lower)))
             if shared:
                 found.append((upper.name, lower.name, shared))
@@ -216,14 +234,17 @@ def _notes(
         for case_id, found in overlaps.items()
         for upper, lower, shared in found
     ]
+    preset = _preset(cases)
+    if preset is not None:
+        notes.append(f"Labels have the values of the preset “{preset.name}”.")
     folded: dict[str, str] = {}
     for name in vocabulary:
         other = folded.setdefault(" ".join(name.lower().split()), name)
         if other != name:
             notes.append(f"“{other}” and “{name}” are different labels; rename one if they mean the same.")
     for case in cases:
-        absent = [name for name in vocabulary if name not in {s.name for s in case.segments}]
-        if absent:
+        absent = [name for name in vocabulary if name not in {s.label for s in case.segments}]
+        if absent and preset is None:
             notes.append(f"{case.id} has no {', '.join(f'“{name}”' for name in absent)}: background there.")
         notes += [f"{case.id}: {warning.text}" for warning in case.volume.warnings]
     return notes

@@ -21,6 +21,7 @@ from medviewer.export.formats.nnunet import NnunetOptions
 from medviewer.export.nnunet_rules import check_raw_dataset
 from medviewer.io.derived import Target
 from medviewer.io.load_segments import SegmentRequest, read
+from medviewer.io.presets import all_presets
 from medviewer.jobs.job import NullContext
 
 OPTIONS = NnunetOptions(dataset_id=7, name="Lung lesions")
@@ -181,3 +182,28 @@ def test_L09_holes_touching_segments_and_single_voxels_come_back(
     for segment in case.segments:
         (name,) = [s for s in found.segments if s.name == segment.name]
         np.testing.assert_array_equal(found.layers[name.layer] == name.value, labels == segment.value)
+
+
+def test_a_preset_fixes_the_values_and_instances_are_one_label(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    """A case without cysts, with two tumours: the numbers are those of every other case of the same work."""
+    case = make_case(overlap=False)
+    preset = next(p for p in all_presets() if p.name.startswith("Kidney"))
+    tumour, kidney = preset.terms[2], preset.terms[1]
+    one, two, three = case.segments
+    case = replace(
+        case,
+        segments=(
+            replace(one, name="tumour 1", instance=1, **tumour.codes),
+            replace(two, name="kidney", instance=0, **kidney.codes),
+            replace(three, name="tumour 2", instance=2, **tumour.codes),
+        ),
+    )
+    report = run_export(NullContext(), "nnunet", [case], tmp_path / "out")
+    (path,) = (p for p in report.files if p.name == "dataset.json")
+    assert json.loads(path.read_text())["labels"] == {"background": 0, "kidney": 1, "tumour": 2, "cyst": 3}
+    assert any("preset" in note for note in report.notes)
+    (file,) = (p for p in report.files if p.parent.name == "labelsTr")
+    labels = _array(file)
+    masks = [case.mask(s) for s in case.segments]
+    assert int((labels == 2).sum()) == int((masks[0] | masks[2]).sum())
+    assert int((labels == 1).sum()) == int(masks[1].sum())
