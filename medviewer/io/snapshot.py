@@ -53,6 +53,7 @@ class ViewSnapshot:
     outline: bool = True
     crosshair_visible: bool = True
     maximised: str = ""
+    inverted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,6 +115,7 @@ def take_snapshot(workspace: Workspace, sources: Mapping[str, tuple[Path, ...]] 
             outline=view.outline,
             crosshair_visible=view.crosshair_visible,
             maximised=view.maximised,
+            inverted=view.inverted,
         ),
     )
 
@@ -164,3 +166,4 @@ def restore_view(workspace: Workspace, saved: ViewSnapshot) -> None:
     view.outline = saved.outline
     view.crosshair_visible = saved.crosshair_visible
     view.maximised = saved.maximised
+    view.inverted = saved.inverted
