@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from medviewer.core.errors import MedViewerError
+from medviewer.core.geometry import Vec3
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Color, Segment, Status
 from medviewer.core.terminology import CodedConcept
@@ -193,6 +194,25 @@ class Segments:
         values = [s.value for s in segmentation.segments]
         at = values.index(segmentation.active) if segmentation.active in values else -1
         segmentation.active = values[(at + (1 if forward else -1)) % len(values)]
+
+    def choose(self, number: int) -> None:
+        """Make the segment active that is in this place of the list, the first one being 1."""
+        segmentation = self._app.workspace.active_segmentation
+        if segmentation is not None and 1 <= number <= len(segmentation.segments):
+            segmentation.active = segmentation.segments[number - 1].value
+
+    def pick(self, lps: Vec3) -> bool:
+        """Make the visible segment at a point (LPS mm) active, the topmost one; False when there is none."""
+        segmentation = self._app.workspace.active_segmentation
+        kji = segmentation.geometry.voxel_at(lps) if segmentation is not None else None
+        if segmentation is None or kji is None:
+            return False
+        for group in reversed(segmentation.groups):
+            segment = segmentation.find(int(group.labels[kji]))
+            if segment is not None and segment.visible:
+                segmentation.active = segment.value
+                return True
+        return False
 
     def _segment(self, volume_id: str, value: int) -> Segment:
         return self._app.workspace.segmentation(volume_id).segment(value)

@@ -9,6 +9,7 @@ from psygnal import Signal
 
 from medviewer.app.effect_host import EffectHost
 from medviewer.core.errors import MedViewerError
+from medviewer.core.geometry import Vec3
 from medviewer.core.prompt import Prompt
 from medviewer.editing.editor import LabelEditor
 from medviewer.editing.effect import Effect
@@ -46,6 +47,8 @@ class ToolRouter:
         self.tools: tuple[ToolInfo, ...] = all_tools()
         self._made: dict[str, Tool] = {}
         self._active_id = ""
+        self._before_id = "brush"
+        self._pointed: Vec3 | None = None
         self.rules = EditRules()
         #: What the active tool, or one that stays beside it, computes.
         self.effects = EffectHost(app)
@@ -85,6 +88,8 @@ class ToolRouter:
 
     def activate(self, tool_id: str) -> None:
         """Make a tool active; an empty id gives the mouse back to navigation."""
+        if tool_id != self._active_id:
+            self._before_id = self._active_id
         if self._active_id:
             self._made[self._active_id].deactivate()
         self._active_id = ""
@@ -93,7 +98,7 @@ class ToolRouter:
         if tool_id and self._app.workspace.active is not None:
             tool = self._tool(tool_id)
             editor = LabelEditor(self._app.workspace, self._app.history, self._app.workspace.active.id, self.rules)
-            tool.activate(ToolContext(editor, self._prompt, self._prompts))
+            tool.activate(ToolContext(editor, self._prompt, self._prompts, self._apply))
             self._active_id = tool_id
             if isinstance(tool, Effect) and tool is not self.effects.effect:
                 self._app.segments.ensure_one()
@@ -111,7 +116,11 @@ class ToolRouter:
 
     def pointer(self, event: PointerEvent) -> bool:
         """Give an event to the active tool; True when it was used. A refusal becomes a message."""
-        if not self._active_id:
+        self._pointed = event.lps
+        if event.phase == "press" and "alt" in event.modifiers:
+            self.pick()
+            return True
+        if not self._active_id or (event.sight is not None and not self._made[self._active_id].in_3d):
             return False
         try:
             if event.phase == "press":
@@ -124,6 +133,15 @@ class ToolRouter:
         if used and self._made[self._active_id] is self.effects.effect:
             self.effects.inputs_changed()
         return used
+
+    def pick(self) -> None:
+        """Make the segment under the pointer active."""
+        if self._pointed is not None:
+            self._app.segments.pick(self._pointed)
+
+    def swap(self) -> None:
+        """Take up the tool that was in the hand before, or none if the mouse navigated."""
+        self.activate(self._before_id)
 
     def wheel(self, steps: int, modifiers: frozenset[Modifier]) -> bool:
         """Give a turn of the wheel to the active tool; True when it was used."""
@@ -154,6 +172,9 @@ class ToolRouter:
         """Commit what is in the hand, before undo, save or export."""
         if self._active_id:
             self.activate(self._active_id)
+
+    def _apply(self) -> None:
+        self.effects.apply()
 
     def _prompt(self, task_id: str, prompt: Prompt) -> None:
         volume = self._app.workspace.active

@@ -6,10 +6,10 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 from medviewer.core.errors import MedViewerError
-from medviewer.core.geometry import Vec3
+from medviewer.core.geometry import Points, Vec3
 from medviewer.core.prompt import Prompt
 from medviewer.editing.editor import LabelEditor
 
@@ -19,25 +19,54 @@ ToolGroup = Literal["draw", "grow", "shape", "model"]
 Modifier = Literal["shift", "ctrl", "alt"]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """Where the pointer is on the screen of a 3D view, and what is seen there.
+
+    Attributes
+    ----------
+    point : (float, float)
+        Device pixels from the top left.
+    world_to_screen : float array (4, 4)
+        From LPS mm (x, y, z, 1) to (x, y, depth, w) before the division by w; depth is 0 at the eye's end of what is
+        seen and 1 at the far end, w is above 0 before the eye.
+    """
+
+    point: tuple[float, float]
+    world_to_screen: Points
+
+
 @dataclass(frozen=True, slots=True)
 class PointerEvent:
-    """Something the pointer did in a slice view.
+    """Something the pointer did in a view.
 
     Attributes
     ----------
     phase : "press", "move", "release", "hover" or "double"
         Of the left button; a double click comes after the press and release of its first click.
     lps : (float, float, float)
-        LPS mm, on the shown slice.
+        LPS mm, on the shown slice; in 3D on what is seen there, else beside it.
     axis : int
-        Index axis of the active volume (0 = i, 1 = j, 2 = k) normal to the view.
+        Index axis of the active volume (0 = i, 1 = j, 2 = k) normal to the view, or nearest to it in 3D.
     modifiers : frozenset of "shift", "ctrl", "alt"
+    mm_per_pixel : float
+        Of the desktop, in a slice; 0 where nobody knows.
+    view_mm : float
+        Shorter side of the view of a slice; 0 where nobody knows.
+    pressure : float
+        Of a pen, 0..1; 1 for a mouse.
+    sight : Sight or None
+        In a 3D view only; goes to tools that are `in_3d`.
     """
 
     phase: Phase
     lps: Vec3
     axis: int
     modifiers: frozenset[Modifier] = field(default_factory=frozenset)
+    mm_per_pixel: float = 0.0
+    view_mm: float = 0.0
+    pressure: float = 1.0
+    sight: Sight | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +81,14 @@ class CursorLine:
         Whether the last point is joined to the first.
     handles : bool
         Whether the points can be taken hold of.
+    in_3d : bool
+        Whether it is shown in the 3D view, and in no slice.
     """
 
     points_lps: tuple[Vec3, ...]
     closed: bool = False
     handles: bool = False
+    in_3d: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +104,8 @@ class CursorSpec:
     prompts : tuple of Prompt
         Clicks that are shown where they are.
     lines : tuple of CursorLine
+    in_3d : bool
+        Whether the pointer is the tool's in the 3D view too.
     """
 
     kind: Literal["arrow", "cross", "circle", "box"] = "arrow"
@@ -79,6 +113,7 @@ class CursorSpec:
     corner_lps: Vec3 = (0.0, 0.0, 0.0)
     prompts: tuple[Prompt, ...] = ()
     lines: tuple[CursorLine, ...] = ()
+    in_3d: bool = False
 
 
 ARROW = CursorSpec()
@@ -86,6 +121,10 @@ ARROW = CursorSpec()
 
 def _no_model(task_id: str, prompt: Prompt) -> None:
     raise MedViewerError("No models can be asked here.", hint="Use this tool in the window.", code="E_EDIT")
+
+
+def _no_effects() -> None:
+    raise MedViewerError("Nothing can be computed here.", hint="Use this tool in the window.", code="E_EDIT")
 
 
 def _no_prompts(task_id: str) -> tuple[Prompt, ...]:
@@ -103,16 +142,21 @@ class ToolContext:
         Gives a prompt to an interactive task; its answer lands in the active segment later.
     prompts : callable
         Returns what the active segment was made with by an interactive task.
+    apply : callable
+        For an `Effect` that does not wait for Enter: computes, and applies the result when it is there.
     """
 
     editor: LabelEditor
     prompt: Callable[[str, Prompt], None] = _no_model
     prompts: Callable[[str], tuple[Prompt, ...]] = _no_prompts
+    apply: Callable[[], None] = _no_effects
 
 
 @runtime_checkable
 class Tool(Protocol):
     """One way to edit. `options`, if there are any, is a dataclass; the host makes a form from it."""
+
+    in_3d: ClassVar[bool]
 
     @property
     def cursor(self) -> CursorSpec:
@@ -141,7 +185,11 @@ class BaseTool:
     ----------
     ctx : ToolContext or None
         None while the tool is not active.
+    in_3d : bool
+        Whether it takes the left button in the 3D view too.
     """
+
+    in_3d: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.ctx: ToolContext | None = None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.core.geometry import Geometry, Points, Vec3
+from medviewer.core.geometry import Geometry, Points, Vec3, vec3
 from medviewer.core.region import Kji, Region
 from medviewer.core.segmentation import Mask
 from medviewer.imaging.outline import fill_outline, in_plane_axes
@@ -101,6 +101,18 @@ def behind_screen(
         inside[inside] = drawn[row[inside].astype(np.int64), column[inside].astype(np.int64)]
         found[start : start + step][tuple(axis[inside] for axis in kji)] = True
     return found
+
+
+def screen_points(world_to_screen: Points, points_lps: Sequence[Vec3]) -> tuple[ScreenPoint, ...]:
+    """Return where points in LPS mm are seen on a screen."""
+    x, y, _, w = world_to_screen @ np.c_[np.asarray(points_lps, dtype=np.float64), np.ones(len(points_lps))].T
+    return tuple((float(a), float(b)) for a, b in zip(x / w, y / w, strict=True))
+
+
+def seen_point(world_to_screen: Points, point: ScreenPoint, depth: float) -> Vec3:
+    """Return the point in LPS mm at a place and a depth of a screen."""
+    world = np.linalg.solve(world_to_screen, [*point, depth, 1.0])
+    return vec3(world[:3] / world[3])
 
 
 def slice_to_screen(geometry: Geometry, axis: int) -> Points:

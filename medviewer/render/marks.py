@@ -182,21 +182,25 @@ def tool_lines(frame: PlaneFrame, lines: Sequence[CursorLine], radius: float) ->
     """Yield what a tool draws in this slice: its lines, and rings of `radius` device pixels to take hold of."""
     geometry, normal = frame.grid.geometry, frame.grid.normal
     for line in lines:
-        if not line.points_lps:
+        if not line.points_lps or line.in_3d:
             continue
         depths = np.asarray(geometry.lps_to_index(line.points_lps))[..., normal] - frame.slice_index
         if np.abs(depths).max() > 0.5:
             continue
-        points = tuple(frame.lps_to_display(lps) for lps in line.points_lps)
-        if line.closed and len(points) > 2:
-            yield Polygon(points, _EDGE, 3.0)
-            yield Polygon(points, _TOOL)
-        else:
-            for color, width in ((_EDGE, 3.0), (_TOOL, 1.0)):
-                yield from (Line(a, b, color, width) for a, b in pairwise(points))
-        for point in points if line.handles else ():
-            yield Circle(point, (radius + 1, radius + 1), _EDGE)
-            yield Circle(point, (radius, radius), _TOOL, 1.5)
+        yield from line_marks(line, tuple(frame.lps_to_display(lps) for lps in line.points_lps), radius)
+
+
+def line_marks(line: CursorLine, points: tuple[Point, ...], radius: float) -> Iterator[Mark]:
+    """Yield a tool's line through display coordinates, and rings of `radius` device pixels to take hold of."""
+    if line.closed and len(points) > 2:
+        yield Polygon(points, _EDGE, 3.0)
+        yield Polygon(points, _TOOL)
+    else:
+        for color, width in ((_EDGE, 3.0), (_TOOL, 1.0)):
+            yield from (Line(a, b, color, width) for a, b in pairwise(points))
+    for point in points if line.handles else ():
+        yield Circle(point, (radius + 1, radius + 1), _EDGE)
+        yield Circle(point, (radius, radius), _TOOL, 1.5)
 
 
 def contour_marks(frame: PlaneFrame, segmentation: Segmentation, radius: float) -> Iterator[Mark]:

@@ -20,7 +20,7 @@ from vtkmodules.vtkRenderingCore import (
 )
 from vtkmodules.vtkRenderingVolume import vtkFixedPointVolumeRayCastMapper, vtkGPUVolumeRayCastMapper
 
-from medviewer.core.geometry import Vec3, vec3
+from medviewer.core.geometry import Points, Vec3, vec3
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Segmentation
 from medviewer.core.view_state import WindowLevel
@@ -299,6 +299,23 @@ class VolumeScene:
         x, y = display_of(self.renderer, view.crosshair_lps, height)
         found.append(Circle((x, y), (4 * ratio, 4 * ratio), (255, 255, 255), 1.5))
         return found
+
+    def world_to_screen(self) -> Points:
+        """Return the matrix of what is seen now; see `Sight`."""
+        camera, (width, height) = self.renderer.GetActiveCamera(), self.renderer.GetSize()
+        seen = camera.GetCompositeProjectionTransformMatrix(self.renderer.GetTiledAspectRatio(), 0.0, 1.0)
+        matrix = np.array([[seen.GetElement(row, column) for column in range(4)] for row in range(4)])
+        to_pixels = np.diag([width / 2, -height / 2, 1.0, 1.0])
+        to_pixels[0, 3], to_pixels[1, 3] = width / 2, height / 2
+        product: Points = to_pixels @ matrix
+        return product
+
+    def nearest_axis(self) -> int:
+        """Return the index axis (0 = i, 1 = j, 2 = k) of the volume along which one looks most nearly."""
+        if self._volume is None:
+            return 2
+        along = np.array(self.renderer.GetActiveCamera().GetDirectionOfProjection())
+        return int(np.argmax(np.abs(along @ self._volume.geometry.direction_matrix)))
 
     def pick(self, x: float, y: float) -> Vec3 | None:
         """Return the visible point, LPS mm, under device pixels from the bottom left; None beside everything."""

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QGuiApplication, QImage, QMouseEvent, QWheelEvent
+from PySide6.QtGui import QGuiApplication, QImage, QMouseEvent, QPointingDevice, QTabletEvent, QWheelEvent
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -43,6 +44,7 @@ class Hand:
         self.cursor = CursorSpec()
         self.keys: list[Key] = []
         self.turns: list[int] = []
+        self.swaps = 0
 
     def pointer(self, event: PointerEvent) -> bool:
         self.events.append(event)
@@ -55,6 +57,9 @@ class Hand:
     def key(self, key: Key) -> bool:
         self.keys.append(key)
         return self.takes
+
+    def swap(self) -> None:
+        self.swaps += 1
 
 
 @pytest.fixture
@@ -234,6 +239,33 @@ def test_space_and_drag_pans_whatever_the_tool(qtbot: QtBot, axial: SliceCanvas,
     qtbot.keyRelease(axial, Qt.Key.Key_Space)
     assert axial.scene.frame != before
     assert not [e for e in hand.events if e.phase != "hover"]
+
+
+def test_space_alone_swaps_the_last_two_tools(qtbot: QtBot, axial: SliceCanvas, hand: Hand) -> None:
+    qtbot.keyClick(axial, Qt.Key.Key_Space)
+    assert hand.swaps == 1
+    qtbot.keyPress(axial, Qt.Key.Key_Space)
+    drag(qtbot, axial, LEFT, middle_of(axial), middle_of(axial) + QPoint(30, 0))
+    qtbot.keyRelease(axial, Qt.Key.Key_Space)
+    assert hand.swaps == 1, "Space with a drag moves the picture"
+
+
+def test_a_pen_tells_how_hard_it_presses(axial: SliceCanvas, hand: Hand) -> None:
+    hand.takes = True
+    place = QPointF(middle_of(axial))
+    for kind, pressure in ((QEvent.Type.TabletPress, 0.4), (QEvent.Type.TabletRelease, 0.0)):
+        pen = QTabletEvent(
+            kind, QPointingDevice.primaryPointingDevice(), place, place, pressure, 0, 0, 0, 0, 0,
+            Qt.KeyboardModifier.NoModifier, LEFT, LEFT,
+        )  # fmt: skip
+        QApplication.sendEvent(axial, pen)
+        if kind == QEvent.Type.TabletPress:
+            QTest.mousePress(axial, LEFT, pos=middle_of(axial))
+            assert hand.events[-1].pressure == pytest.approx(0.4)
+    QTest.mouseRelease(axial, LEFT, pos=middle_of(axial))
+    assert hand.events[-1].pressure == 1.0
+    assert hand.events[-1].mm_per_pixel > 0
+    assert hand.events[-1].view_mm == pytest.approx(min(axial.width(), axial.height()) * hand.events[-1].mm_per_pixel)
 
 
 def test_ctrl_and_wheel_zooms_at_the_mouse(axial: SliceCanvas) -> None:
@@ -480,6 +512,37 @@ def test_a_click_in_3d_moves_the_crosshair(qtbot: QtBot, kind: str, views: FourV
     assert scene.renderer.GetActiveCamera().GetDirectionOfProjection()[1] > 0.99
     qtbot.mouseDClick(view, LEFT, pos=middle_of(view))
     assert workspace.view.maximised == "volume"
+
+
+def test_a_tool_takes_the_drag_in_3d_and_shift_turns(qtbot: QtBot, kind: str, views: FourViews, hand: Hand) -> None:
+    built(qtbot, views)
+    view, scene = views.volume.view, views.volume.scene
+    assert view is not None
+    assert scene is not None
+    hand.takes = True
+    hand.cursor = CursorSpec("cross", in_3d=True)
+    views.set_cursor_dirty()
+    assert view.cursor().shape() == Qt.CursorShape.CrossCursor
+    before = scene.renderer.GetActiveCamera().GetPosition()
+    place = middle_of(view) + QPoint(12, -7)
+    drag(qtbot, view, LEFT, place, place + QPoint(20, 5))
+    assert [e.phase for e in hand.events if e.phase != "hover"][-3:] == ["press", "move", "release"]
+    assert np.allclose(before, scene.renderer.GetActiveCamera().GetPosition())
+    press = next(e for e in hand.events if e.phase == "press")
+    assert press.sight is not None
+    ratio = view.devicePixelRatioF()
+    assert press.sight.point == pytest.approx((place.x() * ratio, place.y() * ratio), abs=1)
+    seen = press.sight.world_to_screen @ [*press.lps, 1.0]
+    assert seen[:2] / seen[3] == pytest.approx(press.sight.point, abs=1), "the point lies under the pointer"
+    count = len(hand.events)
+    QTest.mousePress(view, LEFT, Qt.KeyboardModifier.ShiftModifier, place)
+    move(view, place + QPoint(40, 0), LEFT, Qt.KeyboardModifier.ShiftModifier)
+    QTest.mouseRelease(view, LEFT, Qt.KeyboardModifier.ShiftModifier, place + QPoint(40, 0))
+    assert not [e for e in hand.events[count:] if e.phase != "hover"]
+    assert not np.allclose(before, scene.renderer.GetActiveCamera().GetPosition())
+    for key in (Qt.Key.Key_Return, Qt.Key.Key_Backspace):
+        qtbot.keyClick(view, key)
+    assert hand.keys[-2:] == ["apply", "back"]
 
 
 def test_the_crosshair_costs_no_frame_in_3d(qtbot: QtBot, views: FourViews, workspace: Workspace) -> None:

@@ -22,3 +22,6 @@ class Hand(Protocol):
 
     def key(self, key: Key) -> bool:
         """Take Enter, Esc or Backspace; True when it was used."""
+
+    def swap(self) -> None:
+        """Take up the tool that was in the hand before."""

@@ -57,7 +57,7 @@ class FourViews(QWidget):
         self.setObjectName("four_views")
         self._workspace = workspace
         self.slices = {plane: SlicePanel(plane, workspace, hand) for plane in PLANES}
-        self.volume = VolumePanel(workspace)
+        self.volume = VolumePanel(workspace, hand)
         self._panels: dict[str, SlicePanel | VolumePanel] = {self.volume.name: self.volume}
         self._panels.update({panel.name: panel for panel in self.slices.values()})
         self._rows = tuple(self._row(*names) for names in _ROWS)
@@ -122,6 +122,7 @@ class FourViews(QWidget):
         """Another tool is active, or its pointer looks different."""
         for panel in self.slices.values():
             panel.canvas.refresh_cursor()
+        self.volume.refresh_cursor()
 
     def close_views(self) -> None:
         """Stop following the document and let go of the graphics; before the window dies."""

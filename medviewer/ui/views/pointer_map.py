@@ -23,7 +23,12 @@ _MODIFIERS: tuple[tuple[Qt.KeyboardModifier, Modifier], ...] = (
 
 
 def pointer_event(
-    phase: Phase, position: QPointF, ratio: float, frame: PlaneFrame, modifiers: Qt.KeyboardModifier
+    phase: Phase,
+    position: QPointF,
+    ratio: float,
+    frame: PlaneFrame,
+    modifiers: Qt.KeyboardModifier,
+    pressure: float = 1.0,
 ) -> PointerEvent:
     """Return an event on the shown slice.
 
@@ -39,9 +44,12 @@ def pointer_event(
         What is on the screen.
     modifiers : Qt.KeyboardModifier
         Keys held.
+    pressure : float
+        Of a pen, 0..1; 1 for a mouse.
     """
     lps = frame.display_to_lps(position.x() * ratio, position.y() * ratio)
-    return PointerEvent(phase, lps, frame.grid.normal, held(modifiers))
+    shorter = frame.mm_per_pixel * min(frame.width, frame.height)
+    return PointerEvent(phase, lps, frame.grid.normal, held(modifiers), frame.mm_per_pixel * ratio, shorter, pressure)
 
 
 def held(modifiers: Qt.KeyboardModifier) -> frozenset[Modifier]:

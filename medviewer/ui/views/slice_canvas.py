@@ -16,6 +16,7 @@ from PySide6.QtGui import (
     QPainter,
     QPaintEvent,
     QResizeEvent,
+    QTabletEvent,
     QWheelEvent,
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
@@ -120,7 +121,9 @@ class SliceCanvas(QWidget):
         self._told: tuple[int, int] | None = None
         self._wheel = 0
         self._space = False
+        self._space_alone = False
         self._tool_click = False
+        self._pressure = 1.0
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
@@ -224,6 +227,7 @@ class SliceCanvas(QWidget):
         if event.button() != Qt.MouseButton.LeftButton:
             return None
         if self._space:
+            self._space_alone = False
             return "pan"
         self._tool_click = self._offer("press", event)
         return "tool" if self._tool_click else self.navigation
@@ -233,8 +237,16 @@ class SliceCanvas(QWidget):
         if frame is None:
             return False
         return self._hand.pointer(
-            pointer_event(phase, event.position(), self.devicePixelRatioF(), frame, event.modifiers())
+            pointer_event(phase, event.position(), self.devicePixelRatioF(), frame, event.modifiers(), self._pressure)
         )
+
+    def tabletEvent(self, event: QTabletEvent) -> None:
+        """Remember how hard the pen presses, and leave the rest to the mouse event that Qt makes of it."""
+        if event.type() == QEvent.Type.TabletRelease:
+            self._pressure = 1.0
+        else:
+            self._pressure = event.pressure() or 1.0  # a pen that hovers, or one that cannot tell
+        event.ignore()
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Go on with a drag, or hover."""
@@ -360,7 +372,7 @@ class SliceCanvas(QWidget):
     # --- the keys
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Slices by the arrow and page keys, first and last by Home and End, R fits, Space drags the picture."""
+        """Slices by the arrow and page keys, first and last by Home and End, R fits, Space with a drag moves it."""
         match event.key():
             case Qt.Key.Key_PageUp | Qt.Key.Key_Up:
                 self.scene.step(1)
@@ -378,6 +390,7 @@ class SliceCanvas(QWidget):
                 self.scene.reset()
             case Qt.Key.Key_Space:
                 self._space = True
+                self._space_alone = self._space_alone if event.isAutoRepeat() else True
                 self.refresh_cursor()
             case Qt.Key.Key_Return | Qt.Key.Key_Enter if self._hand.key("apply"):
                 self.refresh_cursor()
@@ -387,8 +400,10 @@ class SliceCanvas(QWidget):
                 super().keyPressEvent(event)
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
-        """Space is up again."""
+        """Space is up again; without a drag meanwhile it swaps the last two tools."""
         if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
+            if self._space and self._space_alone:
+                self._hand.swap()
             self._space = False
             self.refresh_cursor()
         else:

@@ -7,14 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QPaintEvent, QShowEvent
+from PySide6.QtCore import QPointF, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
 from medviewer.core.segmentation import Color
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
+from medviewer.editing.tool import Phase, PointerEvent, Sight
+from medviewer.imaging.scissors import screen_points, seen_point
+from medviewer.render.marks import Mark, line_marks
 from medviewer.render.presets import PRESETS, preset, preset_for
+from medviewer.ui.views.hand import Hand
+from medviewer.ui.views.pointer_map import held
 from medviewer.ui.views.slice_panel import ViewTitle
 
 if TYPE_CHECKING:
@@ -49,6 +54,8 @@ class VolumePanel(QWidget):
     ----------
     workspace : Workspace
         The document; followed until `close_view`.
+    hand : Hand
+        Holds the active tool.
 
     Signals
     -------
@@ -63,10 +70,11 @@ class VolumePanel(QWidget):
 
     name = "volume"
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+    def __init__(self, workspace: Workspace, hand: Hand, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("volume_panel")
         self._workspace = workspace
+        self._hand = hand
         self.scene: VolumeScene | None = None
         self.view: VtkView | None = None
         self._closed = False
@@ -150,7 +158,8 @@ class VolumePanel(QWidget):
         self.scene = VolumeScene(
             self._workspace, self.view.schedule, self.view.update, self._request_update, software=software
         )
-        self.view.marks = self.scene.marks
+        self.view.marks = self._marks
+        self.view.owner.mouse.offer = self._offer
         self.scene.attach(self.view.owner.window)
         # What the hand has turned is drawn at the rate of the scene again.
         self.view.owner.interactor.SetStillUpdateRate(self.view.owner.window.GetDesiredUpdateRate())
@@ -212,6 +221,54 @@ class VolumePanel(QWidget):
         lps = self.scene.pick(x, y) if self.scene is not None else None
         if lps is not None:
             self._workspace.view.crosshair_lps = lps
+
+    def _offer(self, phase: Phase, position: QPointF, modifiers: Qt.KeyboardModifier) -> bool:
+        """Offer an event of the left button to the active tool."""
+        if self.scene is None or self.view is None or self._workspace.active is None:
+            return False
+        ratio = self.view.devicePixelRatioF()
+        x, y = position.x() * ratio, position.y() * ratio
+        # What is seen there takes a while to find; only where something begins does it matter.
+        lps = self.scene.pick(x, self.view.height() * ratio - y) if phase == "press" else None
+        matrix = self.scene.world_to_screen()
+        if lps is None:
+            lps = seen_point(matrix, (x, y), 0.0)
+        event = PointerEvent(phase, lps, self.scene.nearest_axis(), held(modifiers), sight=Sight((x, y), matrix))
+        used = self._hand.pointer(event)
+        if used:
+            self.view.update()
+        return used
+
+    def _marks(self, ratio: float) -> list[Mark]:
+        """Return what lies over the frame: the crosshair, and what the active tool draws."""
+        if self.scene is None:
+            return []
+        found = self.scene.marks(ratio)
+        for line in self._hand.cursor.lines:
+            if line.in_3d and line.points_lps:
+                found.extend(
+                    line_marks(line, screen_points(self.scene.world_to_screen(), line.points_lps), 3.5 * ratio)
+                )
+        return found
+
+    def refresh_cursor(self) -> None:
+        """Show the pointer of the active tool, and what it draws."""
+        if self.view is not None:
+            taken = self._hand.cursor.in_3d
+            self.view.setCursor(Qt.CursorShape.CrossCursor if taken else Qt.CursorShape.ArrowCursor)
+            self.view.update()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Enter and Backspace are for the tool that draws here."""
+        match event.key():
+            case Qt.Key.Key_Return | Qt.Key.Key_Enter if self._hand.key("apply"):
+                self.refresh_cursor()
+            case Qt.Key.Key_Backspace if self._hand.key("back"):
+                self.refresh_cursor()
+            case Qt.Key.Key_Space if not event.isAutoRepeat():
+                self._hand.swap()
+            case _:
+                super().keyPressEvent(event)
 
     def reset_view(self) -> None:
         """Look from the front."""

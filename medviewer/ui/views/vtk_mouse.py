@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
 from PySide6.QtGui import QMouseEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 from vtkmodules.vtkRenderingUI import vtkGenericRenderWindowInteractor
 
+from medviewer.editing.tool import Phase
 from medviewer.ui.views.pointer_map import CLICK_SLOP
 
 _BUTTONS = {
@@ -16,8 +19,22 @@ _BUTTONS = {
 }
 
 
+Offer = Callable[[Phase, QPointF, Qt.KeyboardModifier], bool]
+
+
+def _no_tool(_phase: Phase, _position: QPointF, _modifiers: Qt.KeyboardModifier) -> bool:
+    return False
+
+
 class VtkMouse(QObject):
-    """Gives a widget's mouse to VTK's interactor, and tells clicks from drags.
+    """Gives a widget's mouse to a tool that wants it, or else to VTK's interactor, and tells clicks from drags.
+
+    With Shift the left button always turns, so that one can look around a tool's work.
+
+    Attributes
+    ----------
+    offer : callable
+        Offers an event of the left button to the active tool, in pixels of the widget; True when it was used.
 
     Signals
     -------
@@ -35,6 +52,10 @@ class VtkMouse(QObject):
         self._interactor: vtkGenericRenderWindowInteractor | None = interactor
         self._pressed: QPointF | None = None
         self._wheel = 0
+        self.offer: Offer = _no_tool
+        #: The left button went down for a tool, and is still down.
+        self._tool_drag = False
+        self._tool_click = False
         widget.installEventFilter(self)
 
     def close(self) -> None:
@@ -53,10 +74,9 @@ class VtkMouse(QObject):
             case QEvent.Type.MouseButtonRelease if isinstance(event, QMouseEvent):
                 self._release(interactor, event)
             case QEvent.Type.MouseButtonDblClick if isinstance(event, QMouseEvent):
-                self.double_clicked.emit()
+                self._double(interactor, event)
             case QEvent.Type.MouseMove if isinstance(event, QMouseEvent):
-                self._place(interactor, event.position(), event.modifiers())
-                interactor.MouseMoveEvent()
+                self._move(interactor, event)
             case QEvent.Type.Wheel if isinstance(event, QWheelEvent):
                 self._turn(interactor, event)
             case _:
@@ -69,13 +89,15 @@ class VtkMouse(QObject):
         ratio = self._widget.devicePixelRatioF()
         x, y = position.x() * ratio, (self._widget.height() - position.y()) * ratio
         ctrl = bool(modifiers & Qt.KeyboardModifier.ControlModifier)
-        shift = bool(modifiers & Qt.KeyboardModifier.ShiftModifier)
-        interactor.SetEventInformation(round(x), round(y), int(ctrl), int(shift), "\0", 0)
+        interactor.SetEventInformation(round(x), round(y), int(ctrl), 0, "\0", 0)
         return x, y
 
     def _press(self, interactor: vtkGenericRenderWindowInteractor, event: QMouseEvent) -> None:
         name = _BUTTONS.get(event.button())
-        if name is not None:
+        if name == "Left":
+            turns = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+            self._tool_click = self._tool_drag = not turns and self._offered("press", event)
+        if name is not None and not (name == "Left" and self._tool_drag):
             self._pressed = event.position() if name == "Left" else None
             self._place(interactor, event.position(), event.modifiers())
             getattr(interactor, f"{name}ButtonPressEvent")()
@@ -84,11 +106,33 @@ class VtkMouse(QObject):
         name = _BUTTONS.get(event.button())
         if name is None:
             return
+        if name == "Left" and self._tool_drag:
+            self._tool_drag = False
+            self._offered("release", event)
+            return
         x, y = self._place(interactor, event.position(), event.modifiers())
         getattr(interactor, f"{name}ButtonReleaseEvent")()
         pressed, self._pressed = self._pressed, None
         if pressed is not None and (event.position() - pressed).manhattanLength() <= CLICK_SLOP:
             self.clicked.emit(x, y)
+
+    def _move(self, interactor: vtkGenericRenderWindowInteractor, event: QMouseEvent) -> None:
+        if self._tool_drag:
+            self._offered("move", event)
+            return
+        if not event.buttons():
+            self._offered("hover", event)
+        self._place(interactor, event.position(), event.modifiers())
+        interactor.MouseMoveEvent()
+
+    def _double(self, interactor: vtkGenericRenderWindowInteractor, event: QMouseEvent) -> None:
+        if event.button() != Qt.MouseButton.LeftButton or not self._tool_click:
+            self.double_clicked.emit()
+        elif not self._offered("double", event):
+            self._press(interactor, event)
+
+    def _offered(self, phase: Phase, event: QMouseEvent) -> bool:
+        return self.offer(phase, event.position(), event.modifiers())
 
     def _turn(self, interactor: vtkGenericRenderWindowInteractor, event: QWheelEvent) -> None:
         self._place(interactor, event.position(), event.modifiers())
