@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from medviewer.core.version import __version__
 
 if TYPE_CHECKING:
-    from medviewer.app.scripting import analyze, export, interactive, load, open_workspace, scan
+    from medviewer.app.scripting import analyze, export, interactive, load, open_workspace, scan, statistics
     from medviewer.core.dicom_ref import SeriesRef, Study
     from medviewer.core.errors import MedViewerError
     from medviewer.core.prompt import Prompt
@@ -37,6 +37,7 @@ __all__ = [
     "load",
     "open_workspace",
     "scan",
+    "statistics",
 ]
 
 #: Loaded at first use: `import medviewer` alone must stay fast, every part of the program does it.
@@ -53,6 +54,7 @@ _HOMES = {
     "load": "medviewer.app.scripting",
     "open_workspace": "medviewer.app.scripting",
     "scan": "medviewer.app.scripting",
+    "statistics": "medviewer.app.scripting",
 }
 
 

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Sequence
 
 #: Words that are commands; everything else names a path for the window (write ``./info`` for a folder named info).
-COMMANDS = ("info", "tasks", "analyze", "export", "doctor", "demo", "pacs", "run", "train", "evaluate", "models")
+COMMANDS = (
+    "info", "tasks", "analyze", "export", "statistics", "doctor", "demo", "pacs", "run", "train", "evaluate", "models",
+)  # fmt: skip
 _HELP = ("-h", "--help", "--version")
 
 

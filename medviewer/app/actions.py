@@ -12,6 +12,7 @@ from medviewer.app.flags import (
     always,
     can_redo,
     can_undo,
+    has_a_segment,
     has_active_segment,
     has_frames,
     has_grey,
@@ -61,6 +62,9 @@ class Ui(Protocol):
 
     def show_compare(self) -> None:
         """Compare two segments of the image that is looked at."""
+
+    def show_statistics(self) -> None:
+        """Measure the segments of the image that is looked at."""
 
     def show_library(self) -> None:
         """Show the library of studies."""
@@ -305,6 +309,7 @@ ACTIONS: tuple[Action, ...] = (
     _action("analyze", "Analyze", "F5", "Analyze", has_volume, _analyze),
     _action("analyze_plan", "Plan…", "Shift+F5", "Analyze", has_volume, lambda a, u: u.show_analyze()),
     _action("compare", "Compare two segments…", "", "Analyze", has_segments, lambda a, u: u.show_compare()),
+    _action("statistics", "Segment statistics…", "", "Analyze", has_a_segment, lambda a, u: u.show_statistics()),
     _action("models", "Models…", "Ctrl+M", "Analyze", always, lambda a, u: u.show_models()),
     _action("reset_views", "Reset views", "R", "View", has_volume, lambda a, u: u.reset_views()),
     _action("play", "Play or pause", "P", "View", has_frames, lambda a, u: u.play()),

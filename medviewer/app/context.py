@@ -25,6 +25,7 @@ from medviewer.app.positions import Positions
 from medviewer.app.registration import Register
 from medviewer.app.segments import Segments
 from medviewer.app.settings import Settings
+from medviewer.app.statistics import Statistics
 from medviewer.app.tool_router import ToolRouter
 from medviewer.app.volumes import Volumes
 from medviewer.app.windows import Windows
@@ -89,6 +90,7 @@ class AppContext:
         self.analyze = Analyze(self)
         self.findings = Findings(self)
         self.compare = Compare(self)
+        self.statistics = Statistics(self)
         self.registration = Register(self)
         self.overlays = Overlays(self)
         self.exports = ExportCases(self)

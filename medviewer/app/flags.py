@@ -25,6 +25,12 @@ def has_segments(app: AppContext) -> bool:
     return segmentation is not None and len(segmentation.segments) > 1
 
 
+def has_a_segment(app: AppContext) -> bool:
+    """Whether the volume that is looked at has a segment."""
+    segmentation = app.workspace.active_segmentation
+    return segmentation is not None and bool(segmentation.segments)
+
+
 def has_frames(app: AppContext) -> bool:
     """Whether there is more than one frame, picture or time point to go through."""
     return app.workspace.active is not None and count_of(app.workspace.active) > 1

@@ -40,10 +40,10 @@ def _write_lesions(analysis: Analysis, path: Path) -> None:
             x, y, z = (f"{v:.3f}" for v in box.center_lps)
             score = "" if box.score is None else f"{box.score:.4f}"
             diameter = "" if box.diameter_mm is None else f"{box.diameter_mm:.2f}"
-            out.writerow([rank, _cell(box.label), score, x, y, z, diameter, box.provenance.task])
+            out.writerow([rank, spreadsheet_text(box.label), score, x, y, z, diameter, box.provenance.task])
 
 
-def _cell(text: str) -> str:
+def spreadsheet_text(text: str) -> str:
     """Keep a spreadsheet from reading a label as a formula."""
     return f"'{text}" if text[:1] in "=+-@\t\r" else text
 

@@ -21,6 +21,7 @@ from medviewer.plugin_host.registry import PluginRegistry
 if TYPE_CHECKING:
     from medviewer.app.headless import Analysis
     from medviewer.app.sessions import Interaction
+    from medviewer.app.statistics import StatisticsTable
     from medviewer.export.exporter import Case, ExportReport
 
 Progress = Callable[[float | None, str], None]
@@ -184,6 +185,37 @@ def open_workspace(path: str | Path, *, progress: Progress | None = None) -> Wor
     from medviewer.app.documents import load_workspace
 
     return load_workspace(CallbackContext(progress), Path(path), engine().decode)
+
+
+def statistics(
+    workspace: Workspace, volume: Volume | None = None, *, progress: Progress | None = None
+) -> StatisticsTable:
+    """Measure all segments of an image of a workspace.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    volume : Volume, optional
+        Default is the one that is looked at.
+    progress : callable, optional
+        Called with a fraction 0..1 (or None) and a text.
+
+    Returns
+    -------
+    StatisticsTable
+        ``.rows``, each with ``.name``, ``.size``, ``.shape`` and ``.intensity``; ``.to_csv()``.
+
+    Raises
+    ------
+    InputError
+        The workspace has no image.
+    """
+    from medviewer.app.statistics import statistics_of
+
+    chosen = volume or workspace.active or next(iter(workspace.volumes), None)
+    if chosen is None:
+        raise InputError("There is nothing to measure.", hint="Open a workspace with an image first.")
+    return statistics_of(CallbackContext(progress), chosen, workspace.segmentation(chosen.id))
 
 
 def analysis_of(ctx: JobContext, volume: Volume, tasks: Sequence[str] | None = None) -> Analysis:

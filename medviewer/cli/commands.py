@@ -187,6 +187,19 @@ def export(
 
 
 @cli.command()
+def statistics(
+    workspace: Annotated[Path, typer.Argument(help="A saved workspace (.mvw).", show_default=False)],
+    as_json: _Json = False,
+) -> None:
+    """Measure the segments of a workspace; write CSV: sizes, diameters, shape, intensities."""
+    from medviewer.cli.statistics import measure_workspace
+
+    output = Output(as_json=as_json)
+    with output.refusals():
+        output.result(measure_workspace(output, workspace))
+
+
+@cli.command()
 def doctor(
     device: Annotated[str, typer.Option(callback=_device, help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: _Json = False,

@@ -172,6 +172,14 @@ class WindowUi:
         if volume is not None:
             CompareDialog(self._app, volume.id, self._window).show()
 
+    def show_statistics(self) -> None:
+        """Measure the segments of the image that is looked at."""
+        from medviewer.ui.dialogs.statistics_dialog import StatisticsDialog
+
+        volume = self._app.workspace.active
+        if volume is not None:
+            StatisticsDialog(self._app, volume.id, self._window).show()
+
     def show_library(self) -> None:
         """Show the library, or bring it to the front."""
         from medviewer.ui.dialogs.library import LibraryDialog

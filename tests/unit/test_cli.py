@@ -228,6 +228,16 @@ def test_analyze_then_export(capsys: pytest.CaptureFixture[str], study: Path, ai
         assert next(csv.reader(file)) == columns.split(",")
 
     saved = tmp_path / "out" / "workspace.mvw"
+    code, out, err = run(capsys, "statistics", saved, "--json")
+    assert code == 0, err
+    ((measured,),) = [image["segments"] for image in json.loads(out)["images"]]
+    assert measured["name"] == "Air"
+    assert measured["volume_ml"] == pytest.approx(segment["volume_ml"], abs=1e-3)
+    assert measured["maximum"] < -400
+    code, out, err = run(capsys, "statistics", saved)
+    (line,) = csv.DictReader(out.splitlines())
+    assert float(line["sphericity"]) == pytest.approx(measured["sphericity"])
+    assert run(capsys, "statistics", tmp_path / "no.mvw")[0] == 3
     code, out, err = run(capsys, "export", saved, "--format", "nifti", "-o", tmp_path / "nifti", "--json")
     assert code == 0, err
     files = json.loads(out)["files"]
