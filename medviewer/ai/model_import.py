@@ -13,7 +13,7 @@ from typing import Final
 from uuid import uuid4
 
 from medviewer.ai.card import ModelCard
-from medviewer.ai.formats import format_of, formats, totalsegmentator
+from medviewer.ai.formats import format_of, formats, nninteractive, totalsegmentator
 from medviewer.ai.weights import STORED_NAME, ModelStore, StoredModel, read_model
 from medviewer.core.errors import InputError, TaskError
 from medviewer.io.archive import extract, is_archive
@@ -108,8 +108,8 @@ def _import_one(ctx: JobContext, store: ModelStore, root: Path, source: str) -> 
     fresh = store.own / f".{uuid4().hex}"
     try:
         fresh.mkdir(parents=True, mode=0o700)
-        # The name of an nnU-Net folder says which configuration it is.
-        inner = fresh / root.name if "__" in root.name else fresh
+        # The name of an nnU-Net folder says which configuration it is; that of an nnInteractive one, which version.
+        inner = fresh / root.name if "__" in root.name or nninteractive.recognises(root) else fresh
         inner.mkdir(exist_ok=True)
         files = _copy(ctx, root, inner, fresh)
         model = read_model(fresh)

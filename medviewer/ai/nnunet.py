@@ -103,8 +103,8 @@ def _open(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> NnunetModel
         checkpoint = load_torch_file(path)
         if not networks:
             axes = _mirror_axes(checkpoint, path)
-        networks.append(_network(card, checkpoint, path))
-        hashes.append(_sha256(path))
+        networks.append(network_of(card, checkpoint, path))
+        hashes.append(sha256_of(path))
     digest = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
     return NnunetModel(card, tuple(networks), axes, digest)
 
@@ -116,7 +116,8 @@ def _mirror_axes(checkpoint: Any, path: Path) -> tuple[int, ...]:
     return tuple(axes)
 
 
-def _network(card: ModelCard, checkpoint: Any, path: Path) -> nn.Module:
+def network_of(card: ModelCard, checkpoint: Any, path: Path) -> nn.Module:
+    """Return the network of a card with the weights of a checkpoint; raises `TaskError` ``E_MODEL_FILE``."""
     weights = checkpoint.get("network_weights")
     if not isinstance(weights, dict):
         raise damaged(path, "it holds no network_weights")
@@ -134,7 +135,8 @@ def _network(card: ModelCard, checkpoint: Any, path: Path) -> nn.Module:
     return network.eval()
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -172,8 +172,8 @@ def with_prompt(marks: Marks, prompt: Prompt, volume: Volume) -> Marks:
     elif prompt.crop is not None:
         places = _spread(np.argwhere(prompt.crop[1]) + np.array(prompt.crop[0].lower))
     else:
-        places = _spread(np.array([_index(volume, point) for point in prompt.points]).reshape(-1, 3))
-    places = [place for place in places if _in_image(place, volume)]
+        places = _spread(np.array([index_of(volume, point) for point in prompt.points]).reshape(-1, 3))
+    places = [place for place in places if in_image(place, volume)]
     if not places:
         raise InputError("This prompt lies outside the image.", hint="Click inside the image.", code="E_PROMPT")
     if prompt.positive:
@@ -181,12 +181,14 @@ def with_prompt(marks: Marks, prompt: Prompt, volume: Volume) -> Marks:
     return Marks(marks.inside, (*marks.outside, *places), marks.box)
 
 
-def _index(volume: Volume, point: Vec3) -> Index:
+def index_of(volume: Volume, point: Vec3) -> Index:
+    """Return where a point in LPS mm lies, as a continuous index (k, j, i)."""
     i, j, k = (float(v) for v in volume.geometry.lps_to_index(point))
     return (k, j, i)
 
 
-def _in_image(place: Index, volume: Volume) -> bool:
+def in_image(place: Index, volume: Volume) -> bool:
+    """Whether a continuous index lies in the image, the outer halves of its voxels counted."""
     return all(-0.5 <= p <= n - 0.5 for p, n in zip(place, volume.array.shape, strict=True))
 
 
@@ -202,7 +204,7 @@ def _box(prompt: Prompt, volume: Volume) -> tuple[Index, Index]:
     if prompt.crop is not None:
         corners = np.array([prompt.crop[0].lower, np.array(prompt.crop[0].upper) - 1], float)
     else:
-        corners = np.array([_index(volume, point) for point in prompt.points]).reshape(-1, 3)
+        corners = np.array([index_of(volume, point) for point in prompt.points]).reshape(-1, 3)
     spacing = np.array(volume.geometry.spacing[::-1])
     if len(corners) < 2:
         raise InputError("A box needs two corners.", hint="Drag from corner to corner.", code="E_PROMPT")

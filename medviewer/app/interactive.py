@@ -82,7 +82,8 @@ class Interactive:
         Raises
         ------
         InputError
-            ``E_MODEL_INPUT``: the volume is not what the task works on.
+            ``E_MODEL_INPUT``: the volume is not what the task works on. ``E_LICENSE``: the model's licence was not
+            accepted.
         EditRefused
             There is no active segment, or it is locked.
         PluginError
@@ -102,7 +103,8 @@ class Interactive:
         Raises
         ------
         InputError
-            ``E_MODEL_INPUT``: the volume is not what the task works on.
+            ``E_MODEL_INPUT``: the volume is not what the task works on. ``E_LICENSE``: the model's licence was not
+            accepted.
         """
         session = self._session(volume_id, task)
         corners = product(*zip(box.lower, box.upper, strict=True))
@@ -146,14 +148,16 @@ class Interactive:
         return segment
 
     def _session(self, volume_id: str, task: TaskInfo) -> WorkerSession:
-        """Return the session of a volume, a new one when another time point is shown now."""
+        """Return the session of a volume, a new one when another time point is shown or a parameter was changed."""
+        self._app.models.require_accepted(task)
         volume = self._app.workspace.volume(volume_id)
         if volume_id in self._app.loading:
             raise InputError("The series is still loading.", hint="Wait for the progress bar to end.")
         key = (volume_id, task.id)
         session = self._sessions.get(key)
-        if session is None or session.volume.array is not volume.array:
-            session = WorkerSession(self._app.model_worker, self._app.plugins, task, volume)
+        parameters = self._app.analyze.parameters(task.id)
+        if session is None or session.volume.array is not volume.array or session.parameters != parameters:
+            session = WorkerSession(self._app.model_worker, self._app.plugins, task, volume, parameters)
             self._sessions[key] = session
         return session
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -148,7 +148,11 @@ def analyze(
 
 
 def interactive(
-    volume: Volume, task: str = "click_segment", device: str = "auto", progress: Progress | None = None
+    volume: Volume,
+    task: str = "click_segment",
+    device: str = "auto",
+    progress: Progress | None = None,
+    parameters: Mapping[str, object] | None = None,
 ) -> Interaction:
     """Open a session with an interactive model, in a worker process.
 
@@ -161,6 +165,8 @@ def interactive(
         ``auto``, ``cpu`` or ``cuda[:n]``.
     progress : callable, optional
         Called with a fraction 0..1 (or None) and a text.
+    parameters : mapping, optional
+        Values of the task's parameters; what is missing keeps its default.
 
     Returns
     -------
@@ -176,7 +182,7 @@ def interactive(
     from medviewer.app.sessions import Interaction, WorkerSession
 
     parts = engine()
-    session = WorkerSession(parts.model, parts.registry, parts.registry.task(task), volume)
+    session = WorkerSession(parts.model, parts.registry, parts.registry.task(task), volume, parameters)
     return Interaction(session, CallbackContext(progress, device))
 
 

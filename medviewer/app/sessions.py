@@ -64,7 +64,7 @@ class WorkerSession:
         self.volume = volume
         self._worker = worker
         self._source = registry.source(task.id)
-        self._parameters = dict(parameters or {})
+        self.parameters = dict(parameters or {})
         self._key = uuid4().hex
 
     def answer(self, ctx: JobContext, shown: Sequence[Prompt], wanted: Sequence[Prompt]) -> SessionAnswer:
@@ -78,7 +78,7 @@ class WorkerSession:
             payload = SessionPayload(
                 key=self._key,
                 source=self._source,
-                parameters=self._parameters,
+                parameters=self.parameters,
                 shown=tuple(shown),
                 wanted=tuple(wanted),
                 volume=volume,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from medviewer.api import BoxResult, LabelResult, NullContext, Prompt, Region, T
 from medviewer.api.testing import check_task
 from medviewer.plugin_host.loader import TaskSource, load_task, params_type
 from medviewer.plugin_host.manifest import read_manifest
+from tests.nninteractive_server import Held, serving
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 
@@ -31,6 +33,12 @@ QUICK: dict[str, dict[str, object]] = {
 }
 #: What each kind of task must return.
 RESULTS = {"segmentation": LabelResult, "detection": BoxResult, "registration": TransformResult}
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with serving(Held()) as address:
+        yield address
 
 
 def test_the_bundled_tasks_are_known_by_their_ids() -> None:
@@ -55,13 +63,14 @@ def test_task_keeps_the_contract(source: TaskSource) -> None:
 
 
 @pytest.mark.parametrize("source", INTERACTIVE, ids=lambda source: source.info.id)
-def test_session_keeps_the_contract(source: TaskSource) -> None:
+def test_session_keeps_the_contract(source: TaskSource, server: str) -> None:
     from medviewer.phantoms import spheres_volume
 
     phantom = spheres_volume()
     task: Any = load_task(source)
     assert task.check().ok
-    session = task.open(NullContext(), phantom.volume, params_type(task, source.info)())
+    given = {"server": server, "may_send": True} if source.info.id == "nninteractive_server" else {}
+    session = task.open(NullContext(), phantom.volume, params_type(task, source.info)(**given))
     assert "point" in session.prompts
     shown = np.zeros(phantom.volume.array.shape, bool)
     for nodule in phantom.nodules[:2]:

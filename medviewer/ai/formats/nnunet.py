@@ -63,7 +63,7 @@ def read_card(folder: Path) -> ModelCard:
     if len(found) != 1:
         raise refused(folder, f"it holds {len(found)} trained configurations; import them one by one")
     root = found[0]
-    plans, dataset = _json(root / "plans.json"), _json(root / "dataset.json")
+    plans, dataset = read_json(root / "plans.json"), read_json(root / "dataset.json")
     try:
         return _card(root, plans, dataset)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -72,10 +72,10 @@ def read_card(folder: Path) -> ModelCard:
 
 def _card(root: Path, plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> ModelCard:
     name = configuration_name(root, plans)
-    config = _inherited(plans["configurations"], name)
+    config = inherited(plans["configurations"], name)
     if config.get("previous_stage"):
         raise refused(root, f"{name} is the second stage of a cascade, which needs the result of the first")
-    channels = _channels(dataset)
+    channels = channel_names(dataset)
     labels, regions = _labels(dataset)
     outputs = len(labels) if regions else 1 + len(labels)
     title = re.sub(r"^Dataset\d+_", "", str(plans.get("dataset_name", root.parent.name)))
@@ -86,7 +86,7 @@ def _card(root: Path, plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> M
         title=f"{title.replace('_', ' ')} (nnU-Net {name})",
         description=str(dataset.get("description", "")),
         network="dynamic_unet",
-        arguments=_network(root, config, len(channels), outputs),
+        arguments=network_arguments(root, config, len(channels), outputs),
         runner=RUNNER,
         modalities=_modalities(channels),
         channels=channels,
@@ -139,7 +139,8 @@ def refused(folder: Path, reason: str) -> TaskError:
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file of a result folder; raises `TaskError` ``E_MODEL_FILE``."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise refused(path.parent, f"{path.name} is too large")
@@ -153,7 +154,7 @@ def _json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _inherited(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
+def inherited(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a configuration with what it inherits from others."""
     chain = [name]
     while parent := configurations[chain[-1]].get("inherits_from"):
@@ -166,7 +167,8 @@ def _inherited(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
     return merged
 
 
-def _channels(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+def channel_names(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what ``dataset.json`` calls the input images, in order."""
     names = dataset.get("channel_names") or dataset["modality"]
     return tuple(str(names[key]) for key in sorted(names, key=int))
 
@@ -217,7 +219,7 @@ def _resampler(root: Path, config: Mapping[str, Any], key: str, order: int) -> d
     }
 
 
-def _network(root: Path, config: Mapping[str, Any], inputs: int, outputs: int) -> dict[str, Any]:
+def network_arguments(root: Path, config: Mapping[str, Any], inputs: int, outputs: int) -> dict[str, Any]:
     """Return the arguments of `medviewer.ai.networks.dynamic_unet`."""
     architecture = config.get("architecture") or _old_architecture(config)
     kind = str(architecture["network_class_name"]).rsplit(".", 1)[-1]

@@ -1,0 +1,1 @@
+"""nnInteractive: models of the store, and sessions on a server."""
