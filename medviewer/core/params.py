@@ -43,3 +43,8 @@ class Doc:
     """One sentence of help."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentChoice:
+    """A whole number that is the label value of a segment, chosen from the list of those there are; 0 is none."""

@@ -1,7 +1,8 @@
 """From the dataclass of a task's parameters to a form, and back from plain values to the dataclass.
 
 A field is a ``float``, ``int``, ``bool``, ``str`` or ``Literal`` of texts, with a default. ``Annotated`` adds
-`Range`, `Unit`, `Choice` and `Doc`. A field with ``repr=False`` is not for people and not part of the form.
+`Range`, `Unit`, `Choice`, `SegmentChoice` and `Doc`. A field with ``repr=False`` is not for people and not part of the
+form.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from medviewer.core.errors import InputError, PluginError
-from medviewer.core.params import Choice, Doc, Range, TaskChoice, Unit
+from medviewer.core.params import Choice, Doc, Range, SegmentChoice, TaskChoice, Unit
 
-ParamKind = Literal["float", "int", "bool", "choice", "text"]
+ParamKind = Literal["float", "int", "bool", "choice", "text", "segment"]
 ParamValue = float | int | bool | str
 
 _KINDS: dict[object, ParamKind] = {float: "float", int: "int", bool: "bool", str: "text"}
@@ -28,7 +29,7 @@ class ParamSpec:
     ----------
     name : str
         Of the field.
-    kind : "float", "int", "bool", "choice" or "text"
+    kind : "float", "int", "bool", "choice", "text" or "segment"
     default : float, int, bool or str
     minimum, maximum : float or None
         Smallest and largest value; None: no bound.
@@ -74,19 +75,25 @@ class ParamSpec:
             if self.kind == "choice" and value not in self.options:
                 raise self._refuse(f"must be one of {', '.join(self.options)}", value)
             return value
-        if self.kind in ("float", "int") and isinstance(value, int | float) and not isinstance(value, bool):
+        if self.kind in ("float", "int", "segment") and isinstance(value, int | float) and not isinstance(value, bool):
             return self._number(value)
-        raise self._refuse({"bool": "must be true or false", "float": "must be a number",
-                            "int": "must be a whole number"}.get(self.kind, "must be a text"), value)  # fmt: skip
+        rules = {
+            "bool": "must be true or false",
+            "float": "must be a number",
+            "int": "must be a whole number",
+            "segment": "must be a label value",
+        }
+        raise self._refuse(rules.get(self.kind, "must be a text"), value)
 
     def _number(self, value: float) -> float | int:
-        if not math.isfinite(value) or (self.kind == "int" and value != int(value)):
-            raise self._refuse("must be a whole number" if self.kind == "int" else "must be a finite number", value)
+        whole = self.kind != "float"
+        if not math.isfinite(value) or (whole and value != int(value)):
+            raise self._refuse("must be a whole number" if whole else "must be a finite number", value)
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
         if not low <= value <= high:
             raise self._refuse(f"must be between {low:g} and {high:g}{' ' * bool(self.unit)}{self.unit}", value)
-        return int(value) if self.kind == "int" else float(value)
+        return int(value) if whole else float(value)
 
     def _refuse(self, rule: str, value: object) -> InputError:
         return InputError(f"The parameter {self.name} {rule}, not {value!r}.", code="E_PARAMETER")
@@ -117,6 +124,8 @@ def _describe(item: Field[Any], hint: object) -> ParamSpec:
     choice = next((note for note in notes if isinstance(note, Choice)), None)
     options = get_args(base) if get_origin(base) is Literal else choice.options if choice else ()
     kind = "choice" if options else _KINDS.get(base)
+    if kind == "int" and any(isinstance(note, SegmentChoice) for note in notes):
+        kind = "segment"
     default = item.default if item.default_factory is MISSING else item.default_factory()
     if kind is None or not all(isinstance(option, str) for option in options):
         raise PluginError(f"The parameter {item.name} has a type that no form can show.", code="E_PARAMETERS")

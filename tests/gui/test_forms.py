@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox
 from pytestqt.qtbot import QtBot
 
-from medviewer.core.params import Doc, Range, Unit
+from medviewer.core.params import Doc, Range, SegmentChoice, Unit
+from medviewer.core.segmentation import Segment
 from medviewer.plugin_host.forms import describe_params, params_from_dict
 from medviewer.ui.forms.editors import decimals_for, pretty
 from medviewer.ui.forms.param_form import ParamForm
@@ -72,3 +73,25 @@ def test_no_step_is_rounded_away(step: float, digits: int) -> None:
 )
 def test_names_read_as_words(name: str, words: str) -> None:
     assert pretty(name) == words
+
+
+@dataclass
+class Picked:
+    other: Annotated[int, SegmentChoice()] = 0
+
+
+def test_a_segment_is_chosen_from_those_there_are(qtbot: QtBot) -> None:
+    form = ParamForm(describe_params(Picked))
+    qtbot.addWidget(form)
+    box = form.findChild(QComboBox, "param.other")
+    assert form.values() == {"other": 0}
+    form.show_segments([Segment(2, "Liver & more"), Segment(9, "Spleen")])
+    assert [box.itemText(n) for n in range(1, box.count())] == ["Liver & more", "Spleen"]
+    with qtbot.waitSignal(form.edited) as caught:
+        box.setCurrentIndex(2)
+    assert caught.args == ["other", 9]
+    with qtbot.assertNotEmitted(form.edited):
+        form.show_segments([Segment(9, "Spleen"), Segment(4, "Kidney")])
+    assert form.values() == {"other": 9}, "what was chosen stays"
+    form.show_segments([Segment(4, "Kidney")])
+    assert form.values() == {"other": 0}, "what is gone is not chosen"

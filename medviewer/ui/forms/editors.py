@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox, QWidget
 
+from medviewer.core.segmentation import Segment
 from medviewer.plugin_host.forms import ParamSpec
+from medviewer.ui.icons import swatch
 
 MAX_INT = 2**31 - 1
 
@@ -140,12 +142,45 @@ class TextEditor:
         self.widget.editingFinished.connect(slot)
 
 
+class SegmentEditor:
+    """One of the segments there are, or none."""
+
+    def __init__(self, spec: ParamSpec) -> None:
+        self.widget = QComboBox()
+        self.widget.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.show_segments(())
+
+    def show_segments(self, segments: Sequence[Segment]) -> None:
+        """Offer these; what was chosen stays chosen if it is still there."""
+        chosen = self.value()
+        self.widget.blockSignals(True)
+        self.widget.clear()
+        self.widget.addItem("–", 0)
+        for segment in segments:
+            self.widget.addItem(swatch(segment.color), segment.name, segment.value)
+        self.set_value(chosen)
+        self.widget.blockSignals(False)
+
+    def value(self) -> object:
+        """Return the label value of the chosen segment, 0 for none."""
+        return self.widget.currentData() or 0
+
+    def set_value(self, value: object) -> None:
+        """Choose a segment; one that is not there is none."""
+        self.widget.setCurrentIndex(max(0, self.widget.findData(value)))
+
+    def on_edit(self, slot: Callable[[], None]) -> None:
+        """Call `slot` on every change."""
+        self.widget.currentIndexChanged.connect(lambda _: slot())
+
+
 EDITORS: Mapping[str, Callable[[ParamSpec], Editor]] = {
     "float": FloatEditor,
     "int": IntEditor,
     "bool": BoolEditor,
     "choice": ChoiceEditor,
     "text": TextEditor,
+    "segment": SegmentEditor,
 }
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QDoubleSpinBox, QGridLayout, QLabel, QSpinBox, QWidget
 
+from medviewer.core.segmentation import Segment
 from medviewer.plugin_host.forms import ParamSpec
-from medviewer.ui.forms.editors import EDITORS, Editor, pretty
+from medviewer.ui.forms.editors import EDITORS, Editor, SegmentEditor, pretty
 from medviewer.ui.text import plain_tip
 
 #: Least width in pixels of a value that stands beside another.
@@ -75,6 +76,12 @@ class ParamForm(QWidget):
             widget = self._editors[name].widget
             if isinstance(widget, QSpinBox | QDoubleSpinBox):
                 widget.setSuffix(f" {unit}")
+
+    def show_segments(self, segments: Sequence[Segment]) -> None:
+        """Offer these where a segment is chosen."""
+        for editor in self._editors.values():
+            if isinstance(editor, SegmentEditor):
+                editor.show_segments(segments)
 
     def reset(self) -> None:
         """Show the defaults."""

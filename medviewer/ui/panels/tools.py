@@ -197,6 +197,8 @@ class ToolsPanel(Panel):
     def _load(self, tool_id: str) -> None:
         options = self.app.router.options(tool_id)
         form = self._forms[tool_id]
+        segmentation = self.app.workspace.active_segmentation
+        form.show_segments(segmentation.segments if segmentation is not None else ())
         form.show_lengths_in("mm" if self.volume is None or self.volume.in_mm else "px")
         shown = form.values()
         actual = {name: getattr(options, name) for name in shown}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medviewer.core.errors import InputError, PluginError
-from medviewer.core.params import Choice, Doc, Range, Unit
+from medviewer.core.params import Choice, Doc, Range, SegmentChoice, Unit
 from medviewer.plugin_host.forms import describe_params, params_from_dict, params_to_dict
 
 
@@ -106,3 +106,17 @@ def test_parameters_that_no_form_can_show_are_refused(params: type[Any]) -> None
     with pytest.raises(PluginError) as caught:
         describe_params(params)
     assert caught.value.code == "E_PARAMETERS"
+
+
+@dataclass
+class Picked:
+    other: Annotated[int, SegmentChoice(), Doc("Which")] = 0
+
+
+def test_a_segment_is_chosen_by_its_label_value() -> None:
+    (spec,) = describe_params(Picked)
+    assert (spec.kind, spec.default, spec.doc) == ("segment", 0, "Which")
+    assert spec.convert(7) == 7
+    for wrong in ("7", 7.5, True):
+        with pytest.raises(InputError, match=r"label value|whole number"):
+            spec.convert(wrong)
