@@ -50,6 +50,8 @@ class EffectHost:
         self._result: Change | None = None
         self._apply_next = False
         self._applying = False
+        #: Why there is nothing to compute, in words for the user.
+        self.refusal = ""
         self.axis = 2
 
     @property
@@ -91,6 +93,7 @@ class EffectHost:
             self._watched.active_changed.disconnect(self._inputs_changed, missing_ok=True)
             self._watched.segments_changed.disconnect(self._inputs_changed, missing_ok=True)
         self._effect = self._editor = self._watched = None
+        self.refusal = ""
         self.discard()
 
     def inputs_changed(self) -> None:
@@ -124,6 +127,7 @@ class EffectHost:
     def _plan(self) -> Compute | None:
         assert self._effect is not None
         assert self._editor is not None
+        self.refusal = ""
         target = self._editor.target
         segment = target.find(target.active)
         if segment is None:
@@ -132,6 +136,7 @@ class EffectHost:
         try:
             return self._effect.plan(scene)
         except EditRefused as refusal:
+            self.refusal = refusal.text
             if self._apply_next:
                 self._apply_next = False
                 self._app.messages.error(refusal)
@@ -171,6 +176,8 @@ class EffectHost:
             return True
         finally:
             self._applying = False
+        if change.image is not None:
+            self._app.workspace.add_volume(change.image)
         self._show(None)
         if change.note or box is None:
             self._app.messages.add("info", change.note or f"{change.label}: nothing had to change.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Mask
+from medviewer.core.volume import Volume
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,11 +29,18 @@ class SegmentMask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewSegment:
-    """A segment to be added beside the active one, in its group."""
+    """A segment to be added beside the active one, in its group.
+
+    Attributes
+    ----------
+    instance : int
+        Number at the end of the name, if it is one of several of the kind of the active segment; that is numbered too.
+    """
 
     name: str
     region: Region
     mask: Mask
+    instance: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,9 +56,12 @@ class Change:
     new : tuple of NewSegment
     note : str
         What the user is told about the result.
+    image : Volume or None
+        An image to be added to what is open. Opening images is no step, nor is this.
     """
 
     label: str
     masks: tuple[SegmentMask, ...] = ()
     new: tuple[NewSegment, ...] = ()
     note: str = ""
+    image: Volume | None = None

@@ -225,20 +225,28 @@ class LabelEditor:
         """Add the new segments below the active one, in its group."""
         target = self.target
         active = target.find(target.active)
-        masks = []
+        masks: list[SegmentMask] = []
         for new in change.new:
             if active is None:
                 raise EditRefused("There is no active segment.", hint="Add a segment or select one in the list.")
-            position = [s.value for s in target.segments].index(active.value) + 1 + len(added)
+            if new.instance and not active.instance:
+                first = replace(active, name=f"{active.name} 1", instance=1)
+                self._put(SegmentStep(self._workspace, self.volume_id, "Number segment", active, first), added)
+                active = first
+            position = [s.value for s in target.segments].index(active.value) + 1 + len(masks)
             segment = replace(
                 active, value=target.free_value(), name=new.name, color=target.free_color(), provenance=MANUAL,
-                edited=False, flags=(), locked=False, visible=True, status="not started",
+                edited=False, flags=(), locked=False, visible=True, status="not started", instance=new.instance,
             )  # fmt: skip
             step = SegmentStep(self._workspace, self.volume_id, f"Add {new.name}", None, segment, position)
-            step.redo()
-            added.append(step)
+            self._put(step, added)
             masks.append(SegmentMask(segment.value, new.region, new.mask))
         return masks
+
+    @staticmethod
+    def _put(step: SegmentStep, done: list[SegmentStep]) -> None:
+        step.redo()
+        done.append(step)
 
     def _mark_edited(self, strokes: Sequence[Stroke]) -> list[UndoStep]:
         """Note on what a task or a file brought that a person has changed it."""

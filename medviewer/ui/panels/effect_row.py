@@ -57,7 +57,11 @@ class EffectRow(QWidget):
         self.cancel.setEnabled(host.state != "idle")
         result = host.result
         empty = host.state == "previewing" and not self._app.workspace.view.preview
-        texts = {"idle": "", "computing": "Computing…", "previewing": "Nothing would change" if empty else "Preview"}
+        texts = {
+            "idle": host.refusal,
+            "computing": "Computing…",
+            "previewing": "Nothing would change" if empty else "Preview",
+        }
         self.state.setText(result.note if result is not None and result.note else texts[host.state])
         if host.state == "previewing":
             self._pulse.start()
