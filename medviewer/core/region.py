@@ -84,6 +84,17 @@ class Region:
         upper = [a + n for a, n in zip(self.upper, by, strict=True)]
         return Region((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
 
+    def moved(self, by: Kji) -> Region:
+        """Return the region moved by `by` voxels along (k, j, i)."""
+        lower = [a + n for a, n in zip(self.lower, by, strict=True)]
+        upper = [a + n for a, n in zip(self.upper, by, strict=True)]
+        return Region((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
+
+    def inside(self, other: Region) -> Region:
+        """Return the region as counted from the first voxel of another one."""
+        k, j, i = other.lower
+        return self.moved((-k, -j, -i))
+
     def contains(self, kji: Kji) -> bool:
         """Whether an index lies inside."""
         return all(low <= x < up for low, x, up in zip(self.lower, kji, self.upper, strict=True))

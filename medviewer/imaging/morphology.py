@@ -7,6 +7,7 @@ of radius; distance maps of SciPy and SimpleITK know no sheared grid.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -18,10 +19,16 @@ from medviewer.core.region import Kji
 Mask = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.uint64]
 Wall = Literal["inside", "medial", "outside"]
+#: Called now and then; may raise to end the work.
+Check = Callable[[], object]
 
 _BITS = 64
 #: Distances that differ by less are the same: 3 voxels of 0.1 mm are 0.3 mm.
 _ROUNDING = 1.0 + 1e-9
+
+
+def go_on() -> None:
+    """Let work go on."""
 
 
 def reach(geometry: Geometry, radius_mm: float, *, flat: int | None = None) -> Kji:
@@ -51,7 +58,7 @@ def ball(geometry: Geometry, radius_mm: float, *, flat: int | None = None) -> Ma
     return covered
 
 
-def dilate(mask: Mask, geometry: Geometry, radius_mm: float, *, flat: int | None = None) -> Mask:
+def dilate(mask: Mask, geometry: Geometry, radius_mm: float, *, flat: int | None = None, check: Check = go_on) -> Mask:
     """Return the voxels no further than `radius_mm` from a voxel of the mask.
 
     Parameters
@@ -60,6 +67,8 @@ def dilate(mask: Mask, geometry: Geometry, radius_mm: float, *, flat: int | None
         A box with room for what grows; `geometry` may be that of the whole grid, only its steps count.
     flat : int, optional
         Index axis along which nothing grows.
+    check : callable
+        Called now and then; may raise to end the work.
 
     Returns
     -------
@@ -73,6 +82,7 @@ def dilate(mask: Mask, geometry: Geometry, radius_mm: float, *, flat: int | None
     grown = packed.copy()
     runs: dict[tuple[int, int], Words] = {}
     for dk, dj in np.argwhere(element.any(axis=2)) - (middle_k, middle_j):
+        check()
         covered = np.flatnonzero(element[dk + middle_k, dj + middle_j]) - middle_i
         run = (int(covered[0]), int(covered[-1]))
         if run not in runs:
@@ -84,29 +94,39 @@ def dilate(mask: Mask, geometry: Geometry, radius_mm: float, *, flat: int | None
     return _unpack(grown, mask.shape[2])
 
 
-def erode(mask: Mask, geometry: Geometry, radius_mm: float, *, flat: int | None = None) -> Mask:
+def erode(mask: Mask, geometry: Geometry, radius_mm: float, *, flat: int | None = None, check: Check = go_on) -> Mask:
     """Return the voxels of the mask further than `radius_mm` from every voxel outside it.
 
     What lies outside the array is unknown, so a mask that is cut by the edge of the image is not eaten from there.
     """
-    return ~dilate(~mask, geometry, radius_mm, flat=flat)
+    return ~dilate(~mask, geometry, radius_mm, flat=flat, check=check)
 
 
-def opened(mask: Mask, geometry: Geometry, radius_mm: float, *, flat: int | None = None) -> Mask:
+def opened(mask: Mask, geometry: Geometry, radius_mm: float, *, flat: int | None = None, check: Check = go_on) -> Mask:
     """Return the mask without what a ball of `radius_mm` does not fit into."""
-    return dilate(erode(mask, geometry, radius_mm, flat=flat), geometry, radius_mm, flat=flat)
+    core = erode(mask, geometry, radius_mm, flat=flat, check=check)
+    return dilate(core, geometry, radius_mm, flat=flat, check=check)
 
 
-def closed(mask: Mask, geometry: Geometry, radius_mm: float, *, flat: int | None = None) -> Mask:
+def closed(mask: Mask, geometry: Geometry, radius_mm: float, *, flat: int | None = None, check: Check = go_on) -> Mask:
     """Return the mask with the gaps that a ball of `radius_mm` does not fit into; the array needs room for the ball."""
-    return erode(dilate(mask, geometry, radius_mm, flat=flat), geometry, radius_mm, flat=flat)
+    grown = dilate(mask, geometry, radius_mm, flat=flat, check=check)
+    return erode(grown, geometry, radius_mm, flat=flat, check=check)
 
 
-def shell(mask: Mask, geometry: Geometry, thickness_mm: float, wall: Wall, *, flat: int | None = None) -> Mask:
+def shell(
+    mask: Mask,
+    geometry: Geometry,
+    thickness_mm: float,
+    wall: Wall,
+    *,
+    flat: int | None = None,
+    check: Check = go_on,
+) -> Mask:
     """Return a wall along the surface of the mask: inside it, half on either side, or outside."""
     outward, inward = {"inside": (0.0, 1.0), "medial": (0.5, 0.5), "outside": (1.0, 0.0)}[wall]
-    outer = dilate(mask, geometry, outward * thickness_mm, flat=flat)
-    return outer & ~erode(mask, geometry, inward * thickness_mm, flat=flat)
+    outer = dilate(mask, geometry, outward * thickness_mm, flat=flat, check=check)
+    return outer & ~erode(mask, geometry, inward * thickness_mm, flat=flat, check=check)
 
 
 def _pack(mask: Mask) -> Words:

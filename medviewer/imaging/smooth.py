@@ -3,21 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from medviewer.core.geometry import Geometry
 from medviewer.core.region import Kji, Region
-from medviewer.imaging.morphology import Mask, reach
+from medviewer.imaging.morphology import Check, Mask, closed, go_on, opened, reach
 
 Memberships = npt.NDArray[np.float32]
+Method = Literal["median", "opening", "closing", "gaussian"]
 
 #: A Gaussian is cut off here: what is left of it is less than what a float32 tells from 1/2.
 _SIGMAS = 4.0
 #: Two Gaussians of 1 and of this many sd make one of 2 sd.
 _BACK = 3.0**0.5
+
+
+def smooth(
+    mask: Mask,
+    geometry: Geometry,
+    method: Method,
+    size_mm: float,
+    *,
+    flat: int | None = None,
+    check: Check = go_on,
+) -> Mask:
+    """Return the mask (k, j, i) smoothed by one of the methods.
+
+    Parameters
+    ----------
+    size_mm : float
+        Width of the kernel: of the box of a median, of the ball of opening and closing; of a Gaussian the standard
+        deviation.
+    flat : int, optional
+        Index axis (0 = i, 1 = j, 2 = k) along which slices are no neighbours in space.
+    check : callable
+        Called now and then; may raise to end the work.
+    """
+    if method == "median":
+        return median(mask, geometry, size_mm, flat=flat)
+    if method == "gaussian":
+        return gaussian(mask, geometry, size_mm, flat=flat)
+    step = opened if method == "opening" else closed
+    return step(mask, geometry, size_mm / 2, flat=flat, check=check)
+
+
+def smooth_reach(geometry: Geometry, method: Method, size_mm: float, *, flat: int | None = None) -> Kji:
+    """Return how far (k, j, i) lies what a smoothed voxel depends on."""
+    if method == "median":
+        k, j, i = (n // 2 for n in median_size(geometry, size_mm, flat=flat))
+    elif method == "gaussian":
+        k, j, i = gaussian_reach(geometry, size_mm, flat=flat)
+    else:
+        k, j, i = (2 * n for n in reach(geometry, size_mm / 2, flat=flat))
+    return (k, j, i)
 
 
 def median_size(geometry: Geometry, size_mm: float, *, flat: int | None = None) -> Kji:
