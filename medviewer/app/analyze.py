@@ -127,10 +127,14 @@ class Analyze:
                 _put(settings.analyze_on, task_id, ticked and not item.task.auto)
                 _put(settings.analyze_off, task_id, not ticked and item.task.auto)
         for task_id, values in params.items():
-            settings.task_parameters.pop(task_id, None)
-            if values:
-                settings.task_parameters[task_id] = json.dumps(values)
+            self.keep_parameters(task_id, values)
         settings.save()
+
+    def keep_parameters(self, task_id: str, values: Mapping[str, object]) -> None:
+        """Keep the parameters of a task that differ from its own, for the next time."""
+        self._app.settings.task_parameters.pop(task_id, None)
+        if values:
+            self._app.settings.task_parameters[task_id] = json.dumps(values)
 
     def needs_decision(self, volume_id: str) -> bool:
         """Whether Analyze should show its plan first: there is a task that the user has not seen, or nothing chosen."""

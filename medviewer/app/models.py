@@ -13,6 +13,7 @@ from medviewer.ai.model_import import import_models, remove_model
 from medviewer.ai.run_plan import RunPlan, plan_run
 from medviewer.ai.weights import ModelStore, StoredModel, read_model
 from medviewer.api.plugin import TaskInfo
+from medviewer.app.licenses import license_text
 from medviewer.core.errors import InputError
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import Job, JobContext, JobState
@@ -78,12 +79,16 @@ class Models:
         model = next((m for m in self.store.models() if str(m.folder) == task.model), None)
         return model.card.credit if model is not None and model.card is not None else ""
 
+    def license_text(self, task: TaskInfo) -> str:
+        """Return the text of the licence of a task's model; empty where it is not known."""
+        return license_text(Path(task.model), task.license)
+
     def require_accepted(self, task: TaskInfo) -> None:
         """Refuse a task whose model's licence was not accepted; raises `InputError` ``E_LICENSE``."""
         if self.must_accept(task):
             raise InputError(
                 f"The licence of {task.title} ({task.license}) has not been accepted yet.",
-                hint="Accept it in the plan of Analyze or among the models.",
+                hint="Accept it where the model is chosen, or among the models (Ctrl+M).",
                 code="E_LICENSE",
             )
 

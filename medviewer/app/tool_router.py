@@ -81,6 +81,12 @@ class ToolRouter:
             setattr(options, spec.name, ids[0])
         return replace(spec, kind="choice", options=ids, default=getattr(options, spec.name))
 
+    def chosen_task(self, tool_id: str) -> str:
+        """Return the id of the task that answers a tool, chosen among its options; empty for a tool without."""
+        if not tool_id or self.options(tool_id) is None:
+            return ""
+        return next((str(getattr(self.options(tool_id), s.name)) for s in self.form(tool_id) if s.tasks), "")
+
     def options_changed(self) -> None:
         """Tell listeners that the cursor, or what a tool computes, may be different."""
         self.effects.inputs_changed()

@@ -22,7 +22,7 @@ from medviewer.app.run_tasks import PlanItem
 from medviewer.core.errors import MedViewerError
 from medviewer.plugin_host.forms import ParamSpec
 from medviewer.ui.bind import Links
-from medviewer.ui.dialogs.questions import ask_license
+from medviewer.ui.dialogs.license_dialog import accept_license
 from medviewer.ui.forms.param_form import ParamForm
 from medviewer.ui.panels.panel import push_button
 from medviewer.ui.panels.volumes import volume_title
@@ -140,9 +140,8 @@ class AnalyzeDialog(QDialog):
 
     def _ask_license(self, item: PlanItem) -> None:
         task = item.task
-        if not ask_license(self, task.title, task.license, self._app.models.credit(task)):
+        if not accept_license(self._app, task, self):
             return
-        self._app.models.accept(task)
         self._accept.pop(task.id).setEnabled(False)
         self._plan = [replace(i, license_open=False) if i.task.id == task.id else i for i in self._plan]
         self.boxes[task.id].setEnabled(True)

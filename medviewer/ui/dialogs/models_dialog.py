@@ -25,9 +25,10 @@ from medviewer.core.errors import MedViewerError
 from medviewer.jobs.job import Job
 from medviewer.ui.bind import Links, Merged
 from medviewer.ui.dialogs.job_row import JobRow
+from medviewer.ui.dialogs.license_dialog import accept_license
 from medviewer.ui.dialogs.model_card import CardView
 from medviewer.ui.dialogs.model_download import DownloadDialog
-from medviewer.ui.dialogs.questions import ask_license, ask_yes_no
+from medviewer.ui.dialogs.questions import ask_yes_no
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.panel import push_button
 from medviewer.ui.text import label, plain_tip
@@ -159,8 +160,8 @@ class ModelsDialog(QDialog):
     def _accept(self) -> None:
         model = self.model
         task = self._app.models.task_of(model) if model is not None else None
-        if task is not None and ask_license(self, task.title, task.license, self._app.models.credit(task)):
-            self._app.models.accept(task)
+        if task is not None:
+            accept_license(self._app, task, self)
 
     def _remove(self) -> None:
         model = self.model

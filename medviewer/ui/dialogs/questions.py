@@ -120,17 +120,6 @@ def ask_spacing(parent: QWidget | None, known: Vec3 | None) -> Vec3 | None:
     return vec3(field.value() for field in fields) if box.exec() else None
 
 
-def ask_license(parent: QWidget | None, title: str, license_name: str, credit: str) -> bool:
-    """Ask whether the licence of a model is accepted; Escape is no."""
-    more = "\n\n".join(part for part in (credit, "Read the licence at its source before you accept it.") if part)
-    box = message_box(parent, "licenseBox", f"{title} is under the licence “{license_name}”.", more)
-    yes = add_button(box, "Accept", QMessageBox.ButtonRole.AcceptRole, "licenseAccept")
-    no = add_button(box, "Cancel", QMessageBox.ButtonRole.RejectRole, "licenseCancel")
-    box.setEscapeButton(no)
-    box.exec()
-    return box.clickedButton() is yes
-
-
 class DocumentAnswer(Enum):
     """What to do with a document that was found."""
 

@@ -26,6 +26,7 @@ from medviewer.app.actions import GROUP_TITLES
 from medviewer.ui.forms.param_form import ParamForm
 from medviewer.ui.panels.effect_row import EffectRow
 from medviewer.ui.panels.panel import Command, Panel, tool_button
+from medviewer.ui.panels.task_options import TaskOptions
 from medviewer.ui.text import label, plain_tip
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class ToolsPanel(Panel):
         column.setSpacing(6)
         for part in (head, self._options):
             column.addLayout(part)
+        self.task_options = TaskOptions(app, self.links)
+        column.addWidget(self.task_options)
         column.addWidget(self.rules)
         layout.addWidget(Room(inside))
         self.effect = EffectRow(app, self.links)
@@ -73,6 +76,7 @@ class ToolsPanel(Panel):
         self.links.connect(app.router.changed, self._show)
         self.links.connect(app.history.changed, self._show)
         self.links.connect(app.workspace.active_changed, self._show)
+        self.links.connect(app.models.changed, self._models_changed)
         self._show()
 
     def _make_palette(self) -> QGridLayout:
@@ -182,6 +186,7 @@ class ToolsPanel(Panel):
             self._add_form(router.active_id)
         if router.active_id in self._forms:
             self._load(router.active_id)
+        self.task_options.show_task(router.chosen_task(router.active_id))
         self.limits.setVisible(active is not None)
         self.rules.setVisible(bool(router.active_id) and self.limits.isChecked())
 
@@ -193,6 +198,12 @@ class ToolsPanel(Panel):
         form.edited.connect(lambda name, value: self._option_edited(tool_id, name, value))
         self._forms[tool_id] = form
         self._options.addWidget(form)
+
+    def _models_changed(self) -> None:
+        """Make the forms anew in which a task is chosen: others are there now."""
+        for tool_id in [tool_id for tool_id in self._forms if self.app.router.chosen_task(tool_id)]:
+            self._forms.pop(tool_id).deleteLater()
+        self._show()
 
     def _load(self, tool_id: str) -> None:
         options = self.app.router.options(tool_id)

@@ -45,7 +45,7 @@ class Remote:
             )
         if not params.may_send:
             raise InputError(
-                f"Images may not be sent to {params.server} yet.",
+                "It is not allowed yet to send images to the server.",
                 hint="Tick “May send” among the options of the click tool if the image may leave this computer.",
                 code="E_NOT_ALLOWED",
             )
