@@ -26,7 +26,7 @@ from medviewer.app.flags import (
 from medviewer.app.windows import auto_window, percentile_window
 from medviewer.core.errors import MedViewerError
 from medviewer.core.suv import BQML, PET_UNITS, SUV_BSA, SUV_BW, SUV_LBM
-from medviewer.core.view_state import WindowLevel
+from medviewer.core.view_state import LABEL_STYLES, WindowLevel
 from medviewer.editing.tool import ToolGroup, all_tools
 
 
@@ -258,8 +258,21 @@ def _invert(app: AppContext, ui: Ui) -> None:
     app.workspace.view.inverted = not app.workspace.view.inverted
 
 
-def _toggle_outline(app: AppContext, ui: Ui) -> None:
-    app.workspace.view.outline = not app.workspace.view.outline
+def _next_style(app: AppContext, ui: Ui) -> None:
+    """Fill and outline, outline, fill, and again."""
+    view = app.workspace.view
+    at = LABEL_STYLES.index(view.look.style)
+    view.look = replace(view.look, style=LABEL_STYLES[(at + 1) % len(LABEL_STYLES)])
+
+
+def _only_active(app: AppContext, ui: Ui) -> None:
+    view = app.workspace.view
+    view.look = replace(view.look, only_active=not view.look.only_active)
+
+
+def _neighbors(app: AppContext, ui: Ui) -> None:
+    view = app.workspace.view
+    view.look = replace(view.look, neighbors=not view.look.neighbors)
 
 
 def _toggle_crosshair(app: AppContext, ui: Ui) -> None:
@@ -315,7 +328,11 @@ ACTIONS: tuple[Action, ...] = (
     _action("play", "Play or pause", "P", "View", has_frames, lambda a, u: u.play()),
     _action("frame_back", "Frame or time point back", ",", "View", has_frames, lambda a, u: u.step_frames(-1)),
     _action("frame_on", "Frame or time point on", ".", "View", has_frames, lambda a, u: u.step_frames(1)),
-    _action("toggle_outline", "Label outline", "O", "View", has_volume, _toggle_outline),
+    _action("label_style", "Segments: fill, outline or both", "O", "View", has_volume, _next_style),
+    _action("only_active", "Active segment only, or all", "Shift+O", "View", has_active_segment, _only_active),
+    _action(
+        "neighbors", "Outlines of the neighbouring slices", "Alt+O", "View", has_active_segment, _neighbors
+    ),
     _action("toggle_crosshair", "Crosshair", "X", "View", has_volume, _toggle_crosshair),
     _action("window_file", "As stored in the file", "F1", "View/Window", has_volume, _file_window),
     _action("window_auto", "Auto", "F2", "View/Window", has_volume, _auto_window),

@@ -29,6 +29,7 @@ from medviewer.app.statistics import Statistics
 from medviewer.app.tool_router import ToolRouter
 from medviewer.app.volumes import Volumes
 from medviewer.app.windows import Windows
+from medviewer.core.view_state import LABEL_STYLES, MAX_OUTLINE, LabelLook
 from medviewer.core.workspace import Workspace
 from medviewer.editing.history import UndoStack
 from medviewer.jobs.job import Job, JobContext, NullContext
@@ -98,7 +99,13 @@ class AppContext:
         self.journaling = Journaling(self, journal_dir() if journal else None)
         self.library = Library(self, library_file() if journal else None, studies_dir())
         self.workspace.view.overlay_opacity = settings.overlay_opacity
-        self.workspace.view.outline = settings.outline
+        self._take_look()
+
+    def _take_look(self) -> None:
+        """Show segments as the user did the last time, unless the file says what cannot be."""
+        style = next((s for s in LABEL_STYLES if s == self.settings.label_style), LABEL_STYLES[0])
+        width = min(MAX_OUTLINE, max(1, self.settings.outline_width))
+        self.workspace.view.look = LabelLook(style, width)
 
     @cached_property
     def model_worker(self) -> WorkerProcess:
@@ -169,5 +176,6 @@ class AppContext:
                 worker.close()
         self.journaling.close(delete=not keep_journal)
         self.settings.overlay_opacity = self.workspace.view.overlay_opacity
-        self.settings.outline = self.workspace.view.outline
+        look = self.workspace.view.look
+        self.settings.label_style, self.settings.outline_width = look.style, look.width
         self.settings.save()

@@ -81,6 +81,10 @@ class Segments:
         verb = "Lock" if locked else "Unlock"
         self._change(volume_id, f"{verb} {segment.name}", segment, replace(segment, locked=locked))
 
+    def set_opacity(self, volume_id: str, before: Segment, opacity: float) -> None:
+        """Draw a segment more or less strongly, 0..1; `before` is what it was when the user began to change that."""
+        self._change(volume_id, f"Opacity of {before.name}", before, replace(before, opacity=opacity))
+
     def set_status(self, volume_id: str, value: int, status: Status) -> None:
         """Say how far the work on a segment is."""
         segment = self._segment(volume_id, value)

@@ -52,7 +52,8 @@ class Settings:
     #: What makes a mask of a finding; empty takes the first that fits.
     mask_task: str = ""
     overlay_opacity: float = 0.45
-    outline: bool = True
+    label_style: str = "both"
+    outline_width: int = 1
     window_geometry: str = ""
     window_state: str = ""
     views_state: str = ""

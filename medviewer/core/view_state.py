@@ -10,7 +10,7 @@ from psygnal import Signal
 from medviewer.core.annotation import Box3D
 from medviewer.core.geometry import Vec3
 from medviewer.core.region import Region
-from medviewer.core.segmentation import Color, Mask
+from medviewer.core.segmentation import Color, Mask, Segment
 
 Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
@@ -36,6 +36,40 @@ class WindowLevel:
 
 #: Colours as they are stored.
 TRUE_COLOR = WindowLevel(127.5, 255.0)
+
+
+LabelStyle = Literal["both", "outline", "fill"]
+#: In the order in which a key goes through them.
+LABEL_STYLES: tuple[LabelStyle, ...] = ("both", "outline", "fill")
+MAX_OUTLINE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLook:
+    """How segments are drawn over slices.
+
+    Attributes
+    ----------
+    width : int
+        Of the outline, pixels of the screen, 1 to `MAX_OUTLINE`.
+    only_active : bool
+        Whether the active segment alone is shown, in 3D too; all while none is active.
+    neighbors : bool
+        Whether the outline that the active segment has in the slice before and in the one behind is dashed over it.
+    """
+
+    style: LabelStyle = "both"
+    width: int = 1
+    only_active: bool = False
+    neighbors: bool = False
+
+    def __post_init__(self) -> None:
+        if self.style not in LABEL_STYLES or not 1 <= self.width <= MAX_OUTLINE:
+            raise ValueError(f"no look of segments: {self.style}, {self.width}")
+
+    def shows(self, segment: Segment, active: int) -> bool:
+        """Whether a segment is seen, where the one with the value `active` is active (0: none)."""
+        return segment.visible and segment.opacity > 0 and (not self.only_active or active in (0, segment.value))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +103,7 @@ class ViewState:
     window_changed(WindowLevel)
         The window, or whether it is inverted.
     overlay_changed()
-        Opacity, outline or crosshair visibility.
+        Opacity and look of segments, or crosshair visibility.
     maximised_changed(str)
         Name of the one visible view, empty for all.
     selected_box_changed(str)
@@ -93,7 +127,7 @@ class ViewState:
         self._window = WindowLevel(40.0, 400.0)
         self._inverted = False
         self._overlay_opacity = 0.45
-        self._outline = True
+        self._look = LabelLook()
         self._crosshair_visible = True
         self._maximised = ""
         self._selected_box = ""
@@ -149,14 +183,14 @@ class ViewState:
             self.overlay_changed.emit()
 
     @property
-    def outline(self) -> bool:
-        """Whether labels have an outline."""
-        return self._outline
+    def look(self) -> LabelLook:
+        """How segments are drawn over slices."""
+        return self._look
 
-    @outline.setter
-    def outline(self, outline: bool) -> None:
-        if outline != self._outline:
-            self._outline = outline
+    @look.setter
+    def look(self, look: LabelLook) -> None:
+        if look != self._look:
+            self._look = look
             self.overlay_changed.emit()
 
     @property

@@ -25,10 +25,13 @@ def _assessments(manifest: Manifest) -> Manifest:
 
 
 def _terms(manifest: Manifest) -> Manifest:
-    """Version 2 knew category and type of a segment only, and no instances."""
+    """Version 2 knew category and type of a segment only, no instances, and and only whether outlines are drawn."""
     for volume in manifest["volumes"]:
         for segment in volume["segments"]:
             segment |= {"type_modifier": None, "region": None, "region_modifier": None, "instance": 0}
+    view = manifest["view"]
+    style = "both" if view.pop("outline") else "fill"
+    view["look"] = {"style": style, "width": 1, "only_active": False, "neighbors": False}
     return manifest
 
 

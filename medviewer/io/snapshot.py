@@ -13,7 +13,7 @@ from medviewer.core.finding import Assessment
 from medviewer.core.geometry import Vec3
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Group, LabelArray, LabelCopy, Segment
-from medviewer.core.view_state import WindowLevel
+from medviewer.core.view_state import LabelLook, WindowLevel
 from medviewer.core.workspace import Registration, Workspace
 from medviewer.io.volume_ref import VolumeRef
 
@@ -50,7 +50,7 @@ class ViewSnapshot:
     crosshair_lps: Vec3 = (0.0, 0.0, 0.0)
     window: WindowLevel = field(default_factory=lambda: WindowLevel(40.0, 400.0))
     overlay_opacity: float = 0.45
-    outline: bool = True
+    look: LabelLook = field(default_factory=LabelLook)
     crosshair_visible: bool = True
     maximised: str = ""
     inverted: bool = False
@@ -112,7 +112,7 @@ def take_snapshot(workspace: Workspace, sources: Mapping[str, tuple[Path, ...]] 
             crosshair_lps=view.crosshair_lps,
             window=view.window,
             overlay_opacity=view.overlay_opacity,
-            outline=view.outline,
+            look=view.look,
             crosshair_visible=view.crosshair_visible,
             maximised=view.maximised,
             inverted=view.inverted,
@@ -163,7 +163,7 @@ def restore_view(workspace: Workspace, saved: ViewSnapshot) -> None:
     view.crosshair_lps = saved.crosshair_lps
     view.window = saved.window
     view.overlay_opacity = saved.overlay_opacity
-    view.outline = saved.outline
+    view.look = saved.look
     view.crosshair_visible = saved.crosshair_visible
     view.maximised = saved.maximised
     view.inverted = saved.inverted

@@ -36,7 +36,7 @@ from medviewer.core.serial import (
     segment_to_json,
 )
 from medviewer.core.version import __version__
-from medviewer.core.view_state import WindowLevel
+from medviewer.core.view_state import LabelLook, WindowLevel
 from medviewer.core.workspace import Registration
 from medviewer.io.array_codec import decode, encode
 from medviewer.io.atomic import atomic_write
@@ -217,6 +217,7 @@ def _from_manifest(manifest: Manifest, archive: zipfile.ZipFile, folder: Path) -
     view = dict(manifest["view"])
     view["window"] = WindowLevel(float(view["window"]["center"]), float(view["window"]["width"]))
     view["crosshair_lps"] = vec3(view["crosshair_lps"])
+    view["look"] = LabelLook(**view["look"])
     return WorkspaceSnapshot(
         id=str(manifest["workspace"]),
         save_id=str(manifest["save_id"]),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.core.segmentation import MAX_VALUE, Color, Group, Segmentation
+from medviewer.core.region import Region
+from medviewer.core.segmentation import MAX_VALUE, Color, Group, Segment, Segmentation
 from medviewer.core.view_state import ViewState
-from medviewer.render.colors import BlendTable, Gray, Pixels
+from medviewer.render.colors import BlendTable, Gray, Pixels, pack
 from medviewer.render.plane import PlaneFrame
 from medviewer.render.sampler import PlaneSampler, Rect
 
 Index = npt.NDArray[np.uint16]
+#: Pixels of a dash of a neighbouring slice's outline, and of the gap behind it.
+_DASH = 5
 
 
 class LabelOverlay:
@@ -28,6 +32,19 @@ class LabelOverlay:
         self._view = view
         self._samplers: dict[int, PlaneSampler] = {}
         self._styles: dict[int, tuple[Index, BlendTable, int] | None] = {}
+
+    @property
+    def rim(self) -> int:
+        """Pixels beside changed voxels in which the picture changes too."""
+        return self._view.look.width
+
+    def region_seen(self, region: Region, normal: int) -> Region:
+        """Return the voxels (k, j, i) whose slices show something of a region; `normal` is the index axis (0 = i)."""
+        if not self._view.look.neighbors:
+            return region
+        by = [0, 0, 0]
+        by[2 - normal] = 1
+        return region.grown((by[0], by[1], by[2]))
 
     def labels_changed(self, group_id: int) -> None:
         """Voxels of a group have changed, or the group came or went."""
@@ -62,6 +79,10 @@ class LabelOverlay:
         for group in self.segmentation.groups:
             if self._draw_group(result, below, group, frame, rect):
                 below = None  # from here on there are colours
+        active = self.segmentation.find(self.segmentation.active)
+        if active is not None and self._view.look.neighbors and self._view.look.shows(active, active.value):
+            for beside in (-1, 1):
+                self._draw_neighbor(result, active, frame, rect, beside)
 
     def _draw_group(self, result: Pixels, grey: Gray | None, group: Group, frame: PlaneFrame, rect: Rect) -> bool:
         style = self._style(group.id)
@@ -69,16 +90,15 @@ class LabelOverlay:
             return False
         lookup, table, count = style
         x0, y0, x1, y1 = rect
-        # One more pixel on every side that exists: an outline depends on its neighbours.
-        wide = (max(0, x0 - 1), max(0, y0 - 1), min(frame.width, x1 + 1), min(frame.height, y1 + 1))
+        wide = _wider(rect, frame, self.rim)
         labels = self._sampler(group).sample(frame.pixel_to_index, wide)
         box = _box_of(labels)
         if box is None:
             return False
         top, bottom, left, right = box
         shown = lookup.take(labels[top:bottom, left:right], mode="clip")
-        if self._view.outline:
-            shown[_edges(shown)] += np.uint16(count)
+        if self._view.look.style != "fill":
+            shown[_edges(shown, self._view.look.width)] += np.uint16(count)
         # Back from the wider rectangle to the one asked for.
         row, column = wide[1] + top - y0, wide[0] + left - x0
         r0, c0 = max(0, row), max(0, column)
@@ -87,6 +107,23 @@ class LabelOverlay:
             part, index = result[r0:r1, c0:c1], shown[r0 - row : r1 - row, c0 - column : c1 - column]
             part[...] = table.over(part, index) if grey is None else table.over_grey(grey[r0:r1, c0:c1], index)
         return True
+
+    def _draw_neighbor(self, result: Pixels, segment: Segment, frame: PlaneFrame, rect: Rect, beside: int) -> None:
+        """Dash the outline that a segment has in another slice; before and behind, the gaps of one are the other's."""
+        index = frame.slice_index + beside
+        if not 0 <= index < frame.grid.count:
+            return
+        x0, y0, x1, y1 = rect
+        wide = _wider(rect, frame, 1)
+        matrix = replace(frame, slice_index=index).pixel_to_index
+        inside = self._sampler(self.segmentation.group(segment.group)).sample(matrix, wide) == segment.value
+        if not inside.any():
+            return
+        edge = _edges(inside.astype(np.uint16), 1)[y0 - wide[1] :, x0 - wide[0] :][: y1 - y0, : x1 - x0]
+        rows, columns = np.arange(y0, y1)[:, np.newaxis], np.arange(x0, x1)
+        # Dashes stay where they are on the screen, whatever part is drawn.
+        edge &= ((rows + columns) // _DASH % 2 == 0) == (beside < 0)
+        result[edge] = pack(_toward(segment.color, 255 if beside > 0 else 0))
 
     def _sampler(self, group: Group) -> PlaneSampler:
         sampler = self._samplers.get(group.id)
@@ -101,14 +138,16 @@ class LabelOverlay:
         return self._styles[group_id]
 
     def _make_style(self, group_id: int) -> tuple[Index, BlendTable, int] | None:
-        shown = [s for s in self.segmentation.segments if s.group == group_id and s.visible and s.opacity > 0]
+        look, active = self._view.look, self.segmentation.active
+        shown = [s for s in self.segmentation.segments if s.group == group_id and look.shows(s, active)]
         if not shown:
             return None
         lookup: Index = np.zeros(MAX_VALUE + 1, dtype=np.uint16)
         for position, segment in enumerate(shown, start=1):
             lookup[segment.value] = position
         colors: list[Color] = [(0, 0, 0), *(s.color for s in shown)]
-        fill = [0.0, *(s.opacity * self._view.overlay_opacity for s in shown)]
+        strength = 0.0 if look.style == "outline" else self._view.overlay_opacity
+        fill = [0.0, *(s.opacity * strength for s in shown)]
         line = [0.0, *(s.opacity for s in shown)]
         return lookup, BlendTable(colors * 2, fill + line), len(colors)
 
@@ -124,8 +163,20 @@ def _box_of(labels: npt.NDArray[Any]) -> tuple[int, int, int, int] | None:
     return top, bottom, left, right
 
 
-def _edges(index: Index) -> npt.NDArray[np.bool_]:
-    """Return the pixels of a shown label that touch another one or the background."""
+def _wider(rect: Rect, frame: PlaneFrame, by: int) -> Rect:
+    """Return a rectangle with as many more pixels on every side as exist: an outline depends on its neighbours."""
+    x0, y0, x1, y1 = rect
+    return max(0, x0 - by), max(0, y0 - by), min(frame.width, x1 + by), min(frame.height, y1 + by)
+
+
+def _toward(color: Color, grey: int) -> Color:
+    """Return a colour half way to a grey."""
+    red, green, blue = ((channel + grey) // 2 for channel in color)
+    return red, green, blue
+
+
+def _edges(index: Index, width: int) -> npt.NDArray[np.bool_]:
+    """Return the pixels of a shown label that are at most `width` away from another one or the background."""
     edge = np.zeros(index.shape, dtype=bool)
     differs = index[1:] != index[:-1]
     edge[1:] |= differs
@@ -133,5 +184,11 @@ def _edges(index: Index) -> npt.NDArray[np.bool_]:
     differs = index[:, 1:] != index[:, :-1]
     edge[:, 1:] |= differs
     edge[:, :-1] |= differs
+    for _ in range(width - 1):
+        before = edge.copy()
+        edge[1:] |= before[:-1]
+        edge[:-1] |= before[1:]
+        edge[:, 1:] |= before[:, :-1]
+        edge[:, :-1] |= before[:, 1:]
     edge &= index != 0
     return edge

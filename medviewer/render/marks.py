@@ -17,7 +17,7 @@ from medviewer.core.geometry import Points, Vec3
 from medviewer.core.prompt import Prompt
 from medviewer.core.segmentation import Color, Segmentation
 from medviewer.core.shown_text import person_name, shown
-from medviewer.core.view_state import TRUE_COLOR, Plane, WindowLevel
+from medviewer.core.view_state import TRUE_COLOR, LabelLook, Plane, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.editing.tool import CursorLine
 from medviewer.render.plane import PlaneFrame, opposite_letters, orientation_letters
@@ -99,8 +99,8 @@ def marks(scene: SliceScene, ratio: float = 1.0) -> list[Mark]:
     view = scene.workspace.view
     boxes = [box for box in scene.workspace.boxes(volume.id) if view.shows(box)]
     found: list[Mark] = list(finding_marks(frame, boxes, view.selected_box))
-    if view.outline:
-        found.extend(contour_marks(frame, scene.workspace.segmentation(volume.id), 3 * ratio))
+    if view.look.style != "fill":
+        found.extend(contour_marks(frame, scene.workspace.segmentation(volume.id), view.look, 3 * ratio))
     if view.crosshair_visible and volume.has_depth:
         found.extend(crosshair_marks(frame, view.crosshair_lps, 14 * ratio))
     if volume.in_patient:
@@ -203,9 +203,10 @@ def line_marks(line: CursorLine, points: tuple[Point, ...], radius: float) -> It
         yield Circle(point, (radius, radius), _TOOL, 1.5)
 
 
-def contour_marks(frame: PlaneFrame, segmentation: Segmentation, radius: float) -> Iterator[Mark]:
-    """Yield the contours of this slice as their file has them, of segments that are visible and not edited."""
-    shown = {s.value: s for s in segmentation.segments if s.visible and not s.edited}
+def contour_marks(frame: PlaneFrame, segmentation: Segmentation, look: LabelLook, radius: float) -> Iterator[Mark]:
+    """Yield the contours of this slice as their file has them, of segments that are shown and not edited."""
+    active = segmentation.active
+    shown = {s.value: s for s in segmentation.segments if look.shows(s, active) and not s.edited}
     grid = frame.grid
     for group in segmentation.groups:
         contours = group.contours

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from medviewer.core.geometry import Geometry, Points, Vec3, vec3
 from medviewer.core.segmentation import Segmentation
-from medviewer.core.view_state import WindowLevel
+from medviewer.core.view_state import LabelLook, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.render.plane import PlaneFrame
 from medviewer.render.presets import VolumePreset
@@ -80,6 +80,7 @@ def first_hit(
     segmentation: Segmentation | None = None,
     volume: Volume | None = None,
     look: tuple[VolumePreset, WindowLevel] | None = None,
+    labels: LabelLook = LabelLook(),
 ) -> Vec3 | None:
     """Return the first visible point on a line, LPS mm.
 
@@ -90,7 +91,7 @@ def first_hit(
     end : (float, float, float)
         Far end, LPS mm.
     segmentation : Segmentation, optional
-        Its visible segments are opaque.
+        Its segments that `labels` shows are opaque.
     volume : Volume, optional
         Rendered with `look`: seen where enough opacity has gathered; with MIP, at the largest value.
     look : (VolumePreset, WindowLevel), optional
@@ -107,16 +108,17 @@ def first_hit(
     i, j, k = np.clip(np.floor(index + 0.5).astype(int), 0, np.array(grid.size) - 1).T
     hits: list[int] = []
     if segmentation is not None:
-        hits.extend(_label_hit(segmentation, (k, j, i)))
+        hits.extend(_label_hit(segmentation, labels, (k, j, i)))
     if volume is not None and look is not None:
         hits.extend(_volume_hit(volume.array[k, j, i].astype(np.float64), look))
     return vec3(grid.index_to_lps(index[min(hits)])) if hits else None
 
 
-def _label_hit(segmentation: Segmentation, kji: tuple[npt.NDArray[np.int64], ...]) -> Sequence[int]:
+def _label_hit(segmentation: Segmentation, look: LabelLook, kji: tuple[npt.NDArray[np.int64], ...]) -> Sequence[int]:
     hits: list[int] = []
     for group in segmentation.groups:
-        shown = [s.value for s in segmentation.segments if s.group == group.id and s.visible and s.opacity > 0]
+        active = segmentation.active
+        shown = [s.value for s in segmentation.segments if s.group == group.id and look.shows(s, active)]
         inside = np.flatnonzero(np.isin(group.labels[kji], shown)) if shown else np.array([], dtype=np.int64)
         hits.extend(int(n) for n in inside[:1])
     return hits

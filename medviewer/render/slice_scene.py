@@ -101,11 +101,13 @@ class SliceScene:
         if self._labels is not None:
             self._labels.segmentation.labels_changed.disconnect(self._labels_changed)
             self._labels.segmentation.segments_changed.disconnect(self._style_changed)
+            self._labels.segmentation.active_changed.disconnect(self._active_segment_changed)
         self._labels = None
         if segmentation is not None:
             self._labels = LabelOverlay(segmentation, self.workspace.view)
             segmentation.labels_changed.connect(self._labels_changed)
             segmentation.segments_changed.connect(self._style_changed)
+            segmentation.active_changed.connect(self._active_segment_changed)
 
     def _volume_updated(self, volume: Volume) -> None:
         if self.volume is None or volume.id != self.volume.id:
@@ -152,6 +154,11 @@ class SliceScene:
             self._labels.style_changed()
         self._add_stale((0, 0, *self._size))
 
+    def _active_segment_changed(self, _value: int) -> None:
+        look = self.workspace.view.look
+        if look.only_active or look.neighbors:
+            self._style_changed()
+
     def _preview_changed(self) -> None:
         rect = self._preview.rect(self.frame) if self.frame is not None else None
         for pixels in (self._previewed, rect):
@@ -161,7 +168,7 @@ class SliceScene:
     def _labels_changed(self, region: Region, group_id: int) -> None:
         if self._labels is not None and self.frame is not None:
             self._labels.labels_changed(group_id)
-            rect = self.frame.rect_of(region)
+            rect = self.frame.rect_of(self._labels.region_seen(region, self.frame.grid.normal))
             if rect is not None:
                 self._add_stale(rect)
 
@@ -170,9 +177,10 @@ class SliceScene:
         self._request()
 
     def _add_stale(self, rect: Rect) -> None:
-        # The rim of one pixel: an outline changes beside the voxels that did.
+        # An outline changes beside the voxels that did.
         (x0, y0, x1, y1), (width, height) = rect, self._size
-        grown = (max(0, x0 - 1), max(0, y0 - 1), min(width, x1 + 1), min(height, y1 + 1))
+        rim = self._labels.rim if self._labels is not None else 0
+        grown = (max(0, x0 - rim), max(0, y0 - rim), min(width, x1 + rim), min(height, y1 + rim))
         if self._stale is not None:
             (a0, b0, a1, b1), (x0, y0, x1, y1) = self._stale, grown
             grown = (min(a0, x0), min(b0, y0), max(a1, x1), max(b1, y1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper, vtkRenderer
 
 from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.region import Region
-from medviewer.core.segmentation import LabelArray, Segmentation
+from medviewer.core.segmentation import LabelArray, Segment, Segmentation
+from medviewer.core.view_state import LabelLook
 from medviewer.render.vtk_image import share_array, thinning
 
 #: A larger part is taken at every second, third … voxel: more triangles than this gives are not seen, or, without a
@@ -155,8 +156,16 @@ class SurfaceScene:
     It does not compute: `next_task` gives what is to be done, `apply` takes what came out.
     """
 
-    def __init__(self, renderer: vtkRenderer, segmentation: Segmentation, *, most: int = MAX_VOXELS) -> None:
+    def __init__(
+        self,
+        renderer: vtkRenderer,
+        segmentation: Segmentation,
+        look: Callable[[], LabelLook],
+        *,
+        most: int = MAX_VOXELS,
+    ) -> None:
         self._renderer = renderer
+        self._look = look
         self.segmentation = segmentation
         self._most = most
         self._actors: dict[int, vtkActor] = {}
@@ -202,7 +211,7 @@ class SurfaceScene:
             segment = self.segmentation.find(value)
             if segment is None:
                 del self._stale[value]
-            elif segment.visible:
+            elif self._shows(segment):
                 within = self._stale.pop(value)
                 labels = self.segmentation.group(segment.group).labels
                 self._running = SurfaceTask(value, labels, self.segmentation.geometry, within, self._most)
@@ -242,7 +251,10 @@ class SurfaceScene:
         look.SetDiffuse(0.85)
         look.SetSpecular(0.2)
         look.SetSpecularPower(20.0)
-        actor.SetVisibility(segment.visible and segment.opacity > 0)
+        actor.SetVisibility(self._shows(segment))
+
+    def _shows(self, segment: Segment) -> bool:
+        return self._look().shows(segment, self.segmentation.active)
 
     def _holds_another(self, value: int) -> bool:
         """Whether another visible segment lies within the box of this one: then one must see through it."""
@@ -251,7 +263,7 @@ class SurfaceScene:
             return False
         for other, region in self._regions.items():
             segment = self.segmentation.find(other)
-            if other == value or region is None or segment is None or not segment.visible:
+            if other == value or region is None or segment is None or not self._shows(segment):
                 continue
             if region.size < _SHELL_RATIO * mine.size and region.clip(mine) == region:
                 return True

@@ -102,6 +102,7 @@ class VolumeScene:
         self._property = vtkVolumeProperty()
         self._volume_stale = False
         self._volume: Volume | None = None
+        self._only_active = workspace.view.look.only_active
         self._links = Links(
             (workspace.active_changed, self._active_changed),
             (workspace.volume_updated, self._volume_updated),
@@ -109,7 +110,7 @@ class VolumeScene:
             (workspace.view.selected_box_changed, self._findings_changed),
             (workspace.view.filter_changed, self._findings_changed),
             (workspace.view.crosshair_changed, self._crosshair_changed),
-            (workspace.view.overlay_changed, self._crosshair_changed),
+            (workspace.view.overlay_changed, self._overlay_changed),
             (workspace.view.window_changed, self._window_changed),
         )
         self._active_changed(workspace.active)
@@ -150,14 +151,15 @@ class VolumeScene:
         if self.surfaces is not None:
             self.surfaces.segmentation.labels_changed.disconnect(self._labels_changed)
             self.surfaces.segmentation.segments_changed.disconnect(self._segments_changed)
+            self.surfaces.segmentation.active_changed.disconnect(self._active_segment_changed)
             self.surfaces.close()
         self.surfaces = None
         if segmentation is not None:
-            self.surfaces = SurfaceScene(
-                self.renderer, segmentation, most=MAX_VOXELS_SOFTWARE if self._software else MAX_VOXELS
-            )
+            most = MAX_VOXELS_SOFTWARE if self._software else MAX_VOXELS
+            self.surfaces = SurfaceScene(self.renderer, segmentation, lambda: self.workspace.view.look, most=most)
             segmentation.labels_changed.connect(self._labels_changed)
             segmentation.segments_changed.connect(self._segments_changed)
+            segmentation.active_changed.connect(self._active_segment_changed)
 
     def _volume_updated(self, volume: Volume) -> None:
         if self._volume is not None and volume.id == self._volume.id:
@@ -175,6 +177,16 @@ class VolumeScene:
             self.surfaces.segments_changed()
             self._request_update()
             self._request()
+
+    def _active_segment_changed(self, _value: int) -> None:
+        if self._only_active:
+            self._segments_changed()
+
+    def _overlay_changed(self) -> None:
+        if self._only_active != self.workspace.view.look.only_active:
+            self._only_active = not self._only_active
+            self._segments_changed()
+        self._request_marks()
 
     def _findings_changed(self, _id: str = "") -> None:
         boxes = self.workspace.boxes(self._volume.id) if self._volume is not None else ()
@@ -324,4 +336,4 @@ class VolumeScene:
         start, end = view_ray(self.renderer, x, y)
         look = (self.preset, self.workspace.view.window) if self.preset is not None else None
         segmentation = self.surfaces.segmentation if self.surfaces is not None else None
-        return first_hit(start, end, segmentation, self._volume, look)
+        return first_hit(start, end, segmentation, self._volume, look, self.workspace.view.look)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -31,6 +32,7 @@ from medviewer.core.annotation import Box3D
 from medviewer.core.dicom_ref import SeriesRef, SeriesWarning, Study
 from medviewer.core.geometry import vec3
 from medviewer.core.transform import AffineTransform
+from medviewer.core.view_state import LabelLook
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Registration
 from medviewer.editing.tool import PointerEvent
@@ -146,12 +148,55 @@ def test_masks_of_a_film_are_counted_in_pixels_and_the_brush_is_too(
     assert radius.suffix() == " mm"
 
 
-def test_opacity_and_outline_follow_the_document(app: AppContext, window: MainWindow) -> None:
-    slider, outline = window.findChild(QSlider, "overlayOpacity"), window.findChild(QCheckBox, "overlayOutline")
+def test_opacity_and_look_follow_the_document(qtbot: QtBot, app: AppContext, window: MainWindow) -> None:
+    view = app.workspace.view
+    slider, style = window.findChild(QSlider, "overlayOpacity"), window.findChild(QComboBox, "labelStyle")
     slider.setValue(80)
-    assert app.workspace.view.overlay_opacity == pytest.approx(0.8)
-    app.workspace.view.outline = False
-    assert not outline.isChecked()
+    assert view.overlay_opacity == pytest.approx(0.8)
+    view.look = LabelLook("fill", 2)
+    assert style.currentData() == "fill"
+    style.setCurrentIndex(style.findData("outline"))
+    style.activated.emit(style.currentIndex())
+    assert view.look == LabelLook("outline", 2)
+    for name, field in (("onlyActive", "only_active"), ("neighbors", "neighbors")):
+        window.findChild(QAction, name).trigger()
+        assert getattr(view.look, field)
+    window.findChild(QAction, "outlineWidth.4").trigger()
+    assert view.look == LabelLook("outline", 4, only_active=True, neighbors=True)
+
+
+def test_a_key_goes_through_fill_and_outline(qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume) -> None:
+    window.activateWindow()
+    qtbot.waitUntil(lambda: window.commands.by_id["label_style"].isEnabled())
+    seen = []
+    for _ in range(3):
+        qtbot.keyClick(window, Qt.Key.Key_O)
+        seen.append(app.workspace.view.look.style)
+    assert seen == ["outline", "fill", "both"]
+
+
+def test_the_active_segment_has_an_opacity_of_its_own(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume
+) -> None:
+    one = app.segments.add(opened.id, "one")
+    app.segments.add(opened.id, "two")
+    segmentation = app.workspace.segmentation(opened.id)
+    segmentation.active = one.value
+    slider = window.findChild(QSlider, "segmentOpacity")
+    qtbot.waitUntil(lambda: "one" in slider.toolTip())
+    steps = len(app.history.done)
+    slider.setSliderDown(True)
+    for percent in (90, 70, 40):
+        slider.setValue(percent)
+        assert segmentation.segment(one.value).opacity == pytest.approx(percent / 100)  # seen at once
+    assert len(app.history.done) == steps
+    slider.setSliderDown(False)
+    assert len(app.history.done) == steps + 1, "a drag is one step"
+    app.undo()
+    assert segmentation.segment(one.value).opacity == 1.0
+    qtbot.waitUntil(lambda: slider.value() == 100)
+    slider.setValue(99)  # a key
+    assert app.history.undo_label == "Opacity of one"
 
 
 # ---- tools

@@ -14,7 +14,7 @@ from medviewer.core.contours import Contour, Contours
 from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.segmentation import Segment
 from medviewer.core.suv import SUV_BW, Suv
-from medviewer.core.view_state import WindowLevel
+from medviewer.core.view_state import LabelLook, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Overlay, Workspace
 from medviewer.render.marks import (
@@ -60,13 +60,13 @@ def test_contours_of_a_file_are_drawn_on_their_slice_until_the_segment_is_edited
     scene.resize(200, 200)
 
     def drawn() -> list[type]:
-        return [type(mark) for mark in contour_marks(scene.frame, segmentation, 3.0)]
+        return [type(mark) for mark in contour_marks(scene.frame, segmentation, LabelLook(), 3.0)]
 
     assert drawn() == [Polygon, Line, Line, Circle]
-    (polygon,) = [m for m in contour_marks(scene.frame, segmentation, 3.0) if isinstance(m, Polygon)]
+    (polygon,) = [m for m in contour_marks(scene.frame, segmentation, LabelLook(), 3.0) if isinstance(m, Polygon)]
     back = [grid.lps_to_index(scene.frame.display_to_lps(*point)) for point in polygon.points]
     np.testing.assert_allclose(back, [(*p, k) for p in index], atol=1e-6)
-    workspace.view.outline = False
+    workspace.view.look = LabelLook("fill")
     assert not any(isinstance(mark, Polygon) for mark in marks(scene))
     segmentation.put_segment(replace(segmentation.segment(4), edited=True))
     assert drawn() == []

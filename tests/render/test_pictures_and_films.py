@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medviewer.core.segmentation import Segment
-from medviewer.core.view_state import TRUE_COLOR, WindowLevel
+from medviewer.core.view_state import TRUE_COLOR, LabelLook, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.render.colors import from_rgb, to_rgb
@@ -74,7 +74,7 @@ def test_labels_blend_over_colours() -> None:
     group.labels[0, 30:38, 30:50] = 1
     segmentation.put_group(group)
     segmentation.put_segment(Segment(1, "Lesion", (0, 255, 0), group=group.id))
-    workspace.view.outline = False
+    workspace.view.look = LabelLook("fill")
     workspace.view.overlay_opacity = 0.5
     image = slice_picture(workspace, "axial", (60, 40)).astype(int)
     plain = slice_picture(shown(picture), "axial", (60, 40)).astype(int)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Segment
-from medviewer.core.view_state import PLANES, Plane, WindowLevel
+from medviewer.core.view_state import LABEL_STYLES, MAX_OUTLINE, PLANES, LabelLook, Plane, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Overlay, Workspace
 from medviewer.render.colors import BlendTable, pack, to_rgb, window
@@ -111,13 +111,17 @@ def with_labels(letter: Volume) -> Workspace:
 boxes = st.tuples(*(st.tuples(st.integers(0, 48), st.integers(1, 9)) for _ in range(3)))
 
 
-@settings(max_examples=40)
+looks = st.builds(LabelLook, st.sampled_from(LABEL_STYLES), st.integers(1, MAX_OUTLINE), st.booleans(), st.booleans())
+
+
+@settings(max_examples=60)
 @given(st.lists(st.tuples(boxes, st.integers(0, 3), st.integers(0, 1)), min_size=1, max_size=4), st.data())
 def test_an_update_of_a_region_equals_a_full_redraw(strokes: list, data: st.DataObject) -> None:
     workspace = with_labels(LETTER)
     segmentation = workspace.segmentation(LETTER.id)
     plane = data.draw(st.sampled_from(PLANES))
-    workspace.view.outline = data.draw(st.booleans())
+    workspace.view.look = data.draw(looks)
+    segmentation.active = data.draw(st.sampled_from([1, 2, 3]))
     scene = SliceScene(workspace, plane, lambda: None)
     scene.resize(data.draw(st.integers(20, 200)), data.draw(st.integers(20, 200)))
     scene.zoom_by(data.draw(st.floats(0.5, 8)), 40, 60)
@@ -212,7 +216,8 @@ def test_a_closed_scene_hears_nothing(workspace: Workspace, letter: Volume) -> N
     calls: list[int] = []
     signals = [workspace.active_changed, workspace.volume_updated, workspace.view.crosshair_changed]
     segmentation = workspace.segmentation(letter.id)
-    signals += [segmentation.labels_changed, segmentation.segments_changed, workspace.view.window_changed]
+    signals += [segmentation.labels_changed, segmentation.segments_changed, segmentation.active_changed]
+    signals += [workspace.view.window_changed]
     before = [len(signal) for signal in signals]
     scene = SliceScene(workspace, "axial", lambda: calls.append(1))
     assert [len(signal) for signal in signals] != before
@@ -261,6 +266,88 @@ def test_zoom_survives_a_resize(workspace: Workspace) -> None:
 @pytest.mark.parametrize("plane", PLANES)
 def test_golden_labels(letter: Volume, plane: Plane, matches_baseline: Callable[..., None]) -> None:
     matches_baseline(slice_picture(with_labels(letter), plane), f"labels_{plane}", mean=0.5, share=0.002)
+
+
+LOOKS = {
+    "outline": LabelLook("outline"),
+    "fill": LabelLook("fill"),
+    "wide": LabelLook("both", 4),
+    "only_active": LabelLook(only_active=True),
+    "neighbors": LabelLook("fill", neighbors=True),
+}
+
+
+def stepped(letter: Volume) -> Workspace:
+    """Its active segment is larger in the slice above, smaller in the slice below."""
+    workspace = with_labels(letter)
+    segmentation = workspace.segmentation(letter.id)
+    labels = segmentation.group(1).labels
+    labels[25:] = 0
+    labels[25:, 12:34, 20:38] = 2
+    labels[:24] = 0
+    labels[20:24, 20:26, 18:26] = 2
+    segmentation.active = 2
+    return workspace
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_golden_looks(letter: Volume, name: str, matches_baseline: Callable[..., None]) -> None:
+    workspace = stepped(letter)
+    workspace.view.look = LOOKS[name]
+    matches_baseline(slice_picture(workspace, "axial"), f"look_{name}", mean=0.5, share=0.002)
+
+
+def test_outlines_are_as_wide_as_asked_and_fill_nothing(letter: Volume) -> None:
+    workspace = with_labels(letter)
+    plain = slice_picture(show(letter), "axial", (490, 490))
+    for width in range(1, MAX_OUTLINE + 1):
+        workspace.view.look = LabelLook("outline", width)
+        changed = (slice_picture(workspace, "axial", (490, 490)) != plain).any(axis=-1)
+        row = changed[100]  # through segment 1 alone: from 8 to 34, ten pixels a voxel
+        assert np.flatnonzero(row).tolist() == [*range(80, 80 + width), *range(340 - width, 340)]
+    workspace.view.look = LabelLook("fill")
+    filled = slice_picture(workspace, "axial", (490, 490))
+    assert (filled[100, 81:339] != plain[100, 81:339]).any(axis=-1).all()
+    assert (230, 75, 53) not in {tuple(c) for c in filled.reshape(-1, 3).tolist()}, "no pixel is opaque"
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_the_active_segment_alone_is_what_it_is_among_others(letter: Volume, plane: Plane) -> None:
+    workspace = stepped(letter)
+    segmentation = workspace.segmentation(letter.id)
+    workspace.view.look = LabelLook(only_active=True)
+    scene = SliceScene(workspace, plane, lambda: None)
+    scene.resize(98, 98)
+    for active in (2, 1, 3):
+        segmentation.active = active
+        alone = stepped(letter)
+        for segment in segmentation.segments:
+            if segment.value != active:
+                alone.segmentation(letter.id).put_segment(replace(segment, visible=False))
+        assert np.array_equal(to_rgb(scene.render()), slice_picture(alone, plane, (98, 98)))
+    scene.close()
+
+
+def test_neighbors_are_dashed_where_their_outlines_are(letter: Volume) -> None:
+    workspace = stepped(letter)
+    segmentation = workspace.segmentation(letter.id)
+    before = slice_picture(workspace, "axial", (490, 490))
+    workspace.view.look = LabelLook(neighbors=True)
+    scene = SliceScene(workspace, "axial", lambda: None)
+    scene.resize(490, 490)
+    rows, columns = np.nonzero((to_rgb(scene.render()) != before).any(axis=-1))
+    above = ((rows == 120) | (rows == 339)) & (columns >= 200) & (columns < 380)
+    above |= ((columns == 200) | (columns == 379)) & (rows >= 120) & (rows < 340)
+    below = ((rows == 200) | (rows == 259)) & (columns >= 180) & (columns < 260)
+    below |= ((columns == 180) | (columns == 259)) & (rows >= 200) & (rows < 260)
+    assert (above | below).all()
+    assert 0.3 < above.sum() / (2 * (180 + 220)) < 0.6, "dashes"
+    assert 0.3 < below.sum() / (2 * (80 + 60)) < 0.6
+    scene.step(1000)  # the last slice has one neighbour only
+    scene.render()
+    segmentation.active = 1
+    scene.render()
+    scene.close()
 
 
 def test_golden_oblique_and_tilted(matches_baseline: Callable[..., None]) -> None:

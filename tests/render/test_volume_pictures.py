@@ -19,7 +19,7 @@ from medviewer.core.annotation import Box3D
 from medviewer.core.geometry import Geometry
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Segment, Segmentation
-from medviewer.core.view_state import WindowLevel
+from medviewer.core.view_state import LabelLook, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.render.offscreen import volume_picture
@@ -152,7 +152,7 @@ def drain(scene: SurfaceScene) -> list[int]:
 
 def test_only_what_changed_is_made_again(letter: Volume) -> None:
     _, segmentation = segmented(letter)
-    scene = SurfaceScene(vtkRenderer(), segmentation)
+    scene = SurfaceScene(vtkRenderer(), segmentation, LabelLook)
     assert drain(scene) == [4, 5]
     assert drain(scene) == []
     labels = segmentation.group(0).labels
@@ -174,7 +174,7 @@ def test_only_what_changed_is_made_again(letter: Volume) -> None:
 def test_a_change_too_big_to_look_at_concerns_all_of_its_group(letter: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("medviewer.render.surface_scene._LOOK_VOXELS", 0)
     _, segmentation = segmented(letter)
-    scene = SurfaceScene(vtkRenderer(), segmentation)
+    scene = SurfaceScene(vtkRenderer(), segmentation, LabelLook)
     assert drain(scene) == [4, 5]
     corner = Region((0, 0, 0), (2, 3, 4))
     segmentation.group(0).labels[corner.slices] = 5
@@ -187,7 +187,7 @@ def test_one_sees_through_what_holds_another(letter: Volume) -> None:
     _, segmentation = segmented(letter)
     labels = segmentation.group(0).labels
     renderer = vtkRenderer()
-    scene = SurfaceScene(renderer, segmentation)
+    scene = SurfaceScene(renderer, segmentation, LabelLook)
 
     def opacity() -> list[float]:
         drain(scene)
@@ -209,7 +209,7 @@ def test_one_sees_through_what_holds_another(letter: Volume) -> None:
 def test_a_late_surface_is_dropped(letter: Volume) -> None:
     _, segmentation = segmented(letter)
     renderer = vtkRenderer()
-    scene = SurfaceScene(renderer, segmentation)
+    scene = SurfaceScene(renderer, segmentation, LabelLook)
     task = scene.next_task()
     assert task is not None
     assert scene.next_task() is None  # one at a time

@@ -8,11 +8,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QIcon, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QCheckBox,
     QColorDialog,
     QHBoxLayout,
     QHeaderView,
-    QSlider,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -22,11 +20,12 @@ from PySide6.QtWidgets import (
 from medviewer.app.mask_size import mask_unit
 from medviewer.core.segmentation import Segment
 from medviewer.core.volume import Volume
-from medviewer.ui.bind import Merged, bind
+from medviewer.ui.bind import Merged
 from medviewer.ui.icons import icon, swatch
+from medviewer.ui.panels.label_look import LabelLookControls
 from medviewer.ui.panels.panel import Command, Panel, push_button
 from medviewer.ui.panels.segment_volumes import SegmentVolumes
-from medviewer.ui.text import label, made_by, plain_tip
+from medviewer.ui.text import made_by, plain_tip
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -50,7 +49,8 @@ class SegmentsPanel(Panel):
         layout.setSpacing(6)
         layout.addWidget(self.table, 1)
         layout.addLayout(self._make_buttons())
-        layout.addLayout(self._make_overlay_row())
+        self.look = LabelLookControls(app)
+        layout.addWidget(self.look)
         self._refresh = Merged(self, self._fill)
         self.links.connect(app.workspace.active_changed, self._watch)
         self._watched: Volume | None = None
@@ -96,27 +96,10 @@ class SegmentsPanel(Panel):
         row.addStretch(1)
         return row
 
-    def _make_overlay_row(self) -> QHBoxLayout:
-        view = self.app.workspace.view
-        self.opacity = QSlider(Qt.Orientation.Horizontal)
-        self.opacity.setObjectName("overlayOpacity")
-        self.opacity.setRange(0, 100)
-        self.opacity.setToolTip("How strongly segments cover the image")
-        self.opacity.setAccessibleName("Segment opacity")
-        self.outline = QCheckBox("Outline")
-        self.outline.setObjectName("overlayOutline")
-        self.outline.setToolTip("Draw the border of each segment (O)")
-        self.bindings.append(bind(self.opacity, view, "overlay_opacity", view.overlay_changed, scale=100))
-        self.bindings.append(bind(self.outline, view, "outline", view.overlay_changed))
-        row = QHBoxLayout()
-        row.addWidget(label("Opacity", role="soft"))
-        row.addWidget(self.opacity, 1)
-        row.addWidget(self.outline)
-        return row
-
     def close_panel(self) -> None:
         """Disconnect from everything."""
         self._refresh.stop()
+        self.look.close_controls()
         self._unwatch()
         super().close_panel()
 

@@ -52,7 +52,7 @@ class CursorInfo:
     value : float or None
         In the unit of the volume.
     segments : tuple of str
-        Names of the visible segments at this voxel, topmost first.
+        Names of the segments shown at this voxel, topmost first.
     color : (int, int, int) or None
         Red, green, blue of a colour picture.
     """
@@ -367,7 +367,8 @@ class SliceCanvas(QWidget):
         if kji is None or segmentation is None:
             return ()
         found = (segmentation.find(int(group.labels[kji])) for group in reversed(segmentation.groups))
-        return tuple(s.name for s in found if s is not None and s.visible)
+        look, active = self._workspace.view.look, segmentation.active
+        return tuple(s.name for s in found if s is not None and look.shows(s, active))
 
     # --- the keys
 

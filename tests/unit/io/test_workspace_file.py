@@ -17,7 +17,7 @@ from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Segment, Segmentation
 from medviewer.core.terminology import MORPHOLOGICALLY_ALTERED_STRUCTURE, CodedConcept
 from medviewer.core.transform import AffineTransform, DisplacementField
-from medviewer.core.view_state import WindowLevel
+from medviewer.core.view_state import LabelLook, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Registration, Workspace
 from medviewer.io import atomic
@@ -70,7 +70,7 @@ def workspace(tmp_path: Path) -> Workspace:
     workspace.activate("ct")
     workspace.view.window = WindowLevel(-600.0, 1500.0)
     workspace.view.crosshair_lps = (1.5, 2.5, -0.1)
-    workspace.view.outline = False
+    workspace.view.look = LabelLook("outline", 3, only_active=True, neighbors=True)
     workspace.view.inverted = True
     return workspace
 
@@ -91,7 +91,7 @@ def _assert_same(one: Workspace, other: Workspace) -> None:
         assert (a.id, a.name, a.fixed_id, a.moving_id) == (b.id, b.name, b.fixed_id, b.moving_id)
         assert (a.transform, a.measures, a.provenance) == (b.transform, b.measures, b.provenance)
     assert (one.active and one.active.id) == (other.active and other.active.id)
-    for name in ("crosshair_lps", "window", "overlay_opacity", "outline", "crosshair_visible", "maximised", "inverted"):
+    for name in ("crosshair_lps", "window", "overlay_opacity", "look", "crosshair_visible", "maximised", "inverted"):
         assert getattr(one.view, name) == getattr(other.view, name)
 
 
