@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from hypothesis import strategies as st
@@ -21,12 +21,13 @@ from medviewer.core.volume import Volume
 from medviewer.core.workspace import Registration, Workspace
 from medviewer.editing.editor import EditRefused, LabelEditor
 from medviewer.editing.history import UndoStack, UndoStep
-from medviewer.editing.rules import EditRules
+from medviewer.editing.rules import AREAS, EditRules, Overwrite, SliceRange
 from medviewer.editing.stencil import capsule
 from medviewer.editing.steps import BoxesStep, CompoundStep, GroupStep, RegistrationsStep, SegmentStep
 
 _TURN = (0.8, -0.6, 0.0, 0.48, 0.64, 0.6, -0.36, -0.48, 0.8)
 GRID = Geometry((7, 6, 5), (0.7, 1.3, 2.5), (-3.0, 12.0, 7.0), _TURN)
+OVERWRITE: tuple[Overwrite, ...] = get_args(Overwrite)
 TASK = Provenance(task="lungs", version="1", weights_sha256="ab" * 32)
 
 
@@ -96,12 +97,23 @@ class World:
         segments = self.segmentation.segments
         return segments[number % len(segments)] if segments else None
 
+    def rules(self, n: int) -> EditRules:
+        """Return rules of every kind, most of them mild."""
+        segments = self.segmentation.segments
+        return EditRules(
+            overwrite=OVERWRITE[n % 4],
+            area=AREAS[n // 4 % 7] if n % 3 == 0 else "everywhere",
+            area_segment=segments[n // 28 % len(segments)].value if segments else 0,
+            intensity=(10.0, 70.0) if n % 5 == 0 else None,
+            inverted=n % 2 == 0,
+            slices=SliceRange(n % 3, n // 3 % 4, n // 3 % 4 + 2) if n % 7 == 0 else None,
+        )
+
     def _stroke(self, n: tuple[int, ...], *, erase: bool) -> None:
         chosen = self._pick(n[0])
         if chosen is None:
             return
-        overwrite = ("all", "visible", "none")[n[1] % 3]
-        self.editor.rules = EditRules(overwrite, (10.0, 70.0) if n[1] % 5 == 0 else None)  # type: ignore[arg-type]
+        self.editor.rules = self.rules(n[1])
         radius = 0.5 + n[2] % 40 / 10
         axis = (None, 0, 1, 2)[n[3] % 4]
         points = [GRID.index_to_lps((n[4 + m] % 9 - 1, n[5 + m] % 8 - 1, n[6 + m] % 7 - 1)) for m in (0, 1)]

@@ -13,7 +13,7 @@ from medviewer.core.region import Region
 from medviewer.core.segmentation import Color, Segmentation
 from medviewer.core.view_state import PreviewMask
 from medviewer.editing.change import Change
-from medviewer.editing.editor import EditRefused, LabelEditor
+from medviewer.editing.editor import EditRefused, EditUnwanted, LabelEditor
 from medviewer.editing.effect import Compute, EditScene, Effect
 from medviewer.jobs.job import Job, JobContext, JobState
 
@@ -171,6 +171,8 @@ class EffectHost:
         self._applying = True
         try:
             box = self._editor.apply(change)
+        except EditUnwanted:
+            return True
         except MedViewerError as error:
             self._app.messages.error(error)
             return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -49,10 +50,25 @@ class ToolRouter:
         self._active_id = ""
         self._before_id = "brush"
         self._pointed: Vec3 | None = None
-        self.rules = EditRules()
+        self._rules = EditRules()
+        #: Asks whether a change that looks like a leak is wanted; the window asks the user.
+        self.ask: Callable[[str], bool] = lambda text: True
         #: What the active tool, or one that stays beside it, computes.
         self.effects = EffectHost(app)
         app.workspace.active_changed.connect(self._volume_changed)
+
+    @property
+    def rules(self) -> EditRules:
+        """What may be changed."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: EditRules) -> None:
+        if rules != self._rules:
+            self._rules = rules
+            if self.effects.editor is not None:
+                self.effects.editor.rules = rules
+            self.finish()
 
     @property
     def active_id(self) -> str:
@@ -103,7 +119,10 @@ class ToolRouter:
             self.effects.stop()
         if tool_id and self._app.workspace.active is not None:
             tool = self._tool(tool_id)
-            editor = LabelEditor(self._app.workspace, self._app.history, self._app.workspace.active.id, self.rules)
+            editor = LabelEditor(
+                self._app.workspace, self._app.history, self._app.workspace.active.id, self._rules,
+                lambda text: self.ask(text),
+            )  # fmt: skip
             tool.activate(ToolContext(editor, self._prompt, self._prompts, self._apply))
             self._active_id = tool_id
             if isinstance(tool, Effect) and tool is not self.effects.effect:

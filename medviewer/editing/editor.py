@@ -2,112 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 
-from medviewer.core.errors import MedViewerError
 from medviewer.core.provenance import MANUAL
 from medviewer.core.region import Region
-from medviewer.core.segmentation import Group, Mask, Segment, Segmentation
+from medviewer.core.segmentation import Segmentation
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.editing.change import Change, SegmentMask
 from medviewer.editing.history import UndoStack, UndoStep
-from medviewer.editing.patch import LabelPatch
+from medviewer.editing.leaks import doubt
 from medviewer.editing.rules import EditRules
-from medviewer.editing.steps import CompoundStep, SegmentStep, VoxelStep
+from medviewer.editing.steps import CompoundStep, SegmentStep
+from medviewer.editing.stroke import EditRefused, Stroke
+
+__all__ = ["EditRefused", "EditUnwanted", "LabelEditor", "Stroke"]
 
 
-class EditRefused(MedViewerError):
-    """An edit that the rules do not allow."""
-
-    code = "E_EDIT"
-
-
-class Stroke:
-    """Changes to one group between press and release: shown at once, undone as one."""
-
-    def __init__(
-        self, segmentation: Segmentation, group: Group, segment: Segment, rules: EditRules, volume: Volume
-    ) -> None:
-        self._segmentation = segmentation
-        self.group = group
-        self.segment = segment
-        self._rules = rules
-        self._volume = volume
-        self._protected = rules.protected_values(segmentation, group.id, segment.value)
-        self.patches: list[LabelPatch] = []
-
-    @property
-    def changed(self) -> Region | None:
-        """Box of everything changed so far, or None."""
-        box: Region | None = None
-        for patch in self.patches:
-            box = patch.region if box is None else box.union(patch.region)
-        return box
-
-    def paint(self, region: Region, mask: Mask, value: int | None = None) -> Region | None:
-        """Write inside a box.
-
-        Parameters
-        ----------
-        region : Region
-            Half-open box (k, j, i); what lies outside the grid is ignored.
-        mask : bool array
-            Of the region's shape.
-        value : int, optional
-            Label value; default is the active segment. 0 erases the active segment.
-
-        Returns
-        -------
-        Region or None
-            The box that really changed.
-
-        Raises
-        ------
-        EditRefused
-            When `value` is another segment that is locked, or not of this group.
-        """
-        target = self._target(value)
-        clipped = region.clip(self._segmentation.geometry.region)
-        if clipped.is_empty:
-            return None
-        k, j, i = (low - start for low, start in zip(clipped.lower, region.lower, strict=True))
-        nk, nj, ni = clipped.shape
-        inside = mask[k : k + nk, j : j + nj, i : i + ni]
-        labels = self.group.labels[clipped.slices]
-        image = self._volume.array[clipped.slices] if self._rules.intensity is not None else None
-        allowed = inside & self._rules.allowed(labels, image, self._protected)
-        if target == 0:
-            allowed &= labels == self.segment.value
-        self.group.before_write()
-        patch = LabelPatch.write(self.group.labels, clipped, allowed, target)
-        if patch is None:
-            return None
-        self.patches.append(patch)
-        self._segmentation.labels_changed.emit(patch.region, self.group.id)
-        return patch.region
-
-    def _target(self, value: int | None) -> int:
-        """Return the value to write: of the active segment, 0, or of another segment that may be changed."""
-        if value is None or value == self.segment.value:
-            return self.segment.value
-        other = self._segmentation.find(value)
-        if value and (other is None or other.group != self.group.id or other.locked):
-            raise EditRefused(f"Label value {value} cannot be painted here.", hint="Choose or unlock another segment.")
-        return value
-
-    def roll_back(self) -> None:
-        """Take back what was written so far."""
-        changed = self.changed
-        for patch in reversed(self.patches):
-            patch.undo(self.group.labels)
-        self.patches.clear()
-        if changed is not None:
-            self._segmentation.labels_changed.emit(changed, self.group.id)
+class EditUnwanted(EditRefused):
+    """A change that the user, being asked, did not want."""
 
 
 class LabelEditor:
@@ -119,16 +36,28 @@ class LabelEditor:
     history : UndoStack
     volume_id : str
         The volume whose segmentation is edited.
+    rules : EditRules, optional
+    ask : callable
+        Asks whether a change that looks like a leak is wanted; without it, none is asked about.
     """
 
     def __init__(
-        self, workspace: Workspace, history: UndoStack, volume_id: str, rules: EditRules | None = None
+        self,
+        workspace: Workspace,
+        history: UndoStack,
+        volume_id: str,
+        rules: EditRules | None = None,
+        ask: Callable[[str], bool] | None = None,
     ) -> None:
         self._history = history
         self.volume_id = volume_id
         self._workspace = workspace
         self.rules = rules or EditRules()
+        self._ask = ask
         self._open: tuple[Stroke, str] | None = None
+        self._asking = False
+        #: What was kept because it could not wait for the answer.
+        self._kept: UndoStep | None = None
 
     @property
     def target(self) -> Segmentation:
@@ -165,18 +94,56 @@ class LabelEditor:
             raise EditRefused("There is no active segment.", hint="Add a segment or select one in the list.")
         if chosen.locked:
             raise EditRefused(f"“{chosen.name}” is locked.", hint="Unlock it in the segment list.")
-        return Stroke(self.target, self.target.group(chosen.group), chosen, self.rules, self.volume)
+        if self.rules.limits_area:
+            area = self.target.find(self.rules.area_segment)
+            if area is None:
+                raise EditRefused("The segment that limits editing is gone.", hint="Choose another area in Limits.")
+            if area.locked and self.rules.area == "inside one" and area != chosen:
+                raise EditRefused(f"“{area.name}” is locked, and only inside it may be edited.", hint="Unlock it.")
+        return Stroke(self._workspace, self.volume_id, chosen, self.rules)
 
-    def commit(self) -> None:
-        """End the open stroke: one undo step, or none if nothing changed."""
+    def commit(self, *, computed: bool = False) -> None:
+        """End the open stroke: one undo step, or none if nothing changed, or if the user does not want a leak.
+
+        When something else must be done while the user is being asked, the stroke is kept: it came first.
+        """
         if self._open is None:
             return
-        (stroke, label), self._open = self._open, None
-        if not stroke.patches:
-            return
-        voxels = VoxelStep(self._workspace, self.volume_id, stroke.group.id, label, tuple(stroke.patches))
-        marks = self._mark_edited([stroke])
-        self._history.push(CompoundStep(label, (voxels, *marks)) if marks else voxels)
+        stroke, label = self._open
+        if not self._asking:
+            wanted = self._wanted([stroke], computed)
+            if self._in_hand() is not stroke:
+                if not wanted and self._kept is not None and self._history.done[-1:] == (self._kept,):
+                    self._history.undo()
+                return
+            if not wanted:
+                self.cancel()
+                return
+        self._open = None
+        steps = stroke.steps(label)
+        if steps:
+            self._kept = self._push(label, [*steps, *self._mark_edited([stroke])])
+
+    def _in_hand(self) -> Stroke | None:
+        return self._open[0] if self._open is not None else None
+
+    def _wanted(self, strokes: Sequence[Stroke], computed: bool) -> bool:
+        """Ask about what looks like a leak."""
+        if self._ask is None:
+            return True
+        question = doubt(self.target, strokes, self.rules.ask_above, computed=computed)
+        if not question:
+            return True
+        self._asking, self._kept = True, None
+        try:
+            return self._ask(question)
+        finally:
+            self._asking = False
+
+    def _push(self, label: str, steps: Sequence[UndoStep]) -> UndoStep:
+        step = CompoundStep(label, tuple(steps)) if len(steps) > 1 else steps[0]
+        self._history.push(step)
+        return step
 
     def apply(self, change: Change) -> Region | None:
         """Make a change as one undo step, all of it or nothing; the rules hold for every voxel.
@@ -190,7 +157,30 @@ class LabelEditor:
         ------
         EditRefused
             When one of its segments is locked or gone, or a stroke is open.
+        EditUnwanted
+            When the user, being asked, did not want it.
         """
+        added, strokes = self._carry_out(change)
+        question = doubt(self.target, strokes, self.rules.ask_above, computed=True) if self._ask is not None else ""
+        if question and self._ask is not None:
+            # Other work may land while the user thinks, so nothing is in the hand meanwhile.
+            _take_back(added, strokes)
+            if not self._ask(question):
+                raise EditUnwanted("Not wanted.")
+            added, strokes = self._carry_out(change)
+        written = [stroke for stroke in strokes if stroke.patches]
+        steps: list[UndoStep] = [*added, *(step for stroke in written for step in stroke.steps(change.label))]
+        steps += self._mark_edited(written)
+        if steps:
+            self._push(change.label, steps)
+        box: Region | None = None
+        for stroke in written:
+            assert stroke.changed is not None
+            box = stroke.changed if box is None else box.union(stroke.changed)
+        return box
+
+    def _carry_out(self, change: Change) -> tuple[list[SegmentStep], list[Stroke]]:
+        """Write a change, all of it or nothing; return the segments that were added, and what was written."""
         added: list[SegmentStep] = []
         strokes: list[Stroke] = []
         try:
@@ -202,24 +192,9 @@ class LabelEditor:
                     strokes.append(stroke)
                     stroke.paint(part.region, ~part.mask if erased else part.mask, 0 if erased else None)
         except BaseException:
-            for stroke in reversed(strokes):
-                stroke.roll_back()
-            for step in reversed(added):
-                step.undo()
+            _take_back(added, strokes)
             raise
-        written = [stroke for stroke in strokes if stroke.patches]
-        steps: list[UndoStep] = [*added]
-        steps += [
-            VoxelStep(self._workspace, self.volume_id, s.group.id, change.label, tuple(s.patches)) for s in written
-        ]
-        steps += self._mark_edited(written)
-        if steps:
-            self._history.push(CompoundStep(change.label, tuple(steps)) if len(steps) > 1 else steps[0])
-        box: Region | None = None
-        for stroke in written:
-            assert stroke.changed is not None
-            box = stroke.changed if box is None else box.union(stroke.changed)
-        return box
+        return added, strokes
 
     def _add_new(self, change: Change, added: list[SegmentStep]) -> list[SegmentMask]:
         """Add the new segments below the active one, in its group."""
@@ -252,7 +227,7 @@ class LabelEditor:
         """Note on what a task or a file brought that a person has changed it."""
         touched = {stroke.segment.value for stroke in strokes}
         for patch in (patch for stroke in strokes for patch in stroke.patches):
-            touched.update(int(value) for value in np.unique(patch.before))
+            touched.update(int(value) for value in (*np.unique(patch.before), patch.after))
         steps: list[UndoStep] = []
         for value in sorted(touched - {0}):
             before = self.target.find(value)
@@ -277,4 +252,11 @@ class LabelEditor:
         except BaseException:
             self.cancel()
             raise
-        self.commit()
+        self.commit(computed=True)
+
+
+def _take_back(added: Sequence[SegmentStep], strokes: Sequence[Stroke]) -> None:
+    for stroke in reversed(strokes):
+        stroke.roll_back()
+    for step in reversed(added):
+        step.undo()

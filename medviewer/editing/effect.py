@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
-import numpy as np
-
 from medviewer.core.geometry import Geometry, Vec3
-from medviewer.core.region import Region
+from medviewer.core.region import Region, box_of_value
 from medviewer.core.segmentation import LabelArray, Mask, Segment, Segmentation
 from medviewer.core.volume import Volume
 from medviewer.editing.change import Change
@@ -65,31 +63,6 @@ class EditScene:
         if wanted not in self._boxes:
             self._boxes[wanted] = box_of_value(self.segmentation.labels_of(wanted), wanted)
         return self._boxes[wanted]
-
-
-#: Voxels that are compared at once: few enough that the answer stays in the cache.
-_SLAB = 1 << 20
-
-
-def box_of_value(labels: LabelArray, value: int) -> Region | None:
-    """Return the smallest box that holds a value; reads slab by slab, which is far faster than one great mask."""
-    depth, height, width = labels.shape
-    step = max(1, _SLAB // max(1, height * width))
-    hits = np.zeros(depth, np.bool_)
-    rows, columns = np.zeros(height, np.bool_), np.zeros(width, np.bool_)
-    for start in range(0, depth, step):
-        part = labels[start : start + step] == value
-        in_slice = part.any(axis=2)
-        hits[start : start + step] = in_slice.any(axis=1)
-        if hits[start : start + step].any():
-            rows |= in_slice.any(axis=0)
-            columns |= part[hits[start : start + step]].any(axis=(0, 1))
-    if not hits.any():
-        return None
-    (k0, k1), (j0, j1), (i0, i1) = (
-        (int(found[0]), int(found[-1]) + 1) for found in map(np.flatnonzero, (hits, rows, columns))
-    )
-    return Region((k0, j0, i0), (k1, j1, i1))
 
 
 Compute = Callable[[JobContext], Change]

@@ -59,6 +59,11 @@ class LabelPatch:
         return self.packed.nbytes + self.before.nbytes + 200
 
     @property
+    def voxels(self) -> int:
+        """How many voxels it changed."""
+        return int(np.bitwise_count(self.packed).sum()) if self.before.size == 1 else self.before.size
+
+    @property
     def mask(self) -> Mask:
         """The changed voxels, shape of the region."""
         bits = np.unpackbits(self.packed, count=self.region.size)

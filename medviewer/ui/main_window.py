@@ -59,6 +59,7 @@ class MainWindow(QMainWindow):
         self._links = Links()
         self.ui = WindowUi(app, self)
         app.attach.confirm = self.ui.confirm
+        app.router.ask = self.ui.confirm
         app.attach.ask_threshold = self.ui.ask_threshold
         app.studies.ask_part = self.ui.ask_part
         self.commands = Commands(app, self, self.ui, ACTIONS)

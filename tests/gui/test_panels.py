@@ -35,6 +35,7 @@ from medviewer.core.transform import AffineTransform
 from medviewer.core.view_state import LabelLook
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Registration
+from medviewer.editing.rules import SliceRange
 from medviewer.editing.tool import PointerEvent
 from medviewer.ui.main_window import MainWindow
 from medviewer.ui.panels.segments import EYE, LOCK, NAME, SIZE
@@ -522,3 +523,33 @@ def test_photographs_are_listed_in_the_order_of_their_names(
     qtbot.waitUntil(lambda: tree.topLevelItemCount() == 1)
     study = tree.topLevelItem(0).child(0)
     assert [study.child(row).text(0) for row in range(3)] == ["a", "b", "c"]
+
+
+def test_limits_say_where_tools_may_edit(qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume) -> None:
+    first, second = app.segments.add(opened.id, "one"), app.segments.add(opened.id, "two")
+    press(qtbot, window, QToolButton, "tool.brush")
+    window.findChild(QToolButton, "toolLimits").click()
+
+    def choose(name: str, data: object) -> None:
+        combo = window.findChild(QComboBox, name)
+        combo.setCurrentIndex(combo.findData(data))
+
+    which = window.findChild(QComboBox, "areaSegment")
+    assert not which.isVisible()
+    choose("areaRule", "inside one")
+    assert which.isVisible()
+    choose("areaSegment", second.value)
+    assert (app.router.rules.area, app.router.rules.area_segment) == ("inside one", second.value)
+    app.segments.remove(opened.id, first.value)
+    assert app.router.rules.area_segment == second.value, "what was chosen stays chosen"
+    window.findChild(QCheckBox, "sliceRule").setChecked(True)
+    depth = opened.geometry.size[2]
+    assert app.router.rules.slices == SliceRange(2, 0, depth - 1)
+    window.findChild(QSpinBox, "slices.last").setValue(4)
+    choose("slicePlane", 0)
+    assert app.router.rules.slices == SliceRange(0, 0, 3)
+    window.findChild(QCheckBox, "intensityRule").setChecked(True)
+    window.findChild(QCheckBox, "intensityInverted").setChecked(True)
+    assert app.router.rules.inverted
+    window.findChild(QDoubleSpinBox, "leakRule").setValue(0)
+    assert app.router.rules.ask_above == 0

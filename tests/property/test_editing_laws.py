@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.segmentation import Segment, Segmentation
+from medviewer.editing.editor import EditRefused
 from medviewer.editing.rules import EditRules
 from medviewer.editing.stencil import capsule
 from medviewer.editing.steps import step_from_record
@@ -78,29 +79,76 @@ def test_a_locked_segment_never_gains_or_loses_a_voxel(work: list[Move]) -> None
                 np.testing.assert_array_equal(world.segmentation.mask(value), mask)
 
 
-@QUICK
-@given(moves(), st.sampled_from(["all", "visible", "none"]), st.booleans(), st.data())
-def test_rules_hold_for_every_voxel(work: list[Move], overwrite: str, limited: bool, data: st.DataObject) -> None:
+def expected_stroke(world: World, rules: EditRules, active: Segment, erase: bool) -> dict[int, np.ndarray]:
+    """Return the mask of every segment after a stroke over everything, voxel by voxel, from the words of the rules."""
+    segments = world.segmentation.segments
+    masks = {s.value: world.segmentation.mask(s.value).copy() for s in segments}
+    before = {value: mask.copy() for value, mask in masks.items()}
+    beside = [s for s in segments if s.group == active.group and s.value != active.value]
+    back = next((s for s in segments if rules.area == "inside one" and s.value == rules.area_segment), None)
+    for index in np.ndindex(*GRID.shape):
+        value = int(world.volume.array[index])
+        if rules.intensity is not None:
+            lower, upper = rules.intensity
+            if (lower <= value <= upper) == rules.inverted:
+                continue
+        if rules.slices is not None and not rules.slices.first <= index[2 - rules.slices.axis] <= rules.slices.last:
+            continue
+        here = [s for s in segments if before[s.value][index]]
+        if erase and back is not None and back.value != active.value:
+            in_the_way = [s for s in here if s.group == back.group and s.value not in (back.value, active.value)]
+            if before[active.value][index] and not in_the_way:
+                masks[active.value][index], masks[back.value][index] = False, True
+            continue
+        side, _, which = rules.area.partition(" ")
+        counted = [
+            s
+            for s in here
+            if (which != "visible" or s.visible)
+            and (which != "one" or s.value == rules.area_segment)
+            and not (side == "outside" and s.value == active.value)
+        ]
+        if (side == "inside" and not counted) or (side == "outside" and counted):
+            continue
+        if erase:
+            masks[active.value][index] = False
+            continue
+        other = next((s for s in beside if before[s.value][index]), None)
+        if other is not None and rules.overwrite != "overlap":
+            if other.locked or rules.overwrite == "none" or (rules.overwrite == "visible" and not other.visible):
+                continue
+            masks[other.value][index] = False
+        masks[active.value][index] = True
+    return masks
+
+
+@settings(max_examples=120, deadline=None)
+@given(moves(), st.integers(0, 10_000), st.booleans(), st.data())
+def test_rules_hold_for_every_voxel(work: list[Move], number: int, erase: bool, data: st.DataObject) -> None:
     world = World()
     for move in work:
         world.do(move)
     unlocked = [s for s in world.segmentation.segments if not s.locked]
     assume(unlocked)
     active = data.draw(st.sampled_from(unlocked))
-    world.editor.rules = EditRules(overwrite, (20.0, 60.0) if limited else None)  # type: ignore[arg-type]
-    labels = world.segmentation.group(active.group).labels
-    before = labels.copy()
-    segments = {s.value: s for s in world.segmentation.segments if s.group == active.group}
-    with world.editor.stroke("Fill", active.value) as stroke:
-        stroke.paint(GRID.region, np.ones(GRID.shape, np.bool_))
-    expected = before.copy()
-    for index in np.ndindex(*GRID.shape):
-        there = segments.get(int(before[index]))
-        other = there is not None and there.value != active.value
-        kept = other and (there.locked or overwrite == "none" or (overwrite == "visible" and not there.visible))
-        if not kept and (not limited or 20 <= world.volume.array[index] <= 60):
-            expected[index] = active.value
-    np.testing.assert_array_equal(labels, expected)
+    rules = world.editor.rules = world.rules(number)
+    before = world.state()
+    steps = len(world.history.done)
+    expected = expected_stroke(world, rules, active, erase)
+    try:
+        with world.editor.stroke("Fill", active.value) as stroke:
+            stroke.paint(GRID.region, np.ones(GRID.shape, np.bool_), 0 if erase else None)
+    except EditRefused:
+        area = world.segmentation.find(rules.area_segment)
+        assert rules.limits_area
+        assert area is None or area.locked
+        assert world.state() == before
+        return
+    for value, mask in expected.items():
+        np.testing.assert_array_equal(world.segmentation.mask(value), mask)
+    while len(world.history.done) > steps:
+        world.history.undo()
+    assert world.state() == before
 
 
 @QUICK

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QObject, QSize, Qt
 from PySide6.QtWidgets import (
     QButtonGroup,
-    QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
     QFrame,
     QGridLayout,
     QHBoxLayout,
@@ -25,6 +21,7 @@ from PySide6.QtWidgets import (
 from medviewer.app.actions import GROUP_TITLES
 from medviewer.ui.forms.param_form import ParamForm
 from medviewer.ui.panels.effect_row import EffectRow
+from medviewer.ui.panels.limits import Limits
 from medviewer.ui.panels.panel import Command, Panel, tool_button
 from medviewer.ui.panels.task_options import TaskOptions
 from medviewer.ui.text import label, plain_tip
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
 TOOLS_IN_ROW = 8
-OVERWRITE = (("all", "Everything"), ("visible", "Visible segments"), ("none", "Nothing"))
-
 #: Options of the brush that are kept between sessions, and the settings that keep them.
 REMEMBERED = {"radius_mm": "brush_radius_mm", "shape": "brush_shape"}
 
@@ -59,7 +54,7 @@ class ToolsPanel(Panel):
         head = QHBoxLayout()
         head.addWidget(self.title, 1)
         head.addWidget(self.limits)
-        self.rules = self._make_rules()
+        self.rules = Limits(app, self.links)
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(0, 0, 0, 0)
@@ -111,58 +106,10 @@ class ToolsPanel(Panel):
         self._group.addButton(button)
         self._buttons[tool_id] = button
 
-    def _make_rules(self) -> QWidget:
-        box = QWidget()
-        box.setObjectName("editRules")
-        self.overwrite = QComboBox()
-        self.overwrite.setObjectName("overwriteRule")
-        for data, title in OVERWRITE:
-            self.overwrite.addItem(title, data)
-        self.overwrite.setToolTip("Which other segments a stroke may paint over. Locked ones never.")
-        self.in_range = QCheckBox("Values")
-        self.in_range.setObjectName("intensityRule")
-        self.in_range.setToolTip("Paint only voxels whose value lies in this range")
-        self.from_value = self._range_spin("lower", -100)
-        self.to_value = self._range_spin("upper", 300)
-        grid = QGridLayout(box)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(8)
-        grid.setVerticalSpacing(6)
-        grid.addWidget(label("Paint over"), 0, 0)
-        grid.addWidget(self.overwrite, 0, 1, 1, 2)
-        grid.addWidget(self.in_range, 1, 0)
-        grid.addWidget(self.from_value, 1, 1)
-        grid.addWidget(self.to_value, 1, 2)
-        self.overwrite.currentIndexChanged.connect(self._rules_edited)
-        self.in_range.toggled.connect(self._rules_edited)
-        return box
-
-    def _range_spin(self, name: str, value: float) -> QDoubleSpinBox:
-        spin = QDoubleSpinBox()
-        spin.setObjectName(f"intensity.{name}")
-        spin.setRange(-1e6, 1e6)
-        spin.setDecimals(0)
-        spin.setSingleStep(10)
-        spin.setValue(value)
-        spin.setKeyboardTracking(False)
-        spin.setEnabled(False)
-        spin.valueChanged.connect(self._rules_edited)
-        return spin
-
-    def _rules_edited(self) -> None:
-        limited = self.in_range.isChecked()
-        for spin in (self.from_value, self.to_value):
-            spin.setEnabled(limited)
-        low, high = sorted((self.from_value.value(), self.to_value.value()))
-        router = self.app.router
-        router.rules = replace(
-            router.rules, overwrite=self.overwrite.currentData(), intensity=(low, high) if limited else None
-        )
-        router.finish()
-
     def close_panel(self) -> None:
         """Disconnect from everything."""
         self.effect.stop()
+        self.rules.close_limits()
         super().close_panel()
 
     def _show(self, *_: object) -> None:

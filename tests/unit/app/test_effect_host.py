@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from medviewer.app.context import AppContext
-from medviewer.core.region import Region
+from medviewer.core.region import Region, box_of_value
 from medviewer.core.volume import Volume
 from medviewer.editing.change import Change, NewSegment, SegmentMask
 from medviewer.editing.editor import EditRefused, LabelEditor
-from medviewer.editing.effect import Compute, EditScene, Effect, box_of_value
+from medviewer.editing.effect import Compute, EditScene, Effect
 from medviewer.editing.tool import BaseTool, ToolInfo
 from medviewer.jobs.job import JobContext
 from tests.unit.app.conftest import Pump
