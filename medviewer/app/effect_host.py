@@ -147,9 +147,11 @@ class EffectHost:
             return
         self._job = None
         if isinstance(job.result, Change):
-            self._show(job.result)
             if self._apply_next:
+                self._result = job.result  # applied before anybody could look at it
                 self.apply()
+            else:
+                self._show(job.result)
             return
         self._apply_next = False
         self._show(None)
@@ -178,6 +180,7 @@ class EffectHost:
             return True
         finally:
             self._applying = False
+        self._effect.applied()
         if change.image is not None:
             self._app.workspace.add_volume(change.image)
         self._show(None)

@@ -93,3 +93,6 @@ class Effect(Tool, Protocol):
         EditRefused
             When the tool cannot work on this segment.
         """
+
+    def applied(self) -> None:
+        """Hear that the change has been made, to begin anew."""

@@ -123,8 +123,8 @@ def _no_model(task_id: str, prompt: Prompt) -> None:
     raise MedViewerError("No models can be asked here.", hint="Use this tool in the window.", code="E_EDIT")
 
 
-def _no_effects() -> None:
-    raise MedViewerError("Nothing can be computed here.", hint="Use this tool in the window.", code="E_EDIT")
+def _no_host() -> None:
+    """Whoever holds the tool applies what it plans."""
 
 
 def _no_prompts(task_id: str) -> tuple[Prompt, ...]:
@@ -149,7 +149,7 @@ class ToolContext:
     editor: LabelEditor
     prompt: Callable[[str, Prompt], None] = _no_model
     prompts: Callable[[str], tuple[Prompt, ...]] = _no_prompts
-    apply: Callable[[], None] = _no_effects
+    apply: Callable[[], None] = _no_host
 
 
 @runtime_checkable
@@ -218,6 +218,9 @@ class BaseTool:
     def key(self, key: Key) -> bool:
         """Leave the key to the window."""
         return False
+
+    def applied(self) -> None:
+        """Go on: a tool whose clicks say what it computes forgets them here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,15 @@ def ellipse(geometry: Geometry, corner_lps: Vec3, opposite_lps: Vec3, axis: int)
     return tuple(vec3(point) for point in ring)
 
 
+def circle(geometry: Geometry, center_lps: Vec3, rim_lps: Vec3, axis: int) -> tuple[Vec3, ...]:
+    """Return the outline (LPS mm) of the circle in a slice around a point and through another."""
+    across = geometry.direction_matrix[:, in_plane_axes(axis)[0]]
+    normal = np.cross(across, geometry.direction_matrix[:, in_plane_axes(axis)[1]])
+    right = across / np.linalg.norm(across)
+    half = (right + np.cross(normal / np.linalg.norm(normal), right)) * np.linalg.norm(np.subtract(rim_lps, center_lps))
+    return ellipse(geometry, vec3(center_lps - half), vec3(center_lps + half), axis)
+
+
 def thinned(outline_lps: Sequence[Vec3], tolerance_mm: float) -> tuple[Vec3, ...]:
     """Return the points of an open line that are needed to stay within a tolerance of it (Douglas and Peucker 1973).
 

@@ -5,7 +5,7 @@ Only the voxels that are asked for are looked at. Drawing longer outside of them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,6 @@ from medviewer.imaging.outline import fill_outline, in_plane_axes
 from medviewer.imaging.polygon import fill_even_odd
 
 ScreenPoint = tuple[float, float]
-
-#: Voxels that are projected at a time.
-_AT_ONCE = 1 << 21
 
 
 def behind_slice(geometry: Geometry, region: Region, outline_lps: Sequence[Vec3], axis: int) -> Mask:
@@ -61,7 +58,6 @@ def behind_screen(
     where: Mask,
     outline: Sequence[ScreenPoint],
     world_to_screen: Points,
-    check: Callable[[], None] = lambda: None,
 ) -> Mask:
     """Return the voxels of a mask that are seen inside an outline on the screen, however deep they lie.
 
@@ -77,30 +73,58 @@ def behind_screen(
     world_to_screen : float array (4, 4)
         From LPS mm (x, y, z, 1) to (x, y, depth, w) of the screen, before the division by w. A point with w of 0 or
         less lies behind the eye, and is not seen.
-    check : callable
-        Called now and then; may raise.
     """
     points = np.asarray(outline, dtype=np.float64).reshape(-1, 2)
     found = np.zeros(region.shape, dtype=np.bool_)
-    if len(points) < 3 or region.is_empty:
+    if len(points) < 3 or not where.any():
         return found
     matrix = world_to_screen @ geometry.index_to_lps_matrix
     low, high = _seen_box(matrix, region)
     corner = np.maximum(np.floor(points.min(axis=0)), low)
     width, height = np.maximum(np.minimum(np.ceil(points.max(axis=0)), high) - corner, 0).astype(int) + 1
     drawn = fill_even_odd([points - corner], (int(height), int(width)))
-    step = max(1, _AT_ONCE // max(1, region.shape[1] * region.shape[2]))
-    for start in range(0, region.shape[0], step):
-        check()
-        kji = np.nonzero(where[start : start + step])
-        x, y, w = _seen_at(matrix, (region.lower[0] + start, *region.lower[1:]), kji)
-        visible = w > 0
-        column = np.floor(np.divide(x, w, out=np.full_like(x, -np.inf), where=visible) - corner[0] + 0.5)
-        row = np.floor(np.divide(y, w, out=np.full_like(y, -np.inf), where=visible) - corner[1] + 0.5)
-        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        inside[inside] = drawn[row[inside].astype(np.int64), column[inside].astype(np.int64)]
-        found[start : start + step][tuple(axis[inside] for axis in kji)] = True
+    kji = np.nonzero(where)
+    x, y, w = _seen_at(matrix, region.lower, kji)
+    visible = w > 0
+    column = np.floor(np.divide(x, w, out=np.full_like(x, -np.inf), where=visible) - corner[0] + 0.5)
+    row = np.floor(np.divide(y, w, out=np.full_like(y, -np.inf), where=visible) - corner[1] + 0.5)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    inside[inside] = drawn[row[inside].astype(np.int64), column[inside].astype(np.int64)]
+    found[tuple(axis[inside] for axis in kji)] = True
     return found
+
+
+def seen_box(geometry: Geometry, outline: Sequence[ScreenPoint], world_to_screen: Points) -> Region:
+    """Return the box of voxels (k, j, i) that holds all that can be seen inside an outline."""
+    (left, top), (right, bottom) = np.min(outline, axis=0) - 1, np.max(outline, axis=0) + 1
+    corners = [
+        seen_point(world_to_screen, (x, y), depth) for x in (left, right) for y in (top, bottom) for depth in (0.0, 1.0)
+    ]
+    index = geometry.lps_to_index(corners)
+    low, high = np.floor(index.min(axis=0)).astype(int)[::-1], np.ceil(index.max(axis=0)).astype(int)[::-1] + 1
+    (k0, j0, i0), (k1, j1, i1) = (tuple(int(n) for n in corner) for corner in (low, high))
+    return Region((k0, j0, i0), (k1, j1, i1)).clip(geometry.region)
+
+
+def looking(world_to_screen: Points) -> Vec3:
+    """Return the unit vector (LPS) from the eye into the screen."""
+    # In perspective w grows along it, otherwise only depth does.
+    along = world_to_screen[3, :3] if np.abs(world_to_screen[3, :3]).max() > 1e-12 else world_to_screen[2, :3]
+    return vec3(along / np.linalg.norm(along))
+
+
+def plane_at(point_lps: Vec3, normal_lps: Vec3) -> Points:
+    """Return the plane (a, b, c, d) through a point with a unit normal: what `distance_from` gives is in mm."""
+    return np.array([*normal_lps, -float(np.dot(normal_lps, point_lps))])
+
+
+def forward(geometry: Geometry, axis: int) -> Vec3:
+    """Return the unit normal (LPS) of the slices along an index axis that points to the head, to anterior or left."""
+    across, down = (geometry.direction_matrix[:, n] for n in in_plane_axes(axis))
+    normal = np.cross(across, down)
+    world = int(np.argmax(np.abs(normal)))
+    wanted = -1.0 if world == 1 else 1.0
+    return vec3(normal / np.linalg.norm(normal) * np.sign(normal[world]) * wanted)
 
 
 def screen_points(world_to_screen: Points, points_lps: Sequence[Vec3]) -> tuple[ScreenPoint, ...]:

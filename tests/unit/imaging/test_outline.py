@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skimage.draw import polygon2mask
 
 from medviewer.core.geometry import Geometry, Vec3, vec3
-from medviewer.imaging.outline import ellipse, fill_outline, in_plane_axes, rectangle, thinned
+from medviewer.imaging.outline import circle, ellipse, fill_outline, in_plane_axes, rectangle, thinned
 from medviewer.imaging.polygon import fill_even_odd
 
 TURN = (0.8, -0.6, 0.0, 0.48, 0.64, 0.6, -0.36, -0.48, 0.8)
@@ -95,6 +95,15 @@ def test_an_ellipse_lies_in_its_rectangle_and_has_its_area(axis):
     box, round_ = (whole(grid, list(shape(grid, start, end, axis)), axis) for shape in (rectangle, ellipse))
     assert not (round_ & ~box).any()
     assert round_.sum() / box.sum() == pytest.approx(np.pi / 4, rel=0.02)
+
+
+@settings(max_examples=40, deadline=None)
+@given(grids, axes, st.tuples(places, places), st.tuples(places, places))
+def test_a_circle_is_as_far_from_its_middle_everywhere(grid, axis, a, b):
+    center, rim = on_slice(grid, axis, [a, b])
+    away = np.linalg.norm(np.subtract(circle(grid, center, rim, axis), center), axis=1)
+    np.testing.assert_allclose(away, np.linalg.norm(np.subtract(rim, center)), atol=1e-6)
+    np.testing.assert_allclose(grid.lps_to_index(circle(grid, center, rim, axis))[:, axis], 5.0, atol=1e-6)
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +10,17 @@ from medviewer.core.geometry import Geometry
 from medviewer.core.region import Region
 from medviewer.imaging.outline import fill_outline, in_plane_axes
 from medviewer.imaging.polygon import fill_even_odd
-from medviewer.imaging.scissors import behind_screen, behind_slice, distance_from, plane_of_line, slice_to_screen
+from medviewer.imaging.scissors import (
+    behind_screen,
+    behind_slice,
+    distance_from,
+    forward,
+    looking,
+    plane_at,
+    plane_of_line,
+    seen_box,
+    slice_to_screen,
+)
 from tests.unit.imaging.test_outline import GRIDS, axes, corners, grids, on_slice
 
 REGION = Region((2, 3, 1), (9, 10, 8))
@@ -86,17 +95,42 @@ def test_what_is_behind_the_eye_is_not_cut():
     assert np.flatnonzero(mask.any(axis=(0, 2))).tolist() == [6, 7, 8, 9]
 
 
-def test_a_cancel_ends_it():
-    def check() -> None:
-        raise TimeoutError
-
-    with pytest.raises(TimeoutError):
-        behind_screen(GRIDS[0], REGION, np.ones(REGION.shape, bool), [(0, 0), (9, 0), (9, 9)], np.eye(4), check)
-
-
 def test_drawing_far_outside_costs_nothing():
     far = [(-1e7, 40.0), (1e7, 40.0), (1e7, 1e7), (-1e7, 1e7)]
     near = [(0.0, 40.0), (200.0, 40.0), (200.0, 200.0), (0.0, 200.0)]
     where = np.ones(REGION.shape, bool)
     masks = [behind_screen(GRIDS[0], REGION, where, outline, camera(0.004)) for outline in (far, near)]
     np.testing.assert_array_equal(*masks)
+
+
+@settings(max_examples=40, deadline=None)
+@given(grids, st.sampled_from([0.0, 0.004]), corners)
+def test_all_that_is_seen_inside_lies_in_its_box(grid, perspective, flat):
+    outline = [(60 + 8 * x, 10 + 8 * y) for x, y in flat]
+    # Depth 0 and 1 are the planes 200 mm before and 240 mm behind the origin.
+    near, far, matrix = -200.0, 240.0, camera(perspective)
+    scale = (1 + perspective * far) / (far - near)
+    matrix[2] = [0.0, scale, 0.0, -near * scale]
+    mask = behind_screen(grid, grid.region, np.ones(grid.shape, bool), outline, matrix)
+    box = seen_box(grid, outline, matrix)
+    mask[box.slices] = False
+    assert not mask.any()
+
+
+def test_looking_and_forward_are_unit_vectors_as_the_views_have_them():
+    for perspective in (0.0, 0.004):
+        assert looking(camera(perspective)) == (0.0, 1.0, 0.0)
+    assert [forward(GRIDS[0], axis) for axis in (0, 1, 2)] == [(1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)]
+    mirrored = Geometry((3, 4, 5), (1.0, 1.0, 1.0), direction=(-1.0, 0, 0, 0, 1.0, 0, 0, 0, -1.0))
+    assert forward(mirrored, 2) == (0.0, 0.0, 1.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(grids, axes)
+def test_a_plane_at_a_slice_gives_mm(grid, axis):
+    normal = np.array(forward(grid, axis))
+    start = grid.index_to_lps((2, 3, 4))
+    distance = distance_from(grid, REGION, plane_at(tuple(start), tuple(normal)))
+    k, j, i = np.indices(REGION.shape).reshape(3, -1) + np.array(REGION.lower)[:, None]
+    wanted = (grid.index_to_lps(np.c_[i, j, k]) - start) @ normal
+    np.testing.assert_allclose(distance.ravel(), wanted, atol=1e-9)

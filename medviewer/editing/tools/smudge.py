@@ -1,0 +1,110 @@
+"""Smudge: push the border of a segment like a finger pushes paint."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from medviewer.core.region import Region
+from medviewer.core.segmentation import Mask
+from medviewer.editing.editor import Stroke
+from medviewer.editing.tool import Key, PointerEvent, tool
+from medviewer.editing.tools.brush import RoundTool
+from medviewer.imaging.outline import in_plane_axes
+from medviewer.imaging.smudge import Field, Metric, push, signed_distance
+
+
+@tool("smudge", "Smudge", shortcut="U")
+class Smudge(RoundTool):
+    """Moves the border of the active segment in the slice, from press to release."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stroke: Stroke | None = None
+        self._axis = 0
+        self._slice = 0
+        #: The segment in the slice, as its distance from the border.
+        self._field: Field = np.zeros((0, 0), np.float32)
+        #: Continuous index (i, j, k) where the finger was.
+        self._last = np.zeros(3)
+
+    def deactivate(self) -> None:
+        """Stop, keeping what was moved."""
+        self._finish()
+        super().deactivate()
+
+    def pointer(self, event: PointerEvent) -> bool:
+        """Push from press to release."""
+        if self.ctx is None:
+            return False
+        self.look_at(event)
+        if event.phase == "press":
+            self._finish()
+            self._begin(event)
+            return True
+        if self._stroke is None:
+            return False
+        if event.phase in ("move", "release"):
+            self._push(event)
+        if event.phase == "release":
+            self._finish()
+        return True
+
+    def key(self, key: Key) -> bool:
+        """Esc takes back what is in the hand."""
+        if key != "cancel" or self._stroke is None or self.ctx is None:
+            return False
+        self.ctx.editor.cancel()
+        self._stroke = None
+        return True
+
+    def _begin(self, event: PointerEvent) -> None:
+        assert self.ctx is not None
+        geometry = self.ctx.editor.target.geometry
+        self._axis = event.axis
+        self._last = np.asarray(geometry.lps_to_index(event.lps))
+        last_slice = geometry.size[event.axis] - 1
+        self._slice = int(np.clip(np.floor(self._last[event.axis] + 0.5), 0, last_slice))
+        self._stroke = self.ctx.editor.begin("Smudge")
+        self._field = signed_distance(np.squeeze(self._mask(self._region()), axis=2 - self._axis))
+
+    def _push(self, event: PointerEvent) -> None:
+        assert self.ctx is not None
+        assert self._stroke is not None
+        geometry = self.ctx.editor.target.geometry
+        here = np.asarray(geometry.lps_to_index(event.lps))
+        rows_columns = list(in_plane_axes(self._axis)[::-1])
+        steps = geometry.index_to_lps_matrix[:3, rows_columns]
+        metric: Metric = steps.T @ steps
+        start, end = (tuple(float(v) for v in place[rows_columns]) for place in (self._last, here))
+        box = push(self._field, (start[0], start[1]), (end[0], end[1]), self.radius_mm, metric)
+        self._last = here
+        if box is None:
+            return
+        region = self._region(box)
+        wanted = np.expand_dims(self._field[box] > 0, 2 - self._axis)
+        before = self._mask(region)
+        self._stroke.paint(region, wanted & ~before)
+        self._stroke.paint(region, before & ~wanted, 0)
+
+    def _region(self, box: tuple[slice, slice] | None = None) -> Region:
+        """Return a box (rows, columns) of the slice, or the whole of it, as a region."""
+        assert self.ctx is not None
+        shape = self.ctx.editor.target.geometry.shape
+        rows, columns = box or (slice(0, None), slice(0, None))
+        ranges = [(part.start, part.stop) for part in (rows, columns)]
+        ranges.insert(2 - self._axis, (self._slice, self._slice + 1))
+        (k0, k1), (j0, j1), (i0, i1) = (
+            (low, n if up is None else up) for (low, up), n in zip(ranges, shape, strict=True)
+        )
+        return Region((k0, j0, i0), (k1, j1, i1))
+
+    def _mask(self, region: Region) -> Mask:
+        assert self._stroke is not None
+        mask: Mask = self._stroke.group.labels[region.slices] == self._stroke.segment.value
+        return mask
+
+    def _finish(self) -> None:
+        if self._stroke is not None:
+            self._stroke = None
+            if self.ctx is not None:
+                self.ctx.editor.commit()
