@@ -9,9 +9,11 @@ import numpy as np
 
 from medviewer.app.mask_size import mask_unit
 from medviewer.core.errors import InputError
-from medviewer.core.segmentation import Segment
-from medviewer.core.volume import Volume
-from medviewer.core.workspace import Overlay
+from medviewer.core.region import Region
+from medviewer.core.segmentation import Mask, Segment
+from medviewer.core.shown_text import counted
+from medviewer.core.view_state import IN_BOTH, ONLY_FIRST, ONLY_SECOND, MaskDifference
+from medviewer.editing.past import past_labels
 from medviewer.imaging.compare import Agreement, agreement
 from medviewer.jobs.job import Job, JobContext, JobState
 
@@ -20,70 +22,82 @@ if TYPE_CHECKING:
 
     from medviewer.app.context import AppContext
 
-#: Values of the difference that is laid over the image.
-ONLY_FIRST, ONLY_SECOND = 1, 2
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """Two segments and how they agree.
+    """Two masks and how they agree.
 
     Attributes
     ----------
+    asked : (int, int, int)
+        Values of the two segments, and how many steps ago the first one is meant.
     sizes : (float, float)
         In `unit`.
-    difference : Volume
-        uint8 on the grid of the image: 1 where only the first is, 2 where only the second is.
+    difference : MaskDifference
+        To be shown over slices.
+    counts : (int, int, int)
+        Voxels only in the first, only in the second, in both.
     """
 
-    first: Segment
-    second: Segment
+    asked: tuple[int, int, int]
     agreement: Agreement
     sizes: tuple[float, float]
     unit: str
-    difference: Volume
+    difference: MaskDifference
+    counts: tuple[int, int, int]
 
 
 class Compare:
-    """Compares two segments of a volume."""
+    """Compares two segments of a volume, or one with what it was."""
 
     def __init__(self, app: AppContext) -> None:
         self._app = app
 
-    def start(self, volume_id: str, first: int, second: int, done: Callable[[Comparison], None]) -> Job:
+    def start(
+        self, volume_id: str, first: int, second: int, done: Callable[[Comparison], None], *, ago: int = 0
+    ) -> Job:
         """Compare the segments with two values; `done` gets the result on the main thread.
+
+        Parameters
+        ----------
+        ago : int
+            The first one is meant as it was before this many of the last steps; both may then be the same segment.
 
         Raises
         ------
         InputError
             One of them is gone, or both are the same.
         """
+        self._app.router.finish()
         volume = self._app.workspace.volume(volume_id)
         segmentation = self._app.workspace.segmentation(volume_id)
-        pair = [segmentation.find(value) for value in (first, second)]
-        one, two = pair
-        if one is None or two is None or one is two:
+        one, two = (segmentation.find(value) for value in (first, second))
+        if one is None or two is None or (one is two and not ago):
             raise InputError("Choose two different segments.", hint="Both must belong to the image that is shown.")
         copies = [segmentation.group(segment.group).copy_labels() for segment in (one, two)]
+        steps = self._app.history.done
+        since = steps[len(steps) - ago :] if ago else ()
+        when = f", {counted(ago, 'step')} ago" if ago else ""
+        names = (f"{one.name}{when}", two.name)
+        unit = mask_unit(volume)
 
         def work(ctx: JobContext) -> Comparison:
             ctx.progress(0.1, "Comparing")
-            masks = [copy.get() == segment.value for copy, segment in zip(copies, (one, two), strict=True)]
+            earlier = past_labels(copies[0].get(), since, volume_id, one.group) if since else copies[0].get()
+            masks = earlier == one.value, copies[1].get() == two.value
+            ctx.progress(0.4)
             x, y, z = volume.geometry.spacing
-            found = agreement(masks[0], masks[1], (z, y, x))
+            found = agreement(*masks, (z, y, x))
             ctx.progress(0.9)
-            difference = np.zeros(volume.geometry.shape, np.uint8)
-            difference[masks[0] & ~masks[1]] = ONLY_FIRST
-            difference[masks[1] & ~masks[0]] = ONLY_SECOND
-            unit = mask_unit(volume)
-            name = f"{one.name} against {two.name}"
+            difference = mask_difference(volume_id, *masks, names)
+            counts = np.bincount(difference.codes.ravel(), minlength=4)
             return Comparison(
-                one,
-                two,
+                (one.value, two.value, ago),
                 found,
                 (found.voxels[0] * unit.per_voxel, found.voxels[1] * unit.per_voxel),
                 unit.name,
-                Volume(difference, volume.geometry, name, window=(1.0, 2.0)),
+                difference,
+                (int(counts[ONLY_FIRST]), int(counts[ONLY_SECOND]), int(counts[IN_BOTH])),
             )
 
         def ended(job: Job) -> None:
@@ -95,9 +109,16 @@ class Compare:
         return self._app.jobs.submit("Comparing segments", work, lane="cpu", done=ended, quiet=True)
 
     def show_difference(self, volume_id: str, comparison: Comparison) -> None:
-        """Lay the difference over the image."""
+        """Show the difference over the image, in the place of its segments."""
         self._app.workspace.activate(volume_id)
-        self._app.workspace.overlay = Overlay(comparison.difference, 1.0)
+        self._app.workspace.view.difference = comparison.difference
+
+
+def mask_difference(volume_id: str, first: Mask, second: Mask, names: tuple[str, str]) -> MaskDifference:
+    """Return how two masks (k, j, i) of one shape differ, in the box of both."""
+    region = Region.of_mask(first | second) or Region((0, 0, 0), (1, 1, 1))
+    codes = ONLY_FIRST * first[region.slices].astype(np.uint8) + ONLY_SECOND * second[region.slices].astype(np.uint8)
+    return MaskDifference(volume_id, region, codes, names)
 
 
 def counterparts(segments: tuple[Segment, ...]) -> tuple[int, int]:

@@ -19,12 +19,6 @@ def has_volume(app: AppContext) -> bool:
     return app.workspace.active is not None
 
 
-def has_segments(app: AppContext) -> bool:
-    """Whether the volume that is looked at has two segments or more."""
-    segmentation = app.workspace.active_segmentation
-    return segmentation is not None and len(segmentation.segments) > 1
-
-
 def has_a_segment(app: AppContext) -> bool:
     """Whether the volume that is looked at has a segment."""
     segmentation = app.workspace.active_segmentation

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 from psygnal import Signal
 
 from medviewer.core.annotation import Box3D
@@ -93,6 +95,31 @@ class PreviewMask:
     removed: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskDifference:
+    """How two masks of one image differ: shown over slices in the place of segments.
+
+    Attributes
+    ----------
+    volume_id : str
+    region : Region
+        Half-open box (k, j, i) that holds both.
+    codes : uint8, shape of the region
+        `ONLY_FIRST`, `ONLY_SECOND` or `IN_BOTH`; 0 where neither is.
+    names : (str, str)
+        Of the two.
+    """
+
+    volume_id: str
+    region: Region
+    codes: npt.NDArray[np.uint8]
+    names: tuple[str, str]
+
+
+#: Codes of a `MaskDifference`.
+ONLY_FIRST, ONLY_SECOND, IN_BOTH = 1, 2, 3
+
+
 class ViewState:
     """Crosshair, window and overlay appearance, shared by all views.
 
@@ -103,7 +130,7 @@ class ViewState:
     window_changed(WindowLevel)
         The window, or whether it is inverted.
     overlay_changed()
-        Opacity and look of segments, or crosshair visibility.
+        Opacity and look of segments, what is shown in their place, or crosshair visibility.
     maximised_changed(str)
         Name of the one visible view, empty for all.
     selected_box_changed(str)
@@ -128,6 +155,7 @@ class ViewState:
         self._inverted = False
         self._overlay_opacity = 0.45
         self._look = LabelLook()
+        self._difference: MaskDifference | None = None
         self._crosshair_visible = True
         self._maximised = ""
         self._selected_box = ""
@@ -191,6 +219,17 @@ class ViewState:
     def look(self, look: LabelLook) -> None:
         if look != self._look:
             self._look = look
+            self.overlay_changed.emit()
+
+    @property
+    def difference(self) -> MaskDifference | None:
+        """What is shown in the place of segments; never saved."""
+        return self._difference
+
+    @difference.setter
+    def difference(self, difference: MaskDifference | None) -> None:
+        if difference is not self._difference:
+            self._difference = difference
             self.overlay_changed.emit()
 
     @property

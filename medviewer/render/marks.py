@@ -17,9 +17,10 @@ from medviewer.core.geometry import Points, Vec3
 from medviewer.core.prompt import Prompt
 from medviewer.core.segmentation import Color, Segmentation
 from medviewer.core.shown_text import person_name, shown
-from medviewer.core.view_state import TRUE_COLOR, LabelLook, Plane, WindowLevel
+from medviewer.core.view_state import TRUE_COLOR, LabelLook, MaskDifference, Plane, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.editing.tool import CursorLine
+from medviewer.render.difference_overlay import COLORS as DIFFERENCE_COLORS
 from medviewer.render.plane import PlaneFrame, opposite_letters, orientation_letters
 from medviewer.render.slice_scene import SliceScene
 
@@ -34,6 +35,7 @@ SELECTED: Color = (255, 240, 120)
 INSIDE: Color = (90, 230, 110)
 OUTSIDE: Color = (255, 90, 80)
 _TOOL: Color = (255, 255, 255)
+_LONGEST_NAME = 28
 _SCALE_STEPS = (1.0, 2.0, 5.0)
 
 Point = tuple[float, float]
@@ -99,7 +101,7 @@ def marks(scene: SliceScene, ratio: float = 1.0) -> list[Mark]:
     view = scene.workspace.view
     boxes = [box for box in scene.workspace.boxes(volume.id) if view.shows(box)]
     found: list[Mark] = list(finding_marks(frame, boxes, view.selected_box))
-    if view.look.style != "fill":
+    if view.look.style != "fill" and scene.difference is None:
         found.extend(contour_marks(frame, scene.workspace.segmentation(volume.id), view.look, 3 * ratio))
     if view.crosshair_visible and volume.has_depth:
         found.extend(crosshair_marks(frame, view.crosshair_lps, 14 * ratio))
@@ -108,6 +110,8 @@ def marks(scene: SliceScene, ratio: float = 1.0) -> list[Mark]:
         places: tuple[tuple[str, Place], ...] = ((left, "left"), (right, "right"), (top, "top"), (bottom, "bottom"))
         found.extend(Words((letters,), place, TEXT, bold=True) for letters, place in places)
     found.extend(scale_bar(frame, ratio, in_mm=volume.in_mm))
+    if scene.difference is not None:
+        found.extend(difference_legend(frame, scene.difference, ratio))
     found.extend(corner_texts(frame, volume, view.window, scene.zoom, scene.fusion_text))
     return found
 
@@ -201,6 +205,15 @@ def line_marks(line: CursorLine, points: tuple[Point, ...], radius: float) -> It
     for point in points if line.handles else ():
         yield Circle(point, (radius + 1, radius + 1), _EDGE)
         yield Circle(point, (radius, radius), _TOOL, 1.5)
+
+
+def difference_legend(frame: PlaneFrame, difference: MaskDifference, ratio: float) -> Iterator[Words]:
+    """Yield what the colours of a difference mean, one line each, at the left edge."""
+    first, second = (shown(name, _LONGEST_NAME) for name in difference.names)
+    for row, (text, color) in enumerate(
+        zip((f"only {first}", f"only {second}", "both"), DIFFERENCE_COLORS, strict=True)
+    ):
+        yield Words((text,), "point", color, (4 * ratio, 0.62 * frame.height + 17 * ratio * row))
 
 
 def contour_marks(frame: PlaneFrame, segmentation: Segmentation, look: LabelLook, radius: float) -> Iterator[Mark]:

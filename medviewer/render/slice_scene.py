@@ -12,10 +12,11 @@ import numpy.typing as npt
 from medviewer.core.geometry import Vec3, vec3
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Segmentation
-from medviewer.core.view_state import TRUE_COLOR, Plane, WindowLevel
+from medviewer.core.view_state import TRUE_COLOR, MaskDifference, Plane, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.render.colors import OPAQUE, Gray, Pixels, from_grey, from_rgb, window
+from medviewer.render.difference_overlay import DifferenceOverlay
 from medviewer.render.fusion import FusionLayer
 from medviewer.render.label_overlay import LabelOverlay
 from medviewer.render.links import Links
@@ -52,6 +53,7 @@ class SliceScene:
         self._image: PlaneSampler | None = None
         self._fusion: FusionLayer | None = None
         self._labels: LabelOverlay | None = None
+        self._difference: DifferenceOverlay | None = None
         self._preview = PreviewOverlay(workspace.view)
         #: Pixels that a preview was drawn into.
         self._previewed: Rect | None = None
@@ -278,13 +280,28 @@ class SliceScene:
         if self._stale is not None:
             if self._labels is None:
                 return self._base
-            grey = self._grey if self._fusion is None else None
-            self._labels.draw(self._pixels, self._base, grey, frame, self._stale)
+            self._draw_labels(self._labels, self._pixels, self._base, frame, self._stale)
             self._previewed = self._preview.rect(frame)
             if self._previewed is not None:
                 self._preview.draw(self._pixels, frame, self._stale)
         self._stale = None
         return self._pixels
+
+    def _draw_labels(self, labels: LabelOverlay, pixels: Pixels, base: Pixels, frame: PlaneFrame, rect: Rect) -> None:
+        difference = self.difference
+        if difference is None:
+            self._difference = None
+            labels.draw(pixels, base, self._grey if self._fusion is None else None, frame, rect)
+            return
+        if self._difference is None or self._difference.difference is not difference:
+            self._difference = DifferenceOverlay(difference)
+        pixels[...] = self._difference.draw(base, frame)
+
+    @property
+    def difference(self) -> MaskDifference | None:
+        """What is shown in the place of segments, if it is of this volume."""
+        found = self.workspace.view.difference
+        return found if found is not None and self.volume is not None and found.volume_id == self.volume.id else None
 
     def _draw_image(self, frame: PlaneFrame, values: npt.NDArray[Any]) -> Pixels:
         level = self.workspace.view.window

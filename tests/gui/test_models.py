@@ -35,8 +35,10 @@ from medviewer.api.plugin import LabelResult, TaskInfo
 from medviewer.app.apply_results import ResultApplier
 from medviewer.app.context import AppContext
 from medviewer.core.provenance import Provenance
+from medviewer.core.region import Region
 from medviewer.core.segmentation import Segment
 from medviewer.core.volume import Volume
+from medviewer.editing.editor import LabelEditor
 from medviewer.jobs.job import JobContext, JobState
 from medviewer.plugin_host.registry import PluginRegistry
 from medviewer.ui.curves import read_log, write_curves
@@ -305,14 +307,51 @@ def test_two_models_are_compared(qtbot: QtBot, app: AppContext, window: MainWind
     assert dialog.findChild(QLabel, "compareDistance").text().endswith(" mm")
     show = dialog.findChild(QPushButton, "compareShow")
     show.click()
-    overlay = app.workspace.overlay
-    assert overlay is not None
-    assert sorted(np.unique(overlay.volume.array)) == [0, 2]
-    assert int((overlay.volume.array == 2).sum()) == 200
+    difference = app.workspace.view.difference
+    assert difference is not None
+    assert difference.region.slices == (slice(10, 22), slice(10, 20), slice(10, 20))
+    assert np.bincount(difference.codes.ravel(), minlength=4).tolist() == [0, 0, 200, 1000]
+    assert dialog.findChild(QLabel, "compareOnly").text() == "0  ·  200  ·  1,000"
     second = dialog.findChild(QComboBox, "compareSecond")
     second.setCurrentIndex(1 - second.currentIndex())
     dialog.close()
-    assert app.workspace.overlay is None
+    assert app.workspace.view.difference is None
+    qtbot.waitUntil(lambda: not app.jobs.running, timeout=WAIT_MS)
+
+
+def test_a_segment_is_compared_with_what_it_was(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume
+) -> None:
+    segment = app.segments.add(opened.id, "one")
+    editor = LabelEditor(app.workspace, app.history, opened.id)
+
+    def paint(label: str, box: Region, value: int | None = None) -> None:
+        with editor.stroke(label, segment.value) as stroke:
+            stroke.paint(box, np.ones(box.shape, bool), value)
+
+    paint("First", Region((2, 2, 2), (6, 6, 6)))
+    paint("Second", Region((2, 2, 6), (6, 6, 8)))
+    paint("Third", Region((2, 2, 2), (3, 6, 6)), 0)
+    before = app.workspace.segmentation(opened.id).group(segment.group).labels.copy()
+    qtbot.waitUntil(lambda: window.commands.by_id["compare"].isEnabled())
+    window.commands.run("compare")
+    dialog = window.findChild(QDialog, "compareDialog")
+    when, only = dialog.findChild(QComboBox, "compareWhen"), dialog.findChild(QLabel, "compareOnly")
+    assert [when.itemText(n).split(": ")[-1] for n in range(1, 4)] == ["Third", "Second", "First"]
+    when.setCurrentIndex(2)
+    qtbot.waitUntil(lambda: only.text() == "16  ·  32  ·  48", timeout=WAIT_MS)
+    show = dialog.findChild(QPushButton, "compareShow")
+    show.click()
+    difference = app.workspace.view.difference
+    assert difference is not None
+    assert difference.names == ("one, 2 steps ago", "one")
+    assert np.array_equal(before, app.workspace.segmentation(opened.id).group(segment.group).labels)
+    # The picture goes on with the work.
+    paint("Fourth", Region((8, 8, 8), (9, 9, 9)))
+    qtbot.waitUntil(lambda: app.workspace.view.difference is not difference, timeout=WAIT_MS)
+    assert only.text() == "16  ·  1  ·  80", "before the last two steps now"
+    dialog.close()
+    assert app.workspace.view.difference is None
     qtbot.waitUntil(lambda: not app.jobs.running, timeout=WAIT_MS)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.segmentation import Segment, Segmentation
 from medviewer.editing.editor import EditRefused
+from medviewer.editing.past import past_labels
 from medviewer.editing.rules import EditRules
 from medviewer.editing.stencil import capsule
 from medviewer.editing.steps import step_from_record
@@ -286,3 +287,25 @@ def test_segments_keep_their_place_in_the_list() -> None:
     taken, position = segmentation.take_segment(3)
     segmentation.put_segment(taken, position)
     assert [s.value for s in segmentation.segments] == [5, 3, 9]
+
+
+@QUICK
+@given(moves("undo", "redo"))
+def test_the_past_is_read_without_going_there(work: list[Move]) -> None:
+    """What the voxels of a group were before any number of steps is what undo would bring back."""
+    world = World()
+    for move in work:
+        world.do(move)
+    now = world.state()
+    groups = {group.id: group.labels for group in world.segmentation.groups}
+    done = world.history.done
+    read = [
+        {n: past_labels(labels, done[len(done) - ago :], "v", n) for n, labels in groups.items()}
+        for ago in range(len(done) + 1)
+    ]
+    assert world.state() == now
+    for past in read:
+        for n, labels in past.items():
+            there = world.segmentation.has_group(n)
+            assert np.array_equal(labels, world.segmentation.group(n).labels if there else np.zeros_like(labels))
+        world.history.undo()

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medviewer.app.compare import mask_difference
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Segment
 from medviewer.core.view_state import LABEL_STYLES, MAX_OUTLINE, PLANES, LabelLook, Plane, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Overlay, Workspace
 from medviewer.render.colors import BlendTable, pack, to_rgb, window
+from medviewer.render.difference_overlay import COLORS as DIFFERENCE_COLORS
 from medviewer.render.offscreen import slice_picture
 from medviewer.render.slice_scene import SliceScene
 from tests.render_phantoms import SIGNED_AXES, f_volume, grid_around_zero, show, signed_direction
@@ -348,6 +350,41 @@ def test_neighbors_are_dashed_where_their_outlines_are(letter: Volume) -> None:
     segmentation.active = 1
     scene.render()
     scene.close()
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_golden_difference(letter: Volume, plane: Plane, matches_baseline: Callable[..., None]) -> None:
+    workspace = with_labels(letter)
+    segmentation = workspace.segmentation(letter.id)
+    moved = np.roll(segmentation.mask(2), 4, axis=1)
+    workspace.view.difference = mask_difference(letter.id, segmentation.mask(1), moved, ("one", "two"))
+    matches_baseline(slice_picture(workspace, plane), f"difference_{plane}", mean=0.5, share=0.002)
+
+
+def test_a_difference_takes_the_place_of_segments(letter: Volume) -> None:
+    workspace = with_labels(letter)
+    segmentation = workspace.segmentation(letter.id)
+    labels = slice_picture(workspace, "axial")
+    first, second = segmentation.mask(1), np.roll(segmentation.mask(2), 4, axis=1)
+    scene = SliceScene(workspace, "axial", lambda: None)
+    scene.resize(490, 490)
+    grey = slice_picture(show(letter), "axial", (490, 490)).astype(int)
+    workspace.view.difference = mask_difference(letter.id, first, second, ("a", "b"))
+    shown = to_rgb(scene.render()).astype(int)
+    for code, (one, two), opacity in ((0, (True, False), 0.75), (1, (False, True), 0.75), (2, (True, True), 0.25)):
+        where = np.kron((first[24] == one) & (second[24] == two), np.ones((10, 10), bool))
+        wanted = grey[where] + opacity * (np.array(DIFFERENCE_COLORS[code]) - grey[where])
+        assert np.abs(shown[where] - wanted).max() <= 2
+    neither = np.kron(~(first[24] | second[24]), np.ones((10, 10), bool))
+    assert np.array_equal(shown[neither], grey[neither])
+    # Strokes go on underneath, and another volume shows nothing of it.
+    segmentation.labels_changed.emit(Region((24, 0, 0), (25, 20, 20)), 0)
+    assert np.array_equal(to_rgb(scene.render()), shown)
+    workspace.view.difference = replace(workspace.view.difference, volume_id="other")
+    assert scene.difference is None
+    workspace.view.difference = None
+    scene.close()
+    assert np.array_equal(slice_picture(workspace, "axial"), labels)
 
 
 def test_golden_oblique_and_tilted(matches_baseline: Callable[..., None]) -> None:
