@@ -43,7 +43,7 @@ REST = -1
 class Act:
     """How a tool is used: what the mouse does, with what options, and what comes of it."""
 
-    gesture: Literal["drag", "around", "clicks", "click", "nothing"] = "nothing"
+    gesture: Literal["drag", "box", "around", "clicks", "two clicks", "click", "nothing"] = "nothing"
     options: dict[str, Any] = field(default_factory=dict)
     planes: tuple[Plane, ...] = PLANES
     #: What it leaves: other voxels of the active segment, or of any, or something that is no voxel.
@@ -53,13 +53,20 @@ class Act:
 #: A tool that is not here is dragged across the object.
 ACTS: dict[str, Act] = {
     "copy_slices": Act(),
+    "cut_plane": Act("two clicks"),
+    "ellipse": Act("box"),
     "fill_holes": Act(planes=("axial",)),
     "hollow": Act(planes=("axial",)),
     "islands": Act(planes=("axial",)),
+    "lasso": Act("around"),
+    "livewire": Act("clicks"),
     "logic": Act(options={"operation": "add", "other": REST}, planes=("axial",)),
     "margin": Act(planes=("axial",)),
     "mask_image": Act(planes=("axial",), leaves="image"),
     "mirror": Act(planes=("axial",)),
+    "polygon": Act("clicks"),
+    "rectangle": Act("box"),
+    "scissors": Act("around"),
     "smooth": Act(planes=("axial",)),
 }
 
@@ -118,10 +125,15 @@ class Stage:
                 start, *_ = self.points(plane, 4, 0.9)
                 end = self.points(plane, 4, 0.9)[2]
                 press_drag(canvas, [start + (end - start) * n / 6 for n in range(7)])
+            case "box":
+                start, *_ = self.points(plane, 4, 1.7)
+                end = self.points(plane, 4, 1.7)[2]
+                press_drag(canvas, [start + (end - start) * n / 6 for n in range(7)])
             case "around":
                 press_drag(canvas, self.points(plane, 24, 1.2))
-            case "clicks":
-                for point in self.points(plane, 5, 1.1):
+            case "clicks" | "two clicks":
+                ring = self.points(plane, 6, 1.1)
+                for point in ring[:5] if act.gesture == "clicks" else ring[:3:2]:
                     move(canvas, point, Qt.MouseButton.NoButton)
                     QTest.mouseClick(canvas, LEFT, NONE, point)
             case "click":
@@ -205,10 +217,11 @@ def test_tool_in_three_planes(stage: Stage, tool_id: str) -> None:
         errors = [m.text for m in app.messages.messages if m.level == "error"]
         assert not errors, errors
         if act.leaves in ("mask", "labels"):
-            assert (stage.labels != before).any(), f"nothing changed in the {plane} plane"
+            changed = int((stage.labels != before).sum())
+            assert changed, f"nothing changed in the {plane} plane"
         if act.leaves == "mask":
-            value = stage.one.value
-            assert ((stage.labels == value) != (before == value)).any()
+            changed = int(((stage.labels == stage.one.value) != (before == stage.one.value)).sum())
+            assert changed, f"the active segment did not change in the {plane} plane"
         assert (len(app.workspace.volumes) > images) == (act.leaves == "image")
         app.router.activate("")
         while len(app.history.done) > stage.prepared:
