@@ -57,12 +57,12 @@ def _plain(transform: AffineTransform | DisplacementField) -> object:
 class World:
     """A workspace with one volume, its history and an editor."""
 
-    def __init__(self, max_bytes: int = 512 << 20) -> None:
+    def __init__(self, max_bytes: int = 512 << 20, min_steps: int = 200) -> None:
         self.workspace = Workspace()
         image = (np.arange(GRID.size[0] * GRID.size[1] * GRID.size[2]) % 100).reshape(GRID.shape).astype(np.int16)
         self.volume = Volume(image, GRID, "CT", "CT", "HU", id="v")
         self.workspace.add_volume(self.volume)
-        self.history = UndoStack(max_bytes=max_bytes)
+        self.history = UndoStack(max_bytes, min_steps)
         self.editor = LabelEditor(self.workspace, self.history, "v")
         self.segmentation = self.workspace.segmentation("v")
 

@@ -59,6 +59,9 @@ class Ui(Protocol):
     def show_models(self) -> None:
         """Show the models there are."""
 
+    def show_terms(self) -> None:
+        """Let the user say what the active segment is."""
+
     def show_compare(self) -> None:
         """Compare two segments of the image that is looked at."""
 
@@ -200,6 +203,12 @@ def _add_segment(app: AppContext, ui: Ui) -> None:
         app.segments.add(app.workspace.active.id)
 
 
+def _new_instance(app: AppContext, ui: Ui) -> None:
+    segmentation = app.workspace.active_segmentation
+    if segmentation is not None and segmentation.active:
+        app.segments.new_instance(segmentation.volume_id, segmentation.active)
+
+
 def _analyze(app: AppContext, ui: Ui) -> None:
     """Run what was chosen the last time; the first time, or when there is something new, show the plan."""
     volume = app.workspace.active
@@ -310,6 +319,8 @@ ACTIONS: tuple[Action, ...] = (
     _action("redo", "Redo", "Ctrl+Y", "Edit", can_redo, lambda a, u: a.redo()),
     _action("add_segment", "Add segment", "Ctrl+N", "Edit", has_volume, _add_segment),
     _action("delete_segment", "Delete segment", "Ctrl+Delete", "Edit", has_active_segment, _delete_segment),
+    _action("new_instance", "New instance of segment", "Ctrl+Shift+N", "Edit", has_active_segment, _new_instance),
+    _action("describe_segment", "Describe segment…", "Ctrl+D", "Edit", has_active_segment, lambda a, u: u.show_terms()),
     _action("previous_segment", "Previous segment", "Q", "Edit", has_active_segment, _previous_segment),
     _action("next_segment", "Next segment", "W", "Edit", has_active_segment, _next_segment),
     _action("settings", "Settings…", "Ctrl+,", "Edit", always, lambda a, u: u.show_settings()),

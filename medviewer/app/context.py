@@ -144,6 +144,13 @@ class AppContext:
         self.router.finish()
         self.history.redo()
 
+    def go_to_step(self, count: int) -> None:
+        """Undo or redo until `count` steps are done; a stroke that was in the hand is finished, and nothing else."""
+        before = len(self.history.done)
+        self.router.finish()
+        if len(self.history.done) == before:
+            self.history.go_to(count)
+
     def warm(self) -> None:
         """Start the model worker in the background, and learn where it computes."""
 

@@ -38,6 +38,7 @@ class UndoStack:
     max_bytes : int
         Oldest steps are dropped above this, but never below `min_steps`.
     min_steps : int
+        As many are kept as long as they hold no more than four times `max_bytes`; then at least 20.
 
     Signals
     -------
@@ -52,11 +53,13 @@ class UndoStack:
     undone = Signal(object)
     redone = Signal(object)
 
-    def __init__(self, max_bytes: int = 512 << 20, min_steps: int = 20) -> None:
+    def __init__(self, max_bytes: int = 512 << 20, min_steps: int = 200) -> None:
         self._max_bytes = max_bytes
         self._min_steps = min_steps
         self._done: list[UndoStep] = []
         self._undone: list[UndoStep] = []
+        #: Whether steps were dropped since the beginning.
+        self.forgotten = False
         #: Of the done steps; kept, because a long history of long strokes is slow to add up at every stroke.
         self._done_bytes = 0
 
@@ -64,6 +67,11 @@ class UndoStack:
     def done(self) -> tuple[UndoStep, ...]:
         """Steps that can be undone, oldest first."""
         return tuple(self._done)
+
+    @property
+    def ahead(self) -> tuple[UndoStep, ...]:
+        """Steps that can be done again, the one that comes next last."""
+        return tuple(self._undone)
 
     @property
     def nbytes(self) -> int:
@@ -99,10 +107,16 @@ class UndoStack:
         """Remember a step that is already carried out."""
         self._add(step)
         self._undone.clear()
-        while len(self._done) > self._min_steps and self._done_bytes > self._max_bytes:
+        while self._too_long:
             self._done_bytes -= self._done.pop(0).nbytes
+            self.forgotten = True
         self.pushed.emit(step)
         self.changed.emit()
+
+    @property
+    def _too_long(self) -> bool:
+        fewest = self._min_steps if self._done_bytes <= 4 * self._max_bytes else min(20, self._min_steps)
+        return len(self._done) > fewest and self._done_bytes > self._max_bytes
 
     def _add(self, step: UndoStep) -> None:
         self._done.append(step)
@@ -136,8 +150,16 @@ class UndoStack:
         self.changed.emit()
         return step.label
 
+    def go_to(self, count: int) -> None:
+        """Undo or redo until `count` steps are done, or as many as there are."""
+        while len(self._done) > max(0, count):
+            self.undo()
+        while len(self._done) < count and self._undone:
+            self.redo()
+
     def clear(self) -> None:
         """Forget everything."""
+        self.forgotten = False
         self._done.clear()
         self._undone.clear()
         self._done_bytes = 0

@@ -39,6 +39,7 @@ PICTURES: Mapping[str, str] = {
     "about": "info",
     "add_segment": "add",
     "delete_segment": "remove",
+    "describe_segment": "pencil",
     "close_volume": "close",
 }
 

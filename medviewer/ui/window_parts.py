@@ -14,6 +14,7 @@ from medviewer.ui.icons import icon
 from medviewer.ui.messages import MessagesPanel
 from medviewer.ui.panels.assessments import AssessmentsPanel
 from medviewer.ui.panels.findings import FindingsPanel
+from medviewer.ui.panels.history import HistoryPanel
 from medviewer.ui.panels.jobs import JobsPanel
 from medviewer.ui.panels.panel import Command, Panel
 from medviewer.ui.panels.registration import RegistrationPanel
@@ -58,6 +59,7 @@ DOCKS: tuple[Dock, ...] = (
     Dock("findings", "Findings", Area.RightDockWidgetArea, (AssessmentsPanel, FindingsPanel), tab_of="tasks"),
     Dock("registration", "Register", Area.RightDockWidgetArea, (RegistrationPanel,), tab_of="tasks"),
     Dock("segments", "Segments", Area.RightDockWidgetArea, (ToolsPanel, SegmentsPanel), size=400),
+    Dock("history", "History", Area.RightDockWidgetArea, (HistoryPanel,), tab_of="segments"),
     Dock("jobs", "Jobs", Area.BottomDockWidgetArea, (JobsPanel,), size=100),
     Dock("messages", "Messages", Area.BottomDockWidgetArea, (MessagesPanel,), tab_of="jobs"),
 )

@@ -164,6 +164,14 @@ class WindowUi:
     def _models_closed(self) -> None:
         self._models = None
 
+    def show_terms(self) -> None:
+        """Let the user say what the active segment is."""
+        from medviewer.ui.dialogs.terms_dialog import TermsDialog
+
+        segmentation = self._app.workspace.active_segmentation
+        if segmentation is not None and segmentation.active:
+            TermsDialog(self._app, segmentation.volume_id, segmentation.active, self._window).open()
+
     def show_compare(self) -> None:
         """Compare two segments of the image that is looked at."""
         from medviewer.ui.dialogs.compare_dialog import CompareDialog

@@ -181,14 +181,17 @@ def test_a_stroke_that_raises_leaves_no_trace(work: list[Move]) -> None:
 @QUICK
 @given(moves(), st.integers(1, 3000))
 def test_the_bound_drops_old_steps_and_never_changes_the_state(work: list[Move], max_bytes: int) -> None:
-    bounded, free = World(max_bytes), World()
+    bounded, free = World(max_bytes, min_steps=30), World()
     for move in work * 2:
         bounded.do(move)
         free.do(move)
         assert bounded.state() == free.state()
         done = bounded.history.done
-        assert len(done) <= 20 or sum(step.nbytes for step in done) <= max_bytes
+        held = sum(step.nbytes for step in done)
+        assert len(done) <= 20 or held <= max_bytes or (len(done) <= 30 and held <= 4 * max_bytes)
         assert len(done) >= min(20, len(free.history.done))
+        if sum(step.nbytes for step in free.history.done[-31:]) <= 4 * max_bytes:
+            assert len(done) >= min(30, len(free.history.done))
     for _ in bounded.history.done:
         bounded.history.undo()
         free.history.undo()

@@ -91,6 +91,16 @@ def ask_choice(parent: QWidget | None, text: str, choices: Sequence[str]) -> int
     return list(choices).index(box.textValue()) if box.exec() else None
 
 
+def ask_name(parent: QWidget | None, text: str, proposed: str) -> str:
+    """Ask for a name; empty when cancelled."""
+    box = QInputDialog(parent)
+    box.setObjectName("nameBox")
+    box.setWindowTitle("MedViewer")
+    box.setLabelText(text)
+    box.setTextValue(proposed)
+    return box.textValue().strip() if box.exec() else ""
+
+
 def ask_spacing(parent: QWidget | None, known: Vec3 | None) -> Vec3 | None:
     """Ask how far voxels lie apart, mm along columns, rows and pictures; None when cancelled."""
     box = QDialog(parent)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor, QIcon, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
     QHBoxLayout,
     QHeaderView,
+    QMenu,
     QTableWidget,
     QTableWidgetItem,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -21,16 +23,18 @@ from medviewer.app.mask_size import mask_unit
 from medviewer.core.segmentation import Segment
 from medviewer.core.volume import Volume
 from medviewer.ui.bind import Merged
+from medviewer.ui.dialogs.questions import ask_name
 from medviewer.ui.icons import icon, swatch
 from medviewer.ui.panels.label_look import LabelLookControls
 from medviewer.ui.panels.panel import Command, Panel, push_button
+from medviewer.ui.panels.segment_menu import STATUS_ICONS, fill_presets, segment_menu, status_menu
 from medviewer.ui.panels.segment_volumes import SegmentVolumes
 from medviewer.ui.text import made_by, plain_tip
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
-COLOR, NAME, SIZE, EYE, LOCK = range(5)
+COLOR, NAME, SIZE, STATUS, EYE, LOCK = range(6)
 VALUE = Qt.ItemDataRole.UserRole
 
 
@@ -41,6 +45,8 @@ class SegmentsPanel(Panel):
         super().__init__(app, "segmentsPanel", command, parent)
         self._filling = False
         self._about_size = ""
+        #: The segments that the rows show.
+        self._filled: tuple[Segment, ...] = ()
         self._volumes = SegmentVolumes(self)
         self._volumes.counted.connect(self._show_size)
         self.table = self._make_table()
@@ -57,9 +63,9 @@ class SegmentsPanel(Panel):
         self._watch(self.volume)
 
     def _make_table(self) -> QTableWidget:
-        table = _Table(0, 5)
+        table = _Table(0, 6)
         table.setObjectName("segmentsTable")
-        table.setHorizontalHeaderLabels(["", "Segment", "ml", "", ""])
+        table.setHorizontalHeaderLabels(["", "Segment", "ml", "", "", ""])
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(28)
         table.setShowGrid(False)
@@ -75,8 +81,10 @@ class SegmentsPanel(Panel):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(SIZE, QHeaderView.ResizeMode.ResizeToContents)
-        for column in (COLOR, EYE, LOCK):
+        for column in (COLOR, STATUS, EYE, LOCK):
             table.setColumnWidth(column, 30)
+        table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        table.customContextMenuRequested.connect(self._ask_menu)
         table.cellClicked.connect(self._clicked)
         table.currentCellChanged.connect(lambda row, *_: self._activated(row))
         table.itemChanged.connect(self._edited)
@@ -94,6 +102,15 @@ class SegmentsPanel(Panel):
         row.addWidget(self.add_button)
         row.addWidget(self.delete_button)
         row.addStretch(1)
+        self.presets = QToolButton()
+        self.presets.setObjectName("segmentPresets")
+        self.presets.setText("Presets")
+        self.presets.setToolTip("Add segments with set names, values, colours and codes")
+        self.presets.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self.presets)
+        menu.aboutToShow.connect(lambda: self._fill_presets(menu))
+        self.presets.setMenu(menu)
+        row.addWidget(self.presets)
         return row
 
     def close_panel(self) -> None:
@@ -105,6 +122,7 @@ class SegmentsPanel(Panel):
 
     def _watch(self, volume: Volume | None) -> None:
         self._unwatch()
+        self._filled = ()
         if volume is not None and self.app.workspace.has_volume(volume.id):
             segmentation = self.app.workspace.segmentation(volume.id)
             segmentation.segments_changed.connect(self._refresh)
@@ -129,14 +147,19 @@ class SegmentsPanel(Panel):
         self._filling = True
         self.table.setRowCount(len(segments))
         for row, segment in enumerate(segments):
-            self._fill_row(row, segment)
-            if segment.value == active:
-                self.table.setCurrentCell(row, NAME)
-                self.table.scrollTo(self.table.model().index(row, NAME))
+            # Most changes are of one segment; three hundred rows are not made anew for it.
+            if row >= len(self._filled) or self._filled[row] != segment:
+                self._fill_row(row, segment)
+        self._filled = segments
+        row = next((n for n, segment in enumerate(segments) if segment.value == active), -1)
+        if row >= 0 and row != self.table.currentRow():
+            self.table.setCurrentCell(row, NAME)
+            self.table.scrollTo(self.table.model().index(row, NAME))
         if not active:
             self.table.clearSelection()
         self._filling = False
         self.add_button.setEnabled(self._watched is not None)
+        self.presets.setEnabled(self._watched is not None)
         self.delete_button.setEnabled(bool(active))
 
     def _fill_row(self, row: int, segment: Segment) -> None:
@@ -146,6 +169,7 @@ class SegmentsPanel(Panel):
             (swatch(segment.color), "", "Colour: double click to change", fixed),
             (icon("warning", "warning") if segment.flags else None, segment.name, _about(segment), editable),
             (None, _size_text(self._volumes.size(segment.value)), self._about_size, fixed),
+            (icon(*STATUS_ICONS[segment.status]), "", f"{segment.status.capitalize()}: click to change", fixed),
             (icon("eye") if segment.visible else icon("eye_off", "soft"), "", "Shown: click to hide"
              if segment.visible else "Hidden: click to show", fixed),
             (icon("lock", "warning") if segment.locked else icon("unlock", "disabled"), "", "Locked: click to unlock"
@@ -176,12 +200,38 @@ class SegmentsPanel(Panel):
         if segment is None or self._watched is None:
             return
         volume_id, use = self._watched.id, self.app.segments
-        if column == EYE:
+        if column == STATUS:
+            menu = status_menu(self.app, volume_id, segment, self.attempt, self)
+            self._pop_up(menu, self.table.visualRect(self.table.model().index(row, column)).bottomLeft())
+        elif column == EYE:
             self.attempt(lambda: use.show(volume_id, segment.value, not segment.visible))
         elif column == LOCK:
             self.attempt(lambda: use.lock(volume_id, segment.value, not segment.locked))
         elif column == COLOR:
             self._ask_color(segment)
+
+    def _ask_menu(self, place: QPoint) -> None:
+        row = self.table.rowAt(place.y())
+        segment = self._shown.find(self._value(row)) if self._watched is not None and row >= 0 else None
+        if segment is None or self._watched is None:
+            return
+        self._shown.active = segment.value
+        self._pop_up(segment_menu(self.app, self._watched.id, segment, self.attempt, self.command, self), place)
+
+    def _pop_up(self, menu: QMenu, place: QPoint) -> None:
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(self.table.viewport().mapToGlobal(place))
+
+    def _fill_presets(self, menu: QMenu) -> None:
+        if self._watched is not None:
+            fill_presets(menu, self.app, self._watched.id, self.attempt, self._save_preset)
+
+    def _save_preset(self) -> None:
+        assert self._watched is not None
+        volume_id = self._watched.id
+        name = ask_name(self, "Name of the preset", "My segments")
+        if name:
+            self.attempt(lambda: self.app.segments.save_preset(volume_id, name))
 
     def _ask_color(self, segment: Segment) -> None:
         assert self._watched is not None
@@ -213,16 +263,19 @@ class SegmentsPanel(Panel):
             header.setToolTip(about)
 
     def _show_size(self, value: int, size: float) -> None:
-        self._filling = True
-        for row in range(self.table.rowCount()):
-            if self._value(row) == value and (cell := self.table.item(row, SIZE)) is not None:
-                cell.setText(_size_text(size))
-        self._filling = False
+        row = next((n for n, segment in enumerate(self._filled) if segment.value == value), -1)
+        cell = self.table.item(row, SIZE) if row >= 0 else None
+        if cell is not None:
+            self._filling = True
+            cell.setText(_size_text(size))
+            self._filling = False
 
 
 def _about(segment: Segment) -> str:
     """Return what is known of a segment: what is doubtful first."""
-    lines = [segment.name, *(f"⚠ {flag.text}" for flag in segment.flags), made_by(segment.provenance)]
+    terms = (segment.type, segment.type_modifier, segment.region_modifier, segment.region)
+    what = " · ".join(term.code_meaning for term in terms if term is not None)
+    lines = [segment.name, *(f"⚠ {flag.text}" for flag in segment.flags), what, made_by(segment.provenance)]
     if segment.edited:
         lines.append("Edited since")
     return "\n".join([*lines, f"Label value {segment.value}", "Double click or F2 to rename."])
