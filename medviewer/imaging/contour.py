@@ -54,8 +54,13 @@ class Motion:
     iterations: int = 200
 
 
-def edge_speed(image: VoxelArray, spacing_kji: Spacing, blur_mm: float, edge: float) -> Speed:
-    """Return 1 where the image is flat, one half where its slope is `edge`, and towards 0 where it is steeper.
+def edge_speed(steep: Speed, edge: float) -> Speed:
+    """Return 1 where an image is flat, one half where its `slope` is `edge`, and towards 0 where it is steeper."""
+    return np.asarray(1 / (1 + (steep / edge) ** 4), np.float32)
+
+
+def slope(image: VoxelArray, spacing_kji: Spacing, blur_mm: float) -> Speed:
+    """Return how steep an image is after a Gaussian of standard deviation `blur_mm`: finer edges are noise.
 
     Parameters
     ----------
@@ -63,15 +68,11 @@ def edge_speed(image: VoxelArray, spacing_kji: Spacing, blur_mm: float, edge: fl
     spacing_kji : (float, float, float)
         mm.
     blur_mm : float
-        Standard deviation of the Gaussian before the slope is taken; finer edges are noise.
-    edge : float
-        In the unit of the image per mm.
+
+    Returns
+    -------
+    float32 (k, j, i), in the unit of the image per mm
     """
-    return np.asarray(1 / (1 + (slope(image, spacing_kji, blur_mm) / edge) ** 4), np.float32)
-
-
-def slope(image: VoxelArray, spacing_kji: Spacing, blur_mm: float) -> Speed:
-    """Return how steep a blurred image (k, j, i) is, in its unit per mm."""
     from scipy.ndimage import gaussian_filter
 
     blurred = gaussian_filter(image.astype(np.float32), [blur_mm / mm for mm in spacing_kji])

@@ -22,6 +22,9 @@ from medviewer.core.volume import VoxelArray
 from medviewer.imaging.blocks import Spacing, block_factors, block_max, block_mean, block_spacing, enlarged
 
 Image = npt.NDArray[np.float32]
+Places = npt.NDArray[np.intp]
+#: Where to, where from, and what it costs; numbers within the band.
+Edges = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Image]
 
 #: More voxels than this are solved with coarser steps first, then exactly where labels meet.
 MOST = 400_000
@@ -144,14 +147,9 @@ class _Refinement:
     """The same competition at full resolution, only where labels meet."""
 
     def __init__(
-        self,
-        image: VoxelArray,
-        seeds: LabelArray,
-        spacing: Spacing,
-        locality: float,
-        contrast: tuple[float, float],
+        self, image: VoxelArray, seeds: LabelArray, spacing: Spacing, locality: float, contrast: tuple[float, float]
     ) -> None:
-        self._image = image
+        self._image = image.reshape(-1)
         self._seeds = seeds
         self._spacing = spacing
         self._locality = locality
@@ -166,33 +164,41 @@ class _Refinement:
         lost = block_max((seeded & (labels != self._seeds)).astype(np.uint16), factors) > 0
         np.copyto(labels, self._seeds, where=seeded)
         distance[seeded] = 0
-        band = enlarged(_meeting(coarse, lost), factors, shape) & ~seeded
-        places = np.flatnonzero(band)
-        flat_labels, flat_distance = labels.reshape(-1), distance.reshape(-1)
-        flat_distance[places] = np.inf
-        neighbours = self._neighbours(places)
-        for _ in range(4 * max(factors)):
+        places = np.flatnonzero(enlarged(_meeting(coarse, lost), factors, shape) & ~seeded)
+        check()
+        far, own, edges = self._band(places, labels.reshape(-1), distance.reshape(-1))
+        for _ in range(2 * max(factors) + 2):
             check()
-            if not _relax(flat_labels, flat_distance, places, neighbours):
+            if not _relax(far, own, edges):
                 break
+        # What no path has come to keeps the label of its block.
+        reached = own > 0
+        labels.reshape(-1)[places[reached]] = own[reached]
         return labels
 
-    def _neighbours(self, places: npt.NDArray[np.intp]) -> list[tuple[npt.NDArray[np.intp], Image]]:
-        """Return for each of six directions the neighbour of every place, and the cost of coming from it."""
-        image = self._image.reshape(-1) if self._image.flags.c_contiguous else self._image.ravel()
-        here = _scaled(image[places], *self._contrast)
-        found = []
+    def _band(self, places: Places, labels: LabelArray, distance: Image) -> tuple[Image, LabelArray, list[Edges]]:
+        """Return distances and labels of the band as they come in from outside, and the edges inside it."""
+        number = np.full(labels.size, -1, np.int32)
+        number[places] = np.arange(places.size, dtype=np.int32)
+        far, own = np.full(places.size, np.inf, np.float32), np.zeros(places.size, np.uint16)
+        here = _scaled(self._image[places], *self._contrast)
         index = np.unravel_index(places, self._seeds.shape)
+        edges = []
         for axis, size in enumerate(self._seeds.shape):
             stride = int(np.prod(self._seeds.shape[axis + 1 :]))
             for step in (-1, 1):
-                inside = index[axis] > 0 if step < 0 else index[axis] < size - 1
-                at = places + np.where(inside, step * stride, 0)
-                cost = np.abs(_scaled(image[at], *self._contrast) - here) + np.float32(
-                    self._locality * self._spacing[axis]
-                )
-                found.append((at, cost))
-        return found
+                to = np.flatnonzero(index[axis] > 0 if step < 0 else index[axis] < size - 1).astype(np.int32)
+                at = places[to] + step * stride
+                change = np.abs(_scaled(self._image[at], *self._contrast) - here[to])
+                cost = change + np.float32(self._locality * self._spacing[axis])
+                of = number[at]
+                outside = of < 0
+                through = distance[at[outside]] + cost[outside]
+                better = through < far[to[outside]]
+                far[to[outside][better]] = through[better]
+                own[to[outside][better]] = labels[at[outside][better]]
+                edges.append((to[~outside], of[~outside], cost[~outside]))
+        return far, own, edges
 
 
 def _meeting(coarse: LabelArray, also: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -203,19 +209,14 @@ def _meeting(coarse: LabelArray, also: npt.NDArray[np.bool_]) -> npt.NDArray[np.
     return np.asarray(differs | binary_dilation(also, np.ones((3, 3, 3), np.bool_)))
 
 
-def _relax(
-    labels: LabelArray,
-    distance: Image,
-    places: npt.NDArray[np.intp],
-    neighbours: list[tuple[npt.NDArray[np.intp], Image]],
-) -> bool:
+def _relax(far: Image, own: LabelArray, edges: list[Edges]) -> bool:
     """Let every place take the label of the neighbour it is nearest through; whether any got nearer."""
     nearer = False
-    for at, cost in neighbours:
-        through = distance[at] + cost
-        better = np.flatnonzero(through < distance[places])
+    for to, of, cost in edges:
+        through = far[of] + cost
+        better = np.flatnonzero(through < far[to])
         if better.size:
             nearer = True
-            distance[places[better]] = through[better]
-            labels[places[better]] = labels[at[better]]
+            far[to[better]] = through[better]
+            own[to[better]] = own[of[better]]
     return nearer

@@ -24,7 +24,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_a_bubble_grows_to_the_edges(image: np.ndarray) -> None:
     start, truth = ball(5), ball(14)
-    moved = contour_to_edges(edge_speed(image, SPACING, 1.0, 10.0), start, SPACING, Motion(iterations=120))
+    moved = contour_to_edges(edge_speed(slope(image, SPACING, 1.0), 10.0), start, SPACING, Motion(iterations=120))
     assert dice(moved, truth) > 0.95
     assert not (start & ~moved).any()
 
@@ -32,7 +32,7 @@ def test_a_bubble_grows_to_the_edges(image: np.ndarray) -> None:
 def test_a_hull_shrinks_to_the_edges(image: np.ndarray) -> None:
     start, truth = ball(19), ball(14)
     motion = Motion(outwards=False, iterations=120)
-    moved = contour_to_edges(edge_speed(image, SPACING, 1.0, 10.0), start, SPACING, motion)
+    moved = contour_to_edges(edge_speed(slope(image, SPACING, 1.0), 10.0), start, SPACING, motion)
     assert dice(moved, truth) > 0.93
     assert not (moved & ~start).any()
 
@@ -62,4 +62,4 @@ def test_a_slope_is_per_mm_along_every_axis(axis: int) -> None:
     ramp = np.moveaxis(np.broadcast_to(np.arange(12)[:, None, None] * 3.0 * SPACING[axis], shape), 0, axis)
     found = slope(ramp, SPACING, 0.8)[5:7, 5:7, 5:7]
     assert np.allclose(found, 3.0, atol=0.02)
-    assert edge_speed(ramp, SPACING, 0.8, 3.0)[6, 6, 6] == pytest.approx(0.5, abs=0.02)
+    assert edge_speed(slope(ramp, SPACING, 0.8), 3.0)[6, 6, 6] == pytest.approx(0.5, abs=0.02)
