@@ -126,7 +126,9 @@ class ToolRouter:
             tool.activate(ToolContext(editor, self._prompt, self._prompts, self._apply))
             self._active_id = tool_id
             if isinstance(tool, Effect) and tool is not self.effects.effect:
-                self._app.segments.ensure_one()
+                if self._info(tool_id).group != "shape":
+                    # Nothing has no shape: a new segment would only be in the way.
+                    self._app.segments.ensure_one()
                 self.effects.start(tool, editor, self._info(tool_id).title)
         self.changed.emit()
 

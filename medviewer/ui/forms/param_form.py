@@ -14,6 +14,8 @@ from medviewer.ui.text import plain_tip
 
 #: Least width in pixels of a value that stands beside another.
 NARROW = 74
+#: Letters of a choice above which it stands in a row of its own.
+LONG_WORDS = 12
 
 
 class ParamForm(QWidget):
@@ -36,15 +38,20 @@ class ParamForm(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(6)
-        for n, spec in enumerate(specs):
-            row, column = divmod(n, columns)
+        cell = 0
+        for spec in specs:
+            wide = columns > 1 and max(map(len, spec.options), default=0) > LONG_WORDS
+            if wide:
+                cell = -(-cell // columns) * columns
+            row, column = divmod(cell, columns)
             label, editor = self._make(spec)
             if columns > 1:
                 # Side by side they must not widen the panel they are in, which would move the views.
                 editor.widget.setMinimumWidth(NARROW)
             grid.addWidget(label, row, 2 * column)
-            grid.addWidget(editor.widget, row, 2 * column + 1)
+            grid.addWidget(editor.widget, row, 2 * column + 1, 1, 2 * columns - 1 if wide else 1)
             grid.setColumnStretch(2 * column + 1, 1)
+            cell += columns if wide else 1
         grid.setRowStretch(len(specs), 1)
 
     def _make(self, spec: ParamSpec) -> tuple[QLabel, Editor]:

@@ -31,6 +31,8 @@ def next_step(app: AppContext) -> str:
         return "Loading; you can look already."
     if app.router.active_id == "click_segment":
         return "Click adds an object, Ctrl takes away, a drag draws a box; Esc when done."
+    if app.router.active_id and app.router.effects.effect is not None:
+        return "Enter or Apply makes the change, Esc drops what is shown."
     if app.router.active_id:
         return "Drag to draw; Ctrl turns brush into eraser and back; Esc when done."
     boxes = app.workspace.boxes(volume.id)
