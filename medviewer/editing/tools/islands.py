@@ -32,10 +32,10 @@ class IslandsOptions:
     action: Annotated[
         Action, Doc("Split: each part becomes a segment, the largest stays what it is. Clicked: click parts in a slice")
     ] = "keep largest"
-    smaller_than: Annotated[
+    minimum: Annotated[
         float, Range(0.0, 1e9, 100.0), Doc("What is smaller is removed, or not made a segment of its own")
     ] = 1000.0
-    counted_in: Literal["cubic mm", "voxels"] = "cubic mm"
+    unit: Literal["cubic mm", "voxels"] = "cubic mm"
     touch: Annotated[Literal["faces", "edges", "corners"], Doc("What two voxels have to share to belong together")] = (
         "faces"
     )
@@ -127,15 +127,16 @@ def _change(scene: EditScene, options: IslandsOptions, places: list[Kji]) -> Cha
         return Change(label)
     mask = scene.mask(region=box)
     found = Found.of(mask, options.touch, flat=flat_axis(scene))
-    least = options.smaller_than
-    if options.counted_in == "cubic mm":
+    least = options.minimum
+    if options.unit == "cubic mm":
         least /= scene.geometry.voxel_volume_mm3
     if options.action == "split":
         return _split(scene, label, box, found, least)
-    if options.action == "keep largest":
-        return _becomes(scene, label, box, found.largest())
-    if options.action == "remove small":
-        return _becomes(scene, label, box, found.at_least(least))
+    if options.action in ("keep largest", "remove small"):
+        largest = options.action == "keep largest"
+        kept = found.largest() if largest else found.at_least(least)
+        stay = 1 if largest else int((found.sizes[1:] >= least).sum())
+        return replace(_becomes(scene, label, box, kept), note=f"{stay} of {found.count} parts stay")
     k, j, i = box.lower
     picked = found.at([(place[0] - k, place[1] - j, place[2] - i) for place in places])
     if options.action == "keep clicked":
@@ -169,4 +170,5 @@ def _split(scene: EditScene, label: str, box: Region, found: Found, least: float
         part = found.labels[place.slices] == number
         rest[place.slices] &= ~part
         new.append(NewSegment(f"{segment.label} {n}", place.moved(box.lower), part, n))
-    return Change(label, (SegmentMask(segment.value, box, rest),), tuple(new))
+    note = f"{len(new)} new segments"
+    return Change(label, (SegmentMask(segment.value, box, rest),), tuple(new), note)

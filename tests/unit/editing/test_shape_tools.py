@@ -189,8 +189,8 @@ def islands_of(mask: np.ndarray) -> list[int]:
 def test_the_largest_is_kept_and_small_ones_go():
     for options, kept in (
         ({"action": "keep largest"}, lambda sizes: sizes[-1:]),
-        ({"action": "remove small", "smaller_than": 3, "counted_in": "voxels"}, lambda s: [n for n in s if n >= 3]),
-        ({"action": "remove small", "smaller_than": 3}, lambda s: [n for n in s if n * GRID.voxel_volume_mm3 >= 3]),
+        ({"action": "remove small", "minimum": 3, "unit": "voxels"}, lambda s: [n for n in s if n >= 3]),
+        ({"action": "remove small", "minimum": 3}, lambda s: [n for n in s if n * GRID.voxel_volume_mm3 >= 3]),
     ):
         desk = Desk()
         desk.put(1, blob())
@@ -213,7 +213,7 @@ def test_splitting_numbers_the_parts_largest_first():
     desk = Desk()
     small, large, middle = three_balls(desk)
     desk.segmentation.put_segment(replace(desk.segmentation.segment(1), name="Metastasis"))
-    desk.do(having(Islands(), action="split", smaller_than=0))
+    desk.do(having(Islands(), action="split", minimum=0))
     found = {s.name: desk.mask(s.value) for s in desk.segmentation.segments}
     assert list(found) == ["Metastasis 1", "Metastasis 2", "Metastasis 3", "Part 2", "Part 3"]
     for name, mask in (("Metastasis 1", large), ("Metastasis 2", middle), ("Metastasis 3", small)):
@@ -229,7 +229,7 @@ def test_splitting_goes_on_counting_and_leaves_what_is_small():
     for value, n in ((1, 1), (2, 4)):
         segment = replace(desk.segmentation.segment(value), name=f"Metastasis {n}", instance=n)
         desk.segmentation.put_segment(segment)
-    desk.do(having(Islands(), action="split", smaller_than=20))
+    desk.do(having(Islands(), action="split", minimum=20))
     names = {s.name for s in desk.segmentation.segments}
     assert names == {"Metastasis 1", "Metastasis 4", "Metastasis 5", "Metastasis 6", "Part 3"}
     assert desk.mask(1).sum() == large.sum() + (lengths_mm(GRID, (27, 23, 13)) < 1.0).sum()
@@ -241,7 +241,7 @@ def test_noise_is_not_split_into_segments():
     desk.put(1, checkers)
     assert checkers.sum() > MOST_NEW
     with pytest.raises(EditRefused):
-        desk.change(having(Islands(), action="split", smaller_than=0))
+        desk.change(having(Islands(), action="split", minimum=0))
 
 
 @pytest.mark.parametrize(
@@ -506,7 +506,7 @@ def test_only_images_in_the_patient_are_masked(volume):
 EFFECTS = [
     having(Margin(), distance_mm=4.0), having(Margin(), direction="shrink"), Hollow(),
     *(having(Smooth(), method=m, size_mm=3.0) for m in ("median", "opening", "closing", "gaussian", "joint")),
-    FillHoles(), having(Islands(), action="remove small", smaller_than=2, counted_in="voxels"),
+    FillHoles(), having(Islands(), action="remove small", minimum=2, unit="voxels"),
 ]  # fmt: skip
 
 
@@ -556,7 +556,7 @@ def test_every_step_is_done_again_from_its_record():
     for tool in (
         having(Margin(), distance_mm=1.5),
         having(Smooth(), method="joint", size_mm=1.0),
-        having(Islands(), action="split", smaller_than=0),
+        having(Islands(), action="split", minimum=0),
         having(Logic(), operation="invert"),
     ):
         desk.do(tool)
