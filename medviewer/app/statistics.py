@@ -119,7 +119,8 @@ def columns_of(volume: Volume) -> tuple[Column, ...]:
     columns = [Column(size_id, size_title, unit.name, unit.about, 2 if volume.in_mm else 0, lambda row: row.size)]
     if unit.name not in ("px", "voxels"):
         columns.append(_of_shape("voxels", "Voxels", "", "Number of voxels", 0, lambda s: s.voxels))
-    return (*columns, *_intensities(), *_shapes(volume))
+    mean, sd, *others = _intensities()
+    return (*columns, mean, sd, *_shapes(volume), *others, *_centroids(volume))
 
 
 def _of_shape(
@@ -187,13 +188,16 @@ def _shapes(volume: Volume) -> list[Column]:
             _of_shape("flatness", "Flatness", "", "Third main axis by the first: 0 is flat; PyRadiomics, IBSI", 2,
                       lambda s: s.flatness)
         )  # fmt: skip
-    frame = "LPS mm" if volume.in_patient else length
-    for axis, name in enumerate("xyz" if deep else "xy"):
-        columns.append(
-            _of_shape(f"{name}_lps_mm" if volume.in_patient else f"{name}{suffix}", f"Centroid {name}", frame,
-                      "Mean of the voxel centres", 1, partial(_centroid, axis))
-        )  # fmt: skip
     return columns
+
+
+def _centroids(volume: Volume) -> list[Column]:
+    length = "mm" if volume.in_mm else "px"
+    frame, suffix = ("LPS mm", "_lps_mm") if volume.in_patient else (length, f"_{length}")
+    return [
+        _of_shape(f"{name}{suffix}", f"Centroid {name}", frame, "Mean of the voxel centres", 1, partial(_centroid, n))
+        for n, name in enumerate("xyz" if volume.has_depth else "xy")
+    ]
 
 
 def measure(

@@ -184,7 +184,8 @@ def test_the_active_segment_has_an_opacity_of_its_own(
     segmentation = app.workspace.segmentation(opened.id)
     segmentation.active = one.value
     slider = window.findChild(QSlider, "segmentOpacity")
-    qtbot.waitUntil(lambda: "one" in slider.toolTip())
+    name = window.findChild(QLabel, "segmentOpacityName")
+    qtbot.waitUntil(lambda: "one" in name.text())
     steps = len(app.history.done)
     slider.setSliderDown(True)
     for percent in (90, 70, 40):

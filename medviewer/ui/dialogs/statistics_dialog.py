@@ -143,6 +143,7 @@ class StatisticsDialog(QDialog):
         self.table.setRowCount(len(measured.rows))
         for n, row in enumerate(measured.rows):
             self._fill(n, row, columns)
+        self.table.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # as in the list, at first
         self.table.setSortingEnabled(True)
         self.table.resizeColumnsToContents()
         self.table.setColumnWidth(0, min(240, self.table.columnWidth(0)))

@@ -13,7 +13,7 @@ from medviewer.ui.theme import COLORS
 
 #: More bars, or curves, than this cannot be told apart.
 MOST_BARS, MOST_CURVES = 24, 12
-_LONGEST_NAME = 18
+_LONGEST_NAME = 16
 
 
 class StatisticsPlots(QWidget):

@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QActionGroup
-from PySide6.QtWidgets import QComboBox, QGridLayout, QMenu, QSlider, QToolButton, QWidget
+from PySide6.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QMenu,
+    QSlider,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+    QWidgetAction,
+)  # fmt: skip
 
 from medviewer.core.segmentation import Segment, Segmentation
+from medviewer.core.shown_text import shown
 from medviewer.core.view_state import MAX_OUTLINE, LabelStyle
 from medviewer.core.volume import Volume
 from medviewer.ui.bind import Binding, Links, Merged, bind
-from medviewer.ui.text import label, plain_tip
+from medviewer.ui.icons import icon
+from medviewer.ui.text import label
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -22,7 +33,7 @@ _STYLES: tuple[tuple[LabelStyle, str], ...] = (("both", "Fill + outline"), ("out
 
 
 class LabelLookControls(QWidget):
-    """Two rows: all segments, and the active one."""
+    """One row for all segments, and a menu for the active one and what is changed rarely."""
 
     def __init__(self, app: AppContext, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -43,19 +54,17 @@ class LabelLookControls(QWidget):
             self.style_box.addItem(text, style)
         self.style_box.activated.connect(lambda _: self._set_look(style=self.style_box.currentData()))
         self.own = _slider("segmentOpacity", "Opacity of the active segment", "")
+        self.own_name = label("", name="segmentOpacityName", role="soft")
         self.own.sliderPressed.connect(self._pressed)
         self.own.valueChanged.connect(self._moved)
         self.own.sliderReleased.connect(self._released)
         self.more = self._make_more()
-        rows = QGridLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setVerticalSpacing(4)
-        for row, (text, slider, last) in enumerate(
-            (("Opacity", self.opacity, self.style_box), ("Active one", self.own, self.more))
-        ):
-            rows.addWidget(label(text, role="soft"), row, 0)
-            rows.addWidget(slider, row, 1)
-            rows.addWidget(last, row, 2)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(label("Opacity", role="soft"))
+        row.addWidget(self.opacity, 1)
+        row.addWidget(self.style_box)
+        row.addWidget(self.more)
         self._refresh = Merged(self, self._show)
         self._links.connect(view.overlay_changed, self._show_look)
         self._links.connect(app.workspace.active_changed, self._watch)
@@ -65,10 +74,13 @@ class LabelLookControls(QWidget):
     def _make_more(self) -> QToolButton:
         button = QToolButton()
         button.setObjectName("labelLookMore")
-        button.setText("More")
-        button.setToolTip("Width of outlines, active segment only, neighbouring slices")
+        button.setIcon(icon("settings"))
+        button.setAccessibleName("More about how segments are drawn")
+        button.setToolTip("Opacity of the active segment, width of outlines, active segment only, neighbouring slices")
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(button)
+        menu.addAction(self._own_row(menu))
+        menu.addSeparator()
         self.widths = QActionGroup(menu)
         for width in range(1, MAX_OUTLINE + 1):
             action = QAction(f"Outline {width} px", self.widths)
@@ -82,6 +94,18 @@ class LabelLookControls(QWidget):
         self.neighbors = self._switch(menu, "neighbors", "Its outline in the neighbouring slices", "Alt+O", "neighbors")
         button.setMenu(menu)
         return button
+
+    def _own_row(self, menu: QMenu) -> QWidgetAction:
+        """The opacity of the active segment, as an entry of the menu."""
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(12, 6, 12, 6)
+        column.setSpacing(2)
+        column.addWidget(self.own_name)
+        column.addWidget(self.own)
+        action = QWidgetAction(menu)
+        action.setDefaultWidget(inside)
+        return action
 
     def _switch(self, menu: QMenu, name: str, text: str, key: str, field: str) -> QAction:
         action = menu.addAction(f"{text}\t{key}")
@@ -137,7 +161,7 @@ class LabelLookControls(QWidget):
         self.own.blockSignals(True)
         self.own.setValue(round(100 * active.opacity) if active is not None else 100)
         self.own.blockSignals(False)
-        self.own.setToolTip(plain_tip(f"How strongly “{active.name}” covers the image" if active is not None else ""))
+        self.own_name.setText(f"Opacity of “{shown(active.name, 30)}”" if active is not None else "No active segment")
 
     def _pressed(self) -> None:
         self._before = self._active
