@@ -11,8 +11,8 @@ from medviewer.render.plane import PlaneFrame
 from medviewer.render.sampler import PlaneSampler
 
 #: Only first, only second, both: told apart by all who see colours otherwise, too (Okabe and Ito, 2008).
-COLORS: tuple[Color, Color, Color] = (230, 159, 0), (86, 180, 233), (235, 235, 235)
-_TABLE = BlendTable([(0, 0, 0), *COLORS], [0.0, 0.75, 0.75, 0.25])
+COLORS: tuple[Color, Color, Color] = (230, 159, 0), (86, 180, 233), (0, 158, 115)
+_TABLE = BlendTable([(0, 0, 0), *COLORS], [0.0, 0.75, 0.75, 0.4])
 
 
 class DifferenceOverlay:

@@ -371,7 +371,7 @@ def test_a_difference_takes_the_place_of_segments(letter: Volume) -> None:
     grey = slice_picture(show(letter), "axial", (490, 490)).astype(int)
     workspace.view.difference = mask_difference(letter.id, first, second, ("a", "b"))
     shown = to_rgb(scene.render()).astype(int)
-    for code, (one, two), opacity in ((0, (True, False), 0.75), (1, (False, True), 0.75), (2, (True, True), 0.25)):
+    for code, (one, two), opacity in ((0, (True, False), 0.75), (1, (False, True), 0.75), (2, (True, True), 0.4)):
         where = np.kron((first[24] == one) & (second[24] == two), np.ones((10, 10), bool))
         wanted = grey[where] + opacity * (np.array(DIFFERENCE_COLORS[code]) - grey[where])
         assert np.abs(shown[where] - wanted).max() <= 2

@@ -152,7 +152,7 @@ class CompareDialog(QDialog):
         self._values["Sizes"].setText(f"{one:.2f} {found.unit} → {two:.2f} {found.unit}{change}")
         self._values["Distance"].setText("one of them is empty" if distance is None else f"{distance:.1f} {length}")
         self._values["Only"].setText("  ·  ".join(f"{count:,}" for count in found.counts))
-        self.where.setText("Orange is what only the first has, blue what only the second has, grey what both have.")
+        self.where.setText("Orange is what only the first has, blue what only the second has, green what both have.")
         self.show_button.setEnabled(True)
         if self.show_button.isChecked():
             self._toggle()
