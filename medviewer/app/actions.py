@@ -252,6 +252,15 @@ def use_tool(tool_id: str) -> Run:
     return run
 
 
+def choose_segment(number: int) -> Run:
+    """Return a command that makes a segment active by its place in the list."""
+
+    def run(app: AppContext, ui: Ui) -> None:
+        app.segments.choose(number)
+
+    return run
+
+
 def show_unit(unit: str) -> Run:
     """Return a command that shows a PET image in another unit."""
 
@@ -284,7 +293,8 @@ def _neighbors(app: AppContext, ui: Ui) -> None:
 
 
 def _toggle_crosshair(app: AppContext, ui: Ui) -> None:
-    app.workspace.view.crosshair_visible = not app.workspace.view.crosshair_visible
+    if not app.router.key("back"):  # X drops the last point of what is being drawn
+        app.workspace.view.crosshair_visible = not app.workspace.view.crosshair_visible
 
 
 def _action(
@@ -323,8 +333,15 @@ ACTIONS: tuple[Action, ...] = (
     _action("describe_segment", "Describe segment…", "Ctrl+D", "Edit", has_active_segment, lambda a, u: u.show_terms()),
     _action("previous_segment", "Previous segment", "Q", "Edit", has_active_segment, _previous_segment),
     _action("next_segment", "Next segment", "W", "Edit", has_active_segment, _next_segment),
+    _action("pick_segment", "Segment under the pointer", "A", "Edit", has_volume, lambda a, u: a.router.pick()),
+    *(
+        _action(f"segment_{n}", f"Segment {n}", f"{n % 10}", "Edit/Choose segment", has_volume, choose_segment(n))
+        for n in range(1, 11)
+    ),
+    _action("toggle_range", "Value range on or off", "I", "Edit", has_volume, lambda a, u: a.router.toggle_range()),
     _action("settings", "Settings…", "Ctrl+,", "Edit", always, lambda a, u: u.show_settings()),
     _action("navigate", "Navigate", "Esc", "Tools", always, lambda a, u: a.router.navigate()),
+    _action("swap_tools", "Last tool (Space)", "", "Tools", has_volume, lambda a, u: a.router.swap()),
     *(
         _action(tool.id, tool.title, tool.shortcut, f"Tools/{GROUP_TITLES[tool.group]}", has_volume, use_tool(tool.id))
         for tool in all_tools()

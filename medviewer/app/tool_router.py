@@ -51,6 +51,8 @@ class ToolRouter:
         self._before_id = "brush"
         self._pointed: Vec3 | None = None
         self._rules = EditRules()
+        #: The last range of values; kept while it does not count.
+        self._range = (-100.0, 300.0)
         #: Asks whether a change that looks like a leak is wanted; the window asks the user.
         self.ask: Callable[[str], bool] = lambda text: True
         #: What the active tool, or one that stays beside it, computes.
@@ -66,9 +68,19 @@ class ToolRouter:
     def rules(self, rules: EditRules) -> None:
         if rules != self._rules:
             self._rules = rules
+            self._range = rules.intensity or self._range
             if self.effects.editor is not None:
                 self.effects.editor.rules = rules
             self.finish()
+            self.changed.emit()
+
+    def toggle_range(self) -> None:
+        """Change only voxels whose value lies in the range of the limits, or all again."""
+        limited = self._rules.intensity is None
+        self.rules = replace(self._rules, intensity=self._range if limited else None)
+        low, high = self._range
+        said = f"Tools change only values from {low:g} to {high:g}." if limited else "Tools change all values again."
+        self._app.messages.add("info", said)
 
     @property
     def active_id(self) -> str:

@@ -44,7 +44,7 @@ PICTURES: Mapping[str, str] = {
 }
 
 #: Further keys for the same command.
-ALSO: Mapping[str, tuple[str, ...]] = {"redo": ("Ctrl+Shift+Z",), "analyze": ("Ctrl+Return",)}
+ALSO: Mapping[str, tuple[str, ...]] = {"undo": ("Z",), "redo": ("Y", "Ctrl+Shift+Z"), "analyze": ("Ctrl+Return",)}
 
 
 class Commands:

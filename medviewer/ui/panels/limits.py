@@ -46,6 +46,7 @@ class Limits(QWidget):
         self._links = links
         self._build()
         links.connect(app.workspace.active_changed, self._watch)
+        links.connect(app.router.changed, self._follow_range)
         self._watch()
 
     def _build(self) -> None:
@@ -122,6 +123,10 @@ class Limits(QWidget):
                 self.area_segment.addItem(swatch(segment.color), segment.name, segment.value)
             self.area_segment.setCurrentIndex(max(0, self.area_segment.findData(chosen)) if segments else -1)
         self._edited()
+
+    def _follow_range(self) -> None:
+        """The key of the range turns it on and off without this box."""
+        self.in_range.setChecked(self._app.router.rules.intensity is not None)
 
     def _bound_slices(self) -> None:
         """Let slices be what this image has, counted from 1 as the views do; all of them at first."""

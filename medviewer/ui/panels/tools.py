@@ -162,12 +162,13 @@ class ToolsPanel(Panel):
         actual = {name: getattr(options, name) for name in shown}
         if shown != actual:
             form.set_values(actual)
+            self._remember(options)
 
     def _option_edited(self, tool_id: str, name: str, value: object) -> None:
         options = self.app.router.options(tool_id)
         if options is not None and getattr(options, name) != value:
             setattr(options, name, value)
-            self._remember(name, value)
+            self._remember(options)
             self.app.router.options_changed()
 
     def _take_remembered(self) -> None:
@@ -177,9 +178,10 @@ class ToolsPanel(Panel):
             if hasattr(options, name):
                 setattr(options, name, getattr(self.app.settings, setting))
 
-    def _remember(self, name: str, value: object) -> None:
-        if name in REMEMBERED:
-            setattr(self.app.settings, REMEMBERED[name], value)
+    def _remember(self, options: object) -> None:
+        if options is self.app.router.options("brush"):
+            for name, setting in REMEMBERED.items():
+                setattr(self.app.settings, setting, getattr(options, name))
 
 
 class Room(QScrollArea):
