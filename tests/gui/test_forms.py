@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox
+from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox, QWidget
 from pytestqt.qtbot import QtBot
 
 from medviewer.core.params import Doc, Range, SegmentChoice, Unit
@@ -95,3 +95,20 @@ def test_a_segment_is_chosen_from_those_there_are(qtbot: QtBot) -> None:
     assert form.values() == {"other": 9}, "what was chosen stays"
     form.show_segments([Segment(4, "Kidney")])
     assert form.values() == {"other": 0}, "what is gone is not chosen"
+
+
+@dataclass
+class Long:
+    action: Literal["keep the largest", "split"] = "split"
+    least: float = 1.0
+    touch: Literal["faces", "edges"] = "faces"
+
+
+def test_a_long_choice_has_a_row_of_its_own(qtbot: QtBot) -> None:
+    form = ParamForm(describe_params(Long), columns=2)
+    qtbot.addWidget(form)
+    form.resize(300, 200)
+    form.show()
+    action, least, touch = (form.findChild(QWidget, f"param.{name}") for name in ("action", "least", "touch"))
+    assert least.y() == touch.y() > action.y()
+    assert action.width() > 1.5 * least.width()

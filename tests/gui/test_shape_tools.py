@@ -187,3 +187,13 @@ def test_looking_at_another_image_makes_no_segment_there(
     app.workspace.activate(other.id)
     assert app.router.active_id == "margin"
     assert not app.workspace.segmentation(other.id).segments
+
+
+def test_the_status_line_says_what_enter_does(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, balls: Segmentation
+) -> None:
+    choose(qtbot, window, "margin")
+    hint = window.findChild(QLabel, "nextStep")
+    qtbot.waitUntil(lambda: "Enter" in hint.text())
+    qtbot.mouseClick(window.findChild(QToolButton, "tool.smooth_brush"), LEFT)
+    qtbot.waitUntil(lambda: "Drag" in hint.text())

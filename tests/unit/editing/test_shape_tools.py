@@ -564,3 +564,17 @@ def test_every_step_is_done_again_from_its_record():
         for mine, theirs in zip(desk.segmentation.groups, twin.segmentation.groups, strict=True):
             np.testing.assert_array_equal(mine.labels, theirs.labels)
         assert desk.segmentation.segments == twin.segmentation.segments
+
+
+def test_a_masked_image_is_kept_with_the_work(tmp_path):
+    from medviewer.app.documents import load_workspace, save_workspace
+
+    desk = Desk()
+    desk.put(1, blob())
+    image = desk.change(MaskImage()).image
+    assert image is not None
+    desk.workspace.add_volume(image)
+    save_workspace(tmp_path / "work.mvw", desk.workspace, {})
+    again = load_workspace(NullContext(), tmp_path / "work.mvw").volume(image.id)
+    np.testing.assert_array_equal(again.array, image.array)
+    assert (again.geometry, again.name, again.unit) == (image.geometry, image.name, image.unit)
