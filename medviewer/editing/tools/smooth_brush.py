@@ -129,9 +129,11 @@ class SmoothBrush(BaseTool):
         inner = region.inside(around).slices
         wanted = joint(labels, values, target.geometry, sd, flat=flat)[inner]
         own = brush & (labels[inner] == active)
-        gained = brush & (wanted == active) & np.isin(labels[inner], (0, *values))
-        stroke.paint(region, gained)
+        # Where segments may overlap, painting over one would end the border that is shared.
+        free = (0,) if self.ctx.editor.rules.overwrite == "overlap" else (0, *values)
+        gained = brush & (wanted == active) & np.isin(labels[inner], free)
         for value in values:
             if value != active:
                 stroke.paint(region, own & (wanted == value), value)
         stroke.paint(region, own & (wanted == 0), 0)
+        stroke.paint(region, gained)

@@ -367,6 +367,25 @@ def test_the_smoothing_brush_works_under_itself_only(method):
     np.testing.assert_array_equal(desk.segmentation.groups[0].labels, before)
 
 
+@pytest.mark.parametrize("overwrite", ["all", "visible", "none", "overlap"])
+def test_joint_brushing_keeps_the_rules_at_shared_borders(overwrite):
+    desk = Desk()
+    rough = np.indices(GRID.shape)[2] + np.random.default_rng(1).integers(-1, 2, GRID.shape)
+    desk.put(1, blob() & (rough < 15))
+    desk.put(2, blob() & (rough >= 15))
+    before = desk.mask(2)
+    desk.editor.rules = EditRules(overwrite)
+    tool = having(SmoothBrush(), method="joint", size_mm=1.5, radius_mm=5.0)
+    tool.activate(ToolContext(desk.editor))
+    for phase, kji in (("press", (8, 11, 15)), ("move", (8, 13, 15)), ("release", (8, 15, 15))):
+        assert tool.pointer(desk.event(phase, kji))
+    lost = before & ~desk.mask(2)
+    assert lost.any() == (overwrite in ("all", "visible"))
+    core = lengths_mm(GRID, tuple((n - 1) / 2 for n in GRID.size)) < 5.0
+    assert (desk.mask(1) | desk.mask(2))[core].all(), "no gap"
+    assert not (desk.mask(1) & desk.mask(2)).any(), "nor overlap"
+
+
 def test_escape_drops_the_smoothing_stroke_and_shift_wheel_sizes_the_brush():
     desk = Desk()
     desk.put(1, blob())
