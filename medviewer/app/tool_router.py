@@ -170,7 +170,8 @@ class ToolRouter:
             self._app.messages.error(error)
             return True
         if used and self._made[self._active_id] is self.effects.effect:
-            self.effects.inputs_changed()
+            # A drag may also have changed an option that the form shows.
+            self.options_changed()
         return used
 
     def pick(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +16,22 @@ from medviewer.core.volume import VoxelArray
 START, TIMES = 24, 2
 
 
+@dataclass(frozen=True, slots=True)
+class Ball:
+    """All voxels whose centre lies within a distance of another's, on any grid."""
+
+    geometry: Geometry
+    radius_mm: float
+
+    def around(self, centre: Kji, box: Region) -> Mask:
+        """Return which voxels of a box lie within the radius of a voxel."""
+        k, j, i = (np.arange(a, b, dtype=np.float32) - c for a, b, c in zip(box.lower, box.upper, centre, strict=True))
+        steps = (k[:, None, None], j[None, :, None], i[None, None, :])
+        matrix = self.geometry.index_to_lps_matrix[:3, 2::-1]
+        squares = sum(float(matrix[:, a] @ matrix[:, b]) * steps[a] * steps[b] for a in range(3) for b in range(3))
+        return np.asarray(squares <= self.radius_mm**2)
+
+
 def grow_region(
     image: VoxelArray,
     seed: Kji,
@@ -22,6 +39,7 @@ def grow_region(
     upper: float,
     *,
     within: Region | None = None,
+    ball: Ball | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> tuple[Region, Mask]:
     """Return what is connected to a seed through voxels whose value lies in a closed range.
@@ -37,6 +55,8 @@ def grow_region(
         In the unit of the image.
     within : Region, optional
         Where it may grow; one slice for growing in a plane. The whole image when left out.
+    ball : Ball, optional
+        How far from the seed it may grow.
     check : callable
         Called between looks; may raise to end the work.
 
@@ -47,12 +67,18 @@ def grow_region(
     """
     whole = Region.whole(image.shape)
     within = whole if within is None else within.clip(whole)
+    if ball is not None:
+        within = within.clip(reach(ball.geometry, seed, ball.radius_mm))
     if not within.contains(seed) or not lower <= image[seed] <= upper:
         return Region(seed, seed), np.zeros((0, 0, 0), np.bool_)
     box = Region(seed, _add(seed, (1, 1, 1))).grown(START).clip(within)
     while True:
         check()
-        mask = _connected(image[box.slices], _sub(seed, box.lower), lower, upper)
+        part = image[box.slices]
+        alike = (part >= lower) & (part <= upper)
+        if ball is not None:
+            alike &= ball.around(seed, box)
+        mask = _connected(alike, _sub(seed, box.lower))
         larger = _larger(mask, box, within)
         if larger == box:
             break
@@ -62,11 +88,11 @@ def grow_region(
     return Region(_add(tight.lower, box.lower), _add(tight.upper, box.lower)), mask[tight.slices]
 
 
-def _connected(part: VoxelArray, seed: Kji, lower: float, upper: float) -> Mask:
-    """Return the component of the voxels in range that holds the seed."""
+def _connected(alike: Mask, seed: Kji) -> Mask:
+    """Return the component that holds the seed."""
     from scipy.ndimage import label
 
-    parts, _ = label((part >= lower) & (part <= upper))
+    parts, _ = label(alike)
     mask: Mask = parts == parts[seed]
     return mask
 
@@ -90,7 +116,7 @@ def reach(geometry: Geometry, seed: Kji, radius_mm: float) -> Region:
     return Region(seed, _add(seed, (1, 1, 1))).grown((k, j, i)).clip(geometry.region)
 
 
-def tolerance_around(image: VoxelArray, seed: Kji, times: float = 2.0) -> float:
+def tolerance_around(image: VoxelArray, seed: Kji, times: float = 3.0) -> float:
     """Return a tolerance to begin with: so many standard deviations of the values next to a voxel."""
     k, j, i = seed
     near = image[max(0, k - 1) : k + 2, max(0, j - 2) : j + 3, max(0, i - 2) : i + 3].astype(np.float64)

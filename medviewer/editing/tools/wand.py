@@ -29,7 +29,7 @@ class WandOptions:
         float, Range(0.0, 1e6, 5.0), Doc("How far values may differ from that at the click; drag up or down")
     ] = 50.0
     automatic: Annotated[bool, Doc("Begin with a tolerance from the noise around the click")] = True
-    reach_mm: Annotated[float, Range(1.0, 1000.0, 10.0), Unit("mm"), Doc("No further from the click than this")] = 100.0
+    reach_mm: Annotated[float, Range(1.0, 1000.0, 10.0), Unit("mm"), Doc("No further from the click than this")] = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +129,10 @@ def _up_mm(geometry: Geometry, start: Vec3, now: Vec3, axis: int) -> float:
 
 
 def _grown(scene: EditScene, options: WandOptions, click: _Click, kji: Kji, ctx: JobContext) -> Change:
-    from medviewer.imaging.grow import grow_region, reach
+    from medviewer.imaging.grow import Ball, grow_region
 
     array = scene.volume.array
-    within = reach(scene.geometry, kji, options.reach_mm)
+    within = scene.geometry.region
     flat = click.axis if options.grows == "in the slice" else flat_axis(scene)
     if flat is not None:
         lower, upper = list(within.lower), list(within.upper)
@@ -140,7 +140,8 @@ def _grown(scene: EditScene, options: WandOptions, click: _Click, kji: Kji, ctx:
         within = Region((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
     value = float(array[kji])
     low, high = value - options.tolerance, value + options.tolerance
-    region, mask = grow_region(array, kji, low, high, within=within, check=ctx.check_cancelled)
+    ball = Ball(scene.geometry, options.reach_mm)
+    region, mask = grow_region(array, kji, low, high, within=within, ball=ball, check=ctx.check_cancelled)
     note = f"{low:g} to {high:g}{f' {scene.volume.unit}' if scene.volume.unit else ''}"
     if region.is_empty:
         return Change("Magic wand", note=note)

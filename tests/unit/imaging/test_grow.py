@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from medviewer.core.geometry import Geometry
 from medviewer.core.region import Region
 from medviewer.imaging import grow
-from medviewer.imaging.grow import grow_region, reach, tolerance_around
+from medviewer.imaging.grow import Ball, grow_region, reach, tolerance_around
 
 images = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).integers(0, 8, (7, 9, 8), np.int16))
 seeds = st.tuples(st.integers(0, 6), st.integers(0, 8), st.integers(0, 7))
@@ -94,6 +94,9 @@ def test_reach_holds_the_ball_on_a_sheared_grid() -> None:
     assert inside is not None
     assert inside.union(box) == box
     assert all(b - a <= 2 for a, b in zip(inside.shape, box.shape, strict=True))
+    image = np.zeros(geometry.shape)
+    found = whole(image, *grow_region(image, centre, 0, 0, ball=Ball(geometry, 9.0)))
+    assert np.array_equal(found, away <= 9.0)
 
 
 def test_tolerance_follows_the_noise_around() -> None:
