@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSignalBlocker
+from PySide6.QtCore import QPoint, QSignalBlocker, Qt, Signal
+from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QSpinBox, QWidget
 
 from medviewer.editing.rules import Area, EditRules, Overwrite, SliceRange
@@ -36,11 +37,22 @@ PLANES = ((2, "Axial"), (1, "Coronal"), (0, "Sagittal"))
 
 
 class Limits(QWidget):
-    """Shows the rules of the router, and sets them; they hold for every tool."""
+    """Shows the rules of the router, and sets them; they hold for every tool.
+
+    A small window that stays open while one paints: beside the tools there is no room for it.
+
+    Signals
+    -------
+    closed()
+        The user closed it.
+    """
+
+    closed = Signal()
 
     def __init__(self, app: AppContext, links: Links, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(parent, Qt.WindowType.Tool)
         self.setObjectName("editRules")
+        self.setWindowTitle("Limits")
         self._app = app
         self._watched: Segmentation | None = None
         self._links = links
@@ -73,7 +85,8 @@ class Limits(QWidget):
         self.ask_above.setSpecialValueText("Never")
         self.ask_above.setToolTip("A larger change, or one that gets past a locked segment, asks before it is kept")
         grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setContentsMargins(14, 12, 14, 12)
+        grid.setSizeConstraint(QGridLayout.SizeConstraint.SetFixedSize)
         grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(6)
         grid.setColumnStretch(1, 1)
@@ -98,6 +111,21 @@ class Limits(QWidget):
         for spin in (self.from_value, self.to_value, self.first, self.last, self.ask_above):
             spin.setKeyboardTracking(False)
             spin.valueChanged.connect(self._edited)
+
+    def show_beside(self, button: QWidget) -> None:
+        """Show it left of a button, on the screen that this is on."""
+        if self.isVisible():
+            return
+        self.adjustSize()
+        place = button.mapToGlobal(QPoint(-self.sizeHint().width() - 12, 0))
+        room = button.screen().availableGeometry()
+        self.move(max(room.left(), place.x()), min(place.y(), room.bottom() - self.sizeHint().height() - 40))
+        self.show()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Tell that the user closed it."""
+        self.closed.emit()
+        super().closeEvent(event)
 
     def close_limits(self) -> None:
         """Stop listening to segments."""

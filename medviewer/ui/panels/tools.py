@@ -19,7 +19,9 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.app.actions import GROUP_TITLES
+from medviewer.editing.rules import EditRules
 from medviewer.ui.forms.param_form import ParamForm
+from medviewer.ui.icons import icon
 from medviewer.ui.panels.effect_row import EffectRow
 from medviewer.ui.panels.limits import Limits
 from medviewer.ui.panels.panel import Command, Panel, tool_button
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
 TOOLS_IN_ROW = 8
+LIMITS = "Limits: what tools may change"
+LIMITED = "Limits are set: tools do not change everything"
+
 #: Options of the brush that are kept between sessions, and the settings that keep them.
 REMEMBERED = {"radius_mm": "brush_radius_mm", "shape": "brush_shape"}
 
@@ -49,12 +54,13 @@ class ToolsPanel(Panel):
         self.title = label("", role="title")
         self.title.setObjectName("toolTitle")
         self._options = QVBoxLayout()
-        self.limits = tool_button("toolLimits", "settings", self._show, "Limits: what a stroke may paint over")
+        self.limits = tool_button("toolLimits", "settings", self._show, LIMITS)
         self.limits.setCheckable(True)
         head = QHBoxLayout()
         head.addWidget(self.title, 1)
         head.addWidget(self.limits)
-        self.rules = Limits(app, self.links)
+        self.rules = Limits(app, self.links, self)
+        self.rules.closed.connect(lambda: self.limits.setChecked(False))
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(0, 0, 0, 0)
@@ -63,7 +69,6 @@ class ToolsPanel(Panel):
             column.addLayout(part)
         self.task_options = TaskOptions(app, self.links)
         column.addWidget(self.task_options)
-        column.addWidget(self.rules)
         layout.addWidget(Room(inside))
         self.effect = EffectRow(app, self.links)
         layout.addWidget(self.effect)
@@ -135,7 +140,13 @@ class ToolsPanel(Panel):
             self._load(router.active_id)
         self.task_options.show_task(router.chosen_task(router.active_id))
         self.limits.setVisible(active is not None)
-        self.rules.setVisible(bool(router.active_id) and self.limits.isChecked())
+        limited = router.rules != EditRules(area_segment=router.rules.area_segment)
+        self.limits.setIcon(icon("settings", "warning" if limited else "text"))
+        self.limits.setToolTip(plain_tip(LIMITED if limited else LIMITS))
+        if active is not None and self.limits.isChecked():
+            self.rules.show_beside(self.limits)
+        else:
+            self.rules.hide()
 
     def _add_form(self, tool_id: str) -> None:
         if self.app.router.options(tool_id) is None:
