@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -48,6 +50,12 @@ def moves(*more: str) -> st.SearchStrategy[list[Move]]:
     return st.lists(st.builds(Move, st.sampled_from((*_KINDS, *more)), numbers), max_size=25)
 
 
+def random_moves(rng: random.Random, count: int, *more: str) -> Iterator[Move]:
+    """Yield moves of a seeded generator, for more of them than Hypothesis would make."""
+    for _ in range(count):
+        yield Move(rng.choice((*_KINDS, *more)), tuple(rng.randint(0, 1000) for _ in range(8)))
+
+
 def _plain(transform: AffineTransform | DisplacementField) -> object:
     if isinstance(transform, AffineTransform):
         return transform
@@ -75,6 +83,10 @@ class World:
             "boxes": [box_to_json(b) for b in self.workspace.boxes("v")],
             "registrations": [(r.id, _plain(r.transform)) for r in self.workspace.registrations],
         }
+
+    def digest(self) -> str:
+        """Return a hash of `state`."""
+        return hashlib.sha256(repr(self.state()).encode()).hexdigest()
 
     def do(self, move: Move) -> None:
         """Carry a move out."""
@@ -169,7 +181,7 @@ class World:
 
     def _boxes(self, n: tuple[int, ...]) -> None:
         boxes = tuple(
-            Box3D(lower=(m, 0.1, 0.2), upper=(m + 1, 2, 3), label=f"b{m}", score=m / 10, id=f"{n[1]}-{m}")
+            Box3D(lower=(float(m), 0.1, 0.2), upper=(m + 1.0, 2.0, 3.0), label=f"b{m}", score=m / 10, id=f"{n[1]}-{m}")
             for m in range(n[0] % 4)
         )
         self.history.do(BoxesStep(self.workspace, "v", "Findings", self.workspace.boxes("v"), boxes))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import errno
-import io
 import os
 import shutil
 import subprocess
@@ -13,7 +11,6 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,70 +26,17 @@ from medviewer.export.exporter import run_export
 from medviewer.io.journal import Journal, JournalHeader, read_journal
 from medviewer.io.workspace_file import read_workspace, take_snapshot, write_workspace
 from medviewer.jobs.job import NullContext
+from tests.failing_disk import FailingDisk
 
+Enter = Callable[[FailingDisk], FailingDisk]
 GRID = Geometry((6, 5, 4), (1.0, 1.0, 2.0))
 
 
-class Disk:
-    """Counts calls that change the disk below a folder, and lets one of them fail."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.count, self.fail_at, self.number = folder, 0, -1, errno.ENOSPC
-        for name in ("fsync", "replace", "rename", "mkdir"):
-            monkeypatch.setattr(os, name, self._guarded(getattr(os, name)))
-        opener = builtins.open
-
-        def guarded_open(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-            if any(c in mode for c in "wxa+"):
-                self.tick()
-                opened = opener(file, mode, *args, **kwargs)
-                return _Writes(opened, self) if "b" in mode else opened
-            return opener(file, mode, *args, **kwargs)
-
-        monkeypatch.setattr(builtins, "open", guarded_open)
-        monkeypatch.setattr(io, "open", guarded_open)
-
-    def _guarded(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            self.tick()
-            return call(*args, **kwargs)
-
-        return guarded
-
-    def tick(self) -> None:
-        self.count += 1
-        if self.count == self.fail_at:
-            raise OSError(self.number, os.strerror(self.number))
-
-    def tries(self) -> Iterator[int]:
-        """Fail at call 1, 2, 3, … until nothing fails any more."""
-        n = 0
-        while True:
-            n += 1
-            self.count, self.fail_at = 0, n
-            yield n
-            if self.count < n:
-                return
-
-
-class _Writes:
-    """A file whose writes count."""
-
-    def __init__(self, file: Any, disk: Disk) -> None:
-        self._file, self._disk = file, disk
-
-    def write(self, data: Any) -> int:
-        self._disk.tick()
-        return int(self._file.write(data))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-    def __enter__(self) -> _Writes:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+@pytest.fixture
+def enter() -> Iterator[Enter]:
+    """Enter a disk until the end of the test."""
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context
 
 
 def _workspace(fill: int) -> Workspace:
@@ -107,11 +51,11 @@ def _workspace(fill: int) -> Workspace:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
-def test_a_save_gives_the_old_file_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_a_save_gives_the_old_file_or_the_new_one(tmp_path: Path, enter: Enter, number: int) -> None:
     path = tmp_path / "w.mvw"
     old, new = take_snapshot(_workspace(1)), take_snapshot(_workspace(3))
     write_workspace(path, old)
-    disk = Disk(tmp_path, monkeypatch)
+    disk = enter(FailingDisk())
     disk.number = number
     codes: list[str] = []
     for _ in disk.tries():
@@ -127,10 +71,10 @@ def test_a_save_gives_the_old_file_or_the_new_one(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("format_id", ["nifti", "nnunet"])
-def test_an_export_is_there_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_id: str) -> None:
+def test_an_export_is_there_or_not(tmp_path: Path, enter: Enter, format_id: str) -> None:
     cases = cases_of(_workspace(2))
     run_export(NullContext(), format_id, cases, tmp_path / "warm up")
-    disk = Disk(tmp_path, monkeypatch)
+    disk = enter(FailingDisk())
     out = tmp_path / "new" / "out"
     codes: list[str] = []
     for _ in disk.tries():
@@ -146,9 +90,9 @@ def test_an_export_is_there_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert set(codes) == {"E_DISK_FULL"}
 
 
-def test_a_journal_holds_what_it_took_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journal_holds_what_it_took_and_goes_on(tmp_path: Path, enter: Enter) -> None:
     journal = Journal.create(tmp_path, JournalHeader(workspace_id="w"))
-    disk = Disk(tmp_path, monkeypatch)
+    disk = enter(FailingDisk())
     taken: list[int] = []
     rng = np.random.default_rng(0)
     for n in range(60):
