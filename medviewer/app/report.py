@@ -45,7 +45,7 @@ def _write_lesions(analysis: Analysis, path: Path) -> None:
 
 def spreadsheet_text(text: str) -> str:
     """Keep a spreadsheet from reading a label as a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _report(analysis: Analysis, files: dict[int, str]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class CompareDialog(QDialog):
         for row, (name, about) in enumerate(
             (
                 ("Dice", "Overlap (Dice)"),
-                ("Sizes", "Volume"),
+                ("Sizes", "Size"),
                 ("Distance", "Surface distance, 95 % (HD95)"),
                 ("Only", "Voxels only first, only second, both"),
             )
@@ -149,7 +149,8 @@ class CompareDialog(QDialog):
         distance = found.agreement.hd95_mm
         length = "mm" if self._app.workspace.volume(self._volume_id).in_mm else "px"
         self._values["Dice"].setText(f"{found.agreement.dice:.3f}")
-        self._values["Sizes"].setText(f"{one:.2f} {found.unit} → {two:.2f} {found.unit}{change}")
+        digits = 2 if found.unit in ("ml", "mm²") else 0
+        self._values["Sizes"].setText(f"{one:,.{digits}f} → {two:,.{digits}f} {found.unit}{change}")
         self._values["Distance"].setText("one of them is empty" if distance is None else f"{distance:.1f} {length}")
         self._values["Only"].setText("  ·  ".join(f"{count:,}" for count in found.counts))
         self.where.setText("Orange is what only the first has, blue what only the second has, green what both have.")

@@ -68,7 +68,7 @@ class StatisticsPlots(QWidget):
         with_values = [row for row in chosen if row.intensity is not None][:MOST_CURVES]
         self.intensities.clear()
         left = len(chosen) - len(with_values)
-        title = "Intensities, % of the voxels" + (f" ({len(with_values)} of {len(chosen)})" if left > 0 else "")
+        title = "Intensities, % of each segment" + (f" ({len(with_values)} of {len(chosen)})" if left > 0 else "")
         self.intensities.setTitle(title, color=COLORS["text"], size="10pt")
         for row in with_values:
             found = row.intensity

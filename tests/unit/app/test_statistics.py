@@ -63,6 +63,9 @@ def test_csv_has_a_line_for_each_and_no_formula() -> None:
     assert float(lines[0]["who_mm2"]) == pytest.approx(
         float(lines[0]["longest_mm"]) * float(lines[0]["perpendicular_mm"])
     )
+    assert [line["intensity_unit"] for line in lines] == ["HU"] * 3
+    unknown = StatisticsTable(replace(volume, unit=""), table.rows)
+    assert {line["intensity_unit"] for line in csv.DictReader(unknown.to_csv().splitlines())} == {""}
     assert table.to_csv("\t").count("\t") == table.to_csv().count(",")
 
 
