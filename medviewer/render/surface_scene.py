@@ -204,10 +204,10 @@ class SurfaceScene:
             self._dress(actor, value)
 
     def next_task(self) -> SurfaceTask | None:
-        """Return the next surface to make, or None when all visible ones are up to date or one is being made."""
+        """Return the next surface to make, the active segment's first; None when all are up to date or one is made."""
         if self._running is not None:
             return None
-        for value in list(self._stale):
+        for value in sorted(self._stale, key=lambda value: value != self.segmentation.active):
             segment = self.segmentation.find(value)
             if segment is None:
                 del self._stale[value]

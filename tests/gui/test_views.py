@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from medviewer.core.dicom_ref import SeriesWarning
+from medviewer.core.region import Region
 from medviewer.core.segmentation import Segment
 from medviewer.core.view_state import PLANES
 from medviewer.core.volume import Volume
@@ -489,6 +490,31 @@ def test_3d_is_drawn_and_composes(qtbot: QtBot, kind: str, views: FourViews, wor
     qtbot.waitUntil(lambda: bright(views.volume.view) > 2000, timeout=WAIT_MS)  # type: ignore[arg-type]
     corner = picture(views.volume.view)[5, -5]  # type: ignore[arg-type]
     assert corner.tolist() == pytest.approx([14, 16, 19], abs=2)  # opaque, nothing shines through
+
+
+@pytest.mark.parametrize("software", [True, False])
+def test_a_long_movement_is_followed_where_a_graphics_card_draws(
+    qtbot: QtBot, views: FourViews, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, software: bool
+) -> None:
+    built(qtbot, views)
+    panel = views.volume
+    starts: list[float] = []
+    clock = [0.0]
+    panel._later.stop()
+    monkeypatch.setattr("medviewer.ui.views.volume_panel.monotonic", lambda: clock[0])
+    monkeypatch.setattr(panel, "_software", software)
+    started = panel._later.start
+    monkeypatch.setattr(panel._later, "start", lambda: (starts.append(clock[0]), started()))
+    volume = workspace.active
+    assert volume is not None
+    segmentation = workspace.segmentation(volume.id)
+    segmentation.put_group(segmentation.new_group("g"))
+    starts.clear()
+    panel._later.stop()
+    for n in range(13):  # the hand does not rest
+        clock[0] = n / 8
+        segmentation.labels_changed.emit(Region((0, 0, 0), (1, 1, 1)), 0)
+    assert starts == [n / 8 for n in range(13 if software else 9)]
 
 
 def test_a_click_in_3d_moves_the_crosshair(qtbot: QtBot, kind: str, views: FourViews, workspace: Workspace) -> None:

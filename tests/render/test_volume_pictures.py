@@ -171,6 +171,19 @@ def test_only_what_changed_is_made_again(letter: Volume) -> None:
     scene.close()
 
 
+def test_what_is_edited_is_made_first_and_what_is_not_shown_is_not(letter: Volume) -> None:
+    _, segmentation = segmented(letter)
+    segmentation.active = 5
+    scene = SurfaceScene(vtkRenderer(), segmentation, LabelLook)
+    assert drain(scene) == [5, 4]
+    scene.close()
+    alone = SurfaceScene(vtkRenderer(), segmentation, lambda: LabelLook(only_active=True))
+    assert drain(alone) == [5]
+    segmentation.active = 4
+    assert drain(alone) == [4]
+    alone.close()
+
+
 def test_a_change_too_big_to_look_at_concerns_all_of_its_group(letter: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("medviewer.render.surface_scene._LOOK_VOXELS", 0)
     _, segmentation = segmented(letter)

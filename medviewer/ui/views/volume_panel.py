@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QPointF, Qt, QTimer, Signal
@@ -31,6 +32,8 @@ TITLE_COLOR: Color = (110, 165, 230)
 NO_VOLUME = "No volume"
 #: After the last change, ms: surfaces and volume rendering follow the hand, not each of its movements.
 _DEBOUNCE_MS = 300
+#: Where a graphics card draws, a long movement is followed this often; the processor has no time for both.
+_FOLLOW_S = 1.0
 
 #: What the view is made of, in steps that do not keep the window waiting. Not in a thread: the modules of VTK change
 #: tables that are in use while slices are drawn, and a process has died of it.
@@ -97,6 +100,8 @@ class VolumePanel(QWidget):
         self._later.setSingleShot(True)
         self._later.setInterval(_DEBOUNCE_MS)
         self._later.timeout.connect(self._update)
+        self._asked_first = 0.0
+        self._software = True
         self._made.connect(self._apply, Qt.ConnectionType.QueuedConnection)
         workspace.active_changed.connect(self._active_changed)
         self._active_changed(workspace.active)
@@ -155,6 +160,7 @@ class VolumePanel(QWidget):
             return  # a context made anew keeps its scene
         from medviewer.render.volume_scene import VolumeScene
 
+        self._software = software
         self.scene = VolumeScene(
             self._workspace, self.view.schedule, self.view.update, self._request_update, software=software
         )
@@ -173,6 +179,10 @@ class VolumePanel(QWidget):
     # --- keeping it up to date
 
     def _request_update(self) -> None:
+        if not self._later.isActive():
+            self._asked_first = monotonic()
+        elif not self._software and monotonic() - self._asked_first > _FOLLOW_S:
+            return  # let it come, though the hand still moves
         self._later.start()
 
     def showEvent(self, event: QShowEvent) -> None:
