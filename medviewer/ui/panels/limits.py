@@ -91,19 +91,20 @@ class Limits(QWidget):
         grid.setVerticalSpacing(6)
         grid.setColumnStretch(1, 1)
         grid.setColumnStretch(2, 1)
-        rows: tuple[tuple[QWidget, ...], ...] = (
+        rows: tuple[tuple[QWidget | None, ...], ...] = (
             (label("Paint over"), self.overwrite),
             (label("Edit"), self.area),
-            (label(""), self.area_segment),
+            (None, self.area_segment),
             (self.in_range, self.from_value, self.to_value),
-            (label(""), self.inverted),
+            (None, self.inverted),
             (self.in_slices, self.plane),
-            (label(""), self.first, self.last),
+            (None, self.first, self.last),
             (label("Ask above"), self.ask_above),
         )
         for row, widgets in enumerate(rows):
             for column, widget in enumerate(widgets):
-                grid.addWidget(widget, row, column, 1, 2 if len(widgets) == 2 and column else 1)
+                if widget is not None:
+                    grid.addWidget(widget, row, column, 1, 2 if len(widgets) == 2 and column else 1)
         for combo in (self.overwrite, self.area, self.area_segment, self.plane):
             combo.currentIndexChanged.connect(self._edited)
         for box in (self.in_range, self.inverted, self.in_slices):
@@ -113,13 +114,14 @@ class Limits(QWidget):
             spin.valueChanged.connect(self._edited)
 
     def show_beside(self, button: QWidget) -> None:
-        """Show it left of a button, on the screen that this is on."""
+        """Show it left of the panel, at the height of a button, on the screen that this is on."""
         if self.isVisible():
             return
         self.adjustSize()
-        place = button.mapToGlobal(QPoint(-self.sizeHint().width() - 12, 0))
-        room = button.screen().availableGeometry()
-        self.move(max(room.left(), place.x()), min(place.y(), room.bottom() - self.sizeHint().height() - 40))
+        size, room = self.sizeHint(), button.screen().availableGeometry()
+        left = (self.parentWidget() or button).mapToGlobal(QPoint(-size.width() - 24, 0)).x()
+        top = button.mapToGlobal(QPoint(0, 0)).y()
+        self.move(max(room.left(), left), min(top, room.bottom() - size.height() - 48))
         self.show()
 
     def closeEvent(self, event: QCloseEvent) -> None:
