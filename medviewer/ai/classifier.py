@@ -47,14 +47,17 @@ class Classification:
     ----------
     probabilities : float64, shape (pictures, labels)
         Calibrated, in the order of the card's labels.
+    unlike : bool, shape (pictures,)
+        Of which pictures the probabilities mean nothing: they are unlike those that the model was trained on.
     picture : int
-        The one that decides: where the finding is most probable.
+        The one that decides: of those that it knows, if any, where the finding is most probable.
     heatmap : float32, shape (k, j, i), or None
         0 .. 1 on the volume's grid: evidence times the probability of what it is evidence for.
     flags : tuple of QualityFlag
     """
 
     probabilities: npt.NDArray[np.float64]
+    unlike: npt.NDArray[np.bool_]
     picture: int
     heatmap: FloatArray | None
     flags: tuple[QualityFlag, ...]
@@ -85,6 +88,7 @@ def classify(ctx: JobContext, model: Model, volume: Volume, *, heatmap: bool = T
         )
     network = model.network.to(ctx.device).eval()
     probabilities, maps, flags = [], [], []
+    unlike = np.zeros(volume.geometry.shape[0], bool)
     pictures = volume.geometry.shape[0]
     rows, columns = card.window
     for k in range(pictures):
@@ -92,6 +96,7 @@ def classify(ctx: JobContext, model: Model, volume: Volume, *, heatmap: bool = T
         grey = _grey(volume, k)
         turn, doubts = _upright(card, network_picture(grey, (rows, columns), card.intensity))
         flags += [flag for flag in doubts if flag not in flags]
+        unlike[k] = any(flag.code == "Q_UNLIKE" for flag in doubts)
         grey = np.rot90(grey, turn)
         seen = _Seen(card, network, ctx.device, network_picture(grey, (rows, columns), card.intensity))
         probabilities.append(seen.probabilities())
@@ -103,7 +108,10 @@ def classify(ctx: JobContext, model: Model, volume: Volume, *, heatmap: bool = T
         raise _bad_output(card, "its output is not a number")
     evidence = np.ascontiguousarray(np.stack(maps)) if maps else None
     finding = _finding_index(card, stated)
-    return Classification(stated, int(stated[:, finding].argmax()), evidence, tuple(flags))
+    if evidence is not None:
+        evidence[unlike] = 0
+    counted = np.where(unlike & ~unlike.all(), -1.0, stated[:, finding])
+    return Classification(stated, unlike, int(counted.argmax()), evidence, tuple(flags))
 
 
 def calibrated(logits: npt.NDArray[Any], card: ModelCard) -> npt.NDArray[np.float64]:
@@ -212,7 +220,7 @@ def _upright(card: ModelCard, picture: FloatArray) -> tuple[int, list[QualityFla
     for turn, how in _TURNS.items():
         if unusual(np.rot90(picture, turn)[None], usual)[0] <= 1:
             return turn, [QualityFlag("Q_TURNED", f"The picture was judged after {how}, where it looks upright.")]
-    text = "The picture is unlike those that the model was trained on: its result means little."
+    text = "The picture is unlike those that the model was trained on: no probability is stated."
     return 0, [QualityFlag("Q_UNLIKE", text)]
 
 

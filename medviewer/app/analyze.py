@@ -271,8 +271,11 @@ def _summary(results: Sequence[Result], segments: Sequence[Segment]) -> str:
         parts.append(", ".join(s.name for s in segments[:4]) + (" …" if len(segments) > 4 else ""))
     if boxes:
         parts.append(f"{boxes} candidates" if boxes > 1 else "1 candidate")
-    for finding in (f for r in results if isinstance(r, FindingResult) for f in r.findings):
+    said = [r for r in results if isinstance(r, FindingResult)]
+    for finding in (f for r in said for f in r.findings):
         parts.append(f"{finding.concept.code_meaning} {percent(finding.probability)}")
+    if any(not r.findings for r in said):
+        parts.append("no probability stated")
     if any(isinstance(r, TransformResult) for r in results):
         parts.append("aligned")
     return " and ".join(parts) or "nothing found"

@@ -131,6 +131,18 @@ def test_an_unusual_picture_is_flagged() -> None:
         assert flag.code == "Q_UNLIKE"
 
 
+def test_an_unusual_picture_neither_decides_nor_has_a_map_beside_usual_ones() -> None:
+    strange = spot(64, 80)
+    both = np.stack([strange, spot(20)])
+    found = run(model(settings=usual()), pictures(*both))
+    assert found.unlike.tolist() == [True, False]
+    assert found.picture == 1
+    assert found.heatmap is not None
+    assert not found.heatmap[0].any()
+    alone = run(model(settings=usual()), pictures(strange))
+    assert (alone.unlike.tolist(), alone.picture) == ([True], 0)
+
+
 @pytest.mark.parametrize("turn", [1, 2, 3])
 def test_a_turned_picture_is_judged_upright_and_its_map_lies_on_it_as_it_is(turn: int) -> None:
     settings = usual()

@@ -21,6 +21,8 @@ from mv_models.runners.classification import Runner as Classifier
 from mv_models.runners.hippocampus import HippocampusParams
 from mv_models.runners.hippocampus import Runner as HippocampusRunner
 
+SHIPPED = Path(__file__).resolve().parents[3] / "resources" / "models"
+
 
 def write(folder: Path, network: str, arguments: dict[str, Any], **changes: Any) -> Path:
     torch.manual_seed(0)
@@ -75,6 +77,17 @@ def test_of_several_pictures_it_says_which_one_decides(classifier: Path) -> None
     (result,) = Classifier(classifier).run(NullContext(), {"image": picture(3)}, ClassificationParams())
     assert isinstance(result, FindingResult)
     assert "Q_ONE_OF_SEVERAL" in [flag.code for flag in result.flags]
+
+
+def test_of_a_picture_that_the_shipped_model_cannot_know_no_probability_is_stated() -> None:
+    runner = Classifier(SHIPPED / "chest_xray")
+    (result,) = runner.run(NullContext(), {"image": picture()}, ClassificationParams())
+    assert isinstance(result, FindingResult)
+    assert result.findings == ()
+    assert result.heatmap is None
+    (flag,) = result.flags
+    assert flag.code == "Q_UNLIKE"
+    assert "no probability is stated" in flag.text
 
 
 def test_a_classifier_wants_a_picture(classifier: Path) -> None:

@@ -42,7 +42,9 @@ class Runner(ModelRunner):
 
 
 def finding_result(card: ModelCard, volume: Volume, found: Classification) -> FindingResult:
-    """Return what was found in the picture that decides, the most probable first."""
+    """Return what was found in the picture that decides, the most probable first; nothing of one it cannot know."""
+    if found.unlike[found.picture]:
+        return FindingResult(card.title, (), None, found.flags)
     stated = found.probabilities[found.picture]
     findings = [
         Finding(CodedConcept(*(label.code or (label.name, "99MEDVIEWER", label.title))), float(probability))
