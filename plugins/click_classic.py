@@ -18,7 +18,11 @@
 # license = "Apache-2.0"
 # order = 310
 # ///
-"""Click-to-segment by image values alone: the choice where no weights are, or where they do badly."""
+"""Click-to-segment by image values alone: the choice where no weights are, or where they do badly.
+
+Mean Dice after 1, 3 and 5 simulated clicks on six lung nodules of LIDC-IDRI (``tests/benchmarks/bench_click.py``):
+geodesic 0.58, 0.69, 0.74; growing 0.40, 0.49, 0.38; random walker 0.18, 0.48, 0.63.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,7 @@ class ClassicParams:
     method: Annotated[
         Literal["geodesic", "growing", "random walker"],
         Doc("Nearest click along the edges' heights; a range of values that ends on edges; or a random walk"),
-    ] = "growing"
+    ] = "geodesic"
 
 
 class ClickClassic:

@@ -60,6 +60,9 @@ class TaskInfo:
         Rough CPU time per million voxels, for the estimate before a run.
     order : int
         Lower runs first in Analyze.
+    reaches : frozenset of "network", "programs", "files", "home"
+        What it uses beyond the values that it is given, as its manifest says and users are shown; what is not declared
+        is refused while it runs.
     model, model_version : str
         Folder and version of the model that it runs; empty for a plugin's own task.
     """
@@ -80,6 +83,7 @@ class TaskInfo:
     auto: bool = False
     seconds_per_megavoxel: float = 1.0
     order: int = 100
+    reaches: frozenset[str] = frozenset()
     plugin: str = ""
     plugin_version: str = ""
     model: str = ""

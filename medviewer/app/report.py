@@ -32,6 +32,25 @@ def write_report(ctx: JobContext, analysis: Analysis, folder: Path, sources: tup
     return report
 
 
+def clear_report(folder: Path) -> None:
+    """Take away what an earlier run reported in a folder: should the next one fail, nothing must pass for its result.
+
+    Only the report, its table and the masks that it names go; a saved workspace is a document of the user's.
+    """
+    path = folder / "report.json"
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        told = {}
+    tasks = told.get("tasks", ()) if isinstance(told, dict) else ()
+    segments = [s for task in tasks if isinstance(task, dict) for s in task.get("segments", ())]
+    for name in (segment.get("file") for segment in segments if isinstance(segment, dict)):
+        if isinstance(name, str) and (folder / name).resolve().is_relative_to((folder / "masks").resolve()):
+            (folder / name).unlink(missing_ok=True)
+    for name in ("report.json", "lesions.csv"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _write_lesions(analysis: Analysis, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)

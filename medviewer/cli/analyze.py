@@ -10,7 +10,7 @@ from medviewer.app.bootstrap import discover_plugins
 from medviewer.app.context import WARM_MODULES
 from medviewer.app.headless import analyze_volume, choose_series, open_at
 from medviewer.app.paths import settings_file
-from medviewer.app.report import write_report
+from medviewer.app.report import clear_report, write_report
 from medviewer.app.settings import Settings
 from medviewer.cli.console import Output, ProgressBar
 from medviewer.core.errors import InputError
@@ -42,6 +42,7 @@ def analyze_path(
     for task_id in task_ids or ():
         registry.task(task_id)
     _check_folder(folder)
+    clear_report(folder)
     accepted = Settings.load(settings_file()).accepted_licenses
     model, decode = WorkerProcess("model", warm=WARM_MODULES, device=device), new_decode_worker()
     try:

@@ -25,6 +25,22 @@ class TaskSource:
     folder: Path
 
 
+_NEEDS = {
+    "network": "use the network",
+    "programs": "start other programs",
+    "files": "change files",
+    "home": "read files of the user",
+}
+
+
+class Reached(PermissionError):
+    """What a plugin reaches for was not declared; a `PermissionError`, as from the system."""
+
+    def __init__(self, need: str, what: str) -> None:
+        super().__init__(f"it wants to {_NEEDS[need]} ({what})")
+        self.need = need
+
+
 def load_task(source: TaskSource) -> Task[Any]:
     """Import the module of a task and make the task; a runner of models is made with the model's folder.
 
@@ -42,7 +58,7 @@ def load_task(source: TaskSource) -> Task[Any]:
         raise broken(source.info, f"{module_name} has no class {class_name}")
     try:
         task = factory(Path(source.info.model)) if source.info.model else factory()
-    except MedViewerError:
+    except (MedViewerError, Reached):
         raise
     # Whatever a plugin raises, the program goes on and says which plugin it was.
     except Exception as error:
@@ -103,6 +119,8 @@ def _import(source: TaskSource, name: str) -> ModuleType:
         module = importlib.import_module(name)
     # Importing runs the plugin's code, which may raise anything.
     except Exception as error:
+        if isinstance(error, Reached):
+            raise
         raise _failed(source.info, f"importing {name} failed", error) from error
     origin = Path(module.__file__ or "").resolve()
     if not origin.is_relative_to(source.folder.resolve()):

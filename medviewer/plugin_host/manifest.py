@@ -43,12 +43,14 @@ _ID = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _LANES = ("gpu", "cpu", "io")
+#: What a task may say that it reaches beyond the values that it is given; see `medviewer.plugin_host.fence`.
+_REACHES = ("network", "programs", "files", "home")
 
 _PLUGIN_KEYS = {"id", "version", "api", "title", "description", "task", "runners"}
 _REQUIRED = ("id", "title", "kind", "entry", "inputs")
 _TASK_KEYS = {
     *_REQUIRED, "description", "modalities", "body_parts", "min_size", "min_extent_mm", "pictures", "lane", "license",
-    "auto",     "seconds_per_megavoxel", "order",
+    "auto",     "seconds_per_megavoxel", "order", "reaches",
 }  # fmt: skip
 
 
@@ -290,7 +292,15 @@ def _lane(table: Mapping[str, Any], key: str, where: str) -> Any:
     return _one_of(table, key, _LANES, where)
 
 
+def _reaches(table: Mapping[str, Any], key: str, where: str) -> frozenset[str]:
+    value = table[key]
+    if not isinstance(value, list) or not all(entry in _REACHES for entry in value):
+        raise _refuse(f"{where}`reaches` must be a list of {', '.join(_REACHES)}")
+    return frozenset(value)
+
+
 _OPTIONAL = {
+    "reaches": _reaches,
     "description": _text,
     "modalities": _texts,
     "body_parts": _texts,

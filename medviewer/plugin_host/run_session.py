@@ -21,8 +21,9 @@ from medviewer.core.region import Region
 from medviewer.core.serial import prompt_to_json
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import JobContext
+from medviewer.plugin_host.fence import fenced
 from medviewer.plugin_host.forms import params_from_dict, params_to_dict
-from medviewer.plugin_host.loader import TaskSource, broken, load_task, params_type
+from medviewer.plugin_host.loader import Reached, TaskSource, broken, load_task, params_type
 from medviewer.plugin_host.model_tasks import require_unchanged
 from medviewer.plugin_host.run_task import DeviceContext, provenance_of, require_ready
 
@@ -127,8 +128,9 @@ def answer(ctx: JobContext, payload: object) -> SessionAnswer | None:
     while len(_open) > MOST_OPEN:
         close(ctx, next(iter(_open)))
     started, clock = datetime.now(UTC), time.perf_counter()
-    _bring(ctx, held, payload.shown)
-    changes = _bring(ctx, held, payload.wanted)
+    with fenced(payload.source):
+        _bring(ctx, held, payload.shown)
+        changes = _bring(ctx, held, payload.wanted)
     region = Region((0, 0, 0), (0, 0, 0))
     for changed, _ in changes:
         region = region.union(changed)
@@ -159,10 +161,11 @@ def _opened(ctx: JobContext, payload: SessionPayload) -> _Held:
     payload.volume.array.flags.writeable = False
     info = payload.source.info
     require_unchanged(info)
-    task: Any = load_task(payload.source)
-    parameters = params_from_dict(params_type(task, info), payload.parameters)
-    require_ready(info, task.check())
-    session = _guarded(info, "opening it", lambda: task.open(ctx, payload.volume, parameters))
+    with fenced(payload.source):
+        task: Any = load_task(payload.source)
+        parameters = params_from_dict(params_type(task, info), payload.parameters)
+        require_ready(info, task.check())
+        session = _guarded(info, "opening it", lambda: task.open(ctx, payload.volume, parameters))
     return _Held(info, task, session, parameters, payload.volume, np.zeros(payload.volume.array.shape, bool))
 
 
@@ -211,7 +214,7 @@ def _written(held: _Held, answered: object) -> _Change:
 def _guarded(info: TaskInfo, what: str, call: Callable[[], Any]) -> Any:
     try:
         return call()
-    except (MedViewerError, MemoryError):
+    except (MedViewerError, MemoryError, Reached):
         raise
     # A fault of the plugin becomes a report that names it; memory that ran out has a report of its own.
     except Exception as error:

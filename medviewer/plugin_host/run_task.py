@@ -34,8 +34,9 @@ from medviewer.core.segmentation import Group, Segment, Segmentation
 from medviewer.core.version import __version__
 from medviewer.core.volume import Volume
 from medviewer.jobs.job import JobContext
+from medviewer.plugin_host.fence import fenced
 from medviewer.plugin_host.forms import ParamSpec, describe_params, params_from_dict, params_to_dict
-from medviewer.plugin_host.loader import TaskSource, broken, load_task, params_type
+from medviewer.plugin_host.loader import Reached, TaskSource, broken, load_task, params_type
 from medviewer.plugin_host.model_tasks import require_unchanged
 
 log = logging.getLogger(__name__)
@@ -144,15 +145,17 @@ def run(ctx: JobContext, payload: object) -> RunOutput:
     assert isinstance(payload, RunPayload)
     info = payload.source.info
     require_unchanged(info)
-    task = load_task(payload.source)
-    parameters = params_from_dict(params_type(task, info), payload.parameters)
-    require_ready(info, task.check())
+    with fenced(payload.source):
+        task = load_task(payload.source)
+        parameters = params_from_dict(params_type(task, info), payload.parameters)
+        require_ready(info, task.check())
     device = choose_device(ctx.device)
     inputs = {name: _arrived(value) for name, value in payload.inputs.items()}
     _check_inputs(info, inputs)
     started = datetime.now(UTC)
     clock = time.perf_counter()
-    results = _run(task, info, DeviceContext(ctx, device), inputs, parameters)
+    with fenced(payload.source):
+        results = _run(task, info, DeviceContext(ctx, device), inputs, parameters)
     seconds = time.perf_counter() - clock
     for result in results:
         _check_result(info, result)
@@ -193,7 +196,7 @@ def _run(
 ) -> tuple[Result, ...]:
     try:
         return tuple(task.run(ctx, inputs, parameters))
-    except (MedViewerError, MemoryError):
+    except (MedViewerError, MemoryError, Reached):
         raise
     # A fault of the plugin becomes a report that names it; memory that ran out has a report of its own.
     except Exception as error:
@@ -210,14 +213,16 @@ def _run(
 def describe(ctx: JobContext, payload: object) -> tuple[ParamSpec, ...]:
     """Describe the form of a task's parameters; `payload` is a `TaskSource`. Raises `PluginError`."""
     assert isinstance(payload, TaskSource)
-    return describe_params(params_type(load_task(payload), payload.info))
+    with fenced(payload):
+        return describe_params(params_type(load_task(payload), payload.info))
 
 
 def check(ctx: JobContext, payload: object) -> Readiness:
     """Say whether a task could run now; `payload` is a `TaskSource`. A broken plugin or model is not ready."""
     assert isinstance(payload, TaskSource)
     try:
-        return load_task(payload).check()
+        with fenced(payload):
+            return load_task(payload).check()
     except MedViewerError as error:
         return Readiness(ok=False, missing=(error.text,))
 
@@ -240,7 +245,8 @@ def warm(ctx: JobContext, payload: object) -> dict[str, str]:
     for source in payload:
         ctx.check_cancelled()
         try:
-            load_task(source)
+            with fenced(source):
+                load_task(source)
         except MedViewerError as error:
             reasons[source.info.id] = error.text
     if any(source.info.lane == "gpu" for source in payload):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise, product
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from medviewer.core.errors import InputError
+from medviewer.core.errors import InputError, TaskError
 from medviewer.core.geometry import Points
 from medviewer.core.transform import AffineTransform
 from medviewer.core.volume import Volume
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 Model = Literal["rigid", "affine"]
 Metric = Literal["mutual information", "local correlation"]
+#: Less than this is what images that have nothing to do with each other reach.
+LEAST = {"mutual information": 0.03, "local correlation": 0.05}
 Start = Literal["auto", "identity", "geometry", "mass"]
 
 
@@ -98,6 +101,8 @@ def register(
     ------
     InputError
         ``E_FLAT``: an image has one value everywhere.
+    TaskError
+        ``E_NO_ALIGNMENT``: nothing was found in which the images agree.
     """
     settings = settings or RegistrationSettings()
     ctx.progress(0.0, "Preparing both images")
@@ -121,6 +126,13 @@ def register(
     identity = AffineTransform.identity()
     before, after = cost.measure(identity), cost.measure(transform)
     ctx.progress(1.0, "Done")
+    if not max(before, after) >= LEAST[settings.metric]:
+        raise TaskError(
+            f"No alignment was found, and none was applied: the {settings.metric} of the images is {before:.3f} as "
+            f"they lie and {after:.3f} at best.",
+            hint="Check that both show the same part of the body, or begin with their middles on each other.",
+            code="E_NO_ALIGNMENT",
+        )
     if before >= after:
         return Registration(identity, settings.metric, before, before)
     return Registration(transform, settings.metric, before, after)
@@ -270,6 +282,8 @@ class _Problem:
         closure = self._closure(ctx, cost, optimizer, free, (base, middle), best, iterations, text)
         ctx.progress(0.0, text)
         optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch ships it without types
+        if not best:
+            return start
         chosen = max(best, key=lambda pair: pair[0])[1].double().cpu().numpy()
         matrix = np.eye(4)
         matrix[:3, :3] = chosen[:, :3]
@@ -299,7 +313,7 @@ class _Problem:
             matrix = _moved(*frame, free / self._radius, self._radius)
             value, _ = cost(matrix)
             reached = float(value.detach())
-            if not best or reached > best[0][0]:
+            if math.isfinite(reached) and (not best or reached > best[0][0]):
                 best[:] = [(reached, matrix.detach().clone())]
             loss = -value
             loss.backward()  # type: ignore[no-untyped-call]  # torch ships it without types

@@ -182,6 +182,7 @@ def _task_item(task: TaskInfo, note: str, *, grey: bool) -> QListWidgetItem:
         task.description,
         f"Model {task.id} {task.model_version}" if task.model else f"{task.kind}, {task.plugin} {task.plugin_version}",
         f"Licence: {task.license}",
+        f"Reaches beyond this program: {', '.join(sorted(task.reaches))}" if task.reaches else "",
     ]
     item.setToolTip(plain_tip("\n".join(fact for fact in facts if fact)))
     if grey:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medviewer.core.errors import InputError
+from medviewer.core.errors import InputError, TaskError
 from medviewer.core.geometry import Geometry, Points, vec3
 from medviewer.core.transform import AffineTransform, DisplacementField
 from medviewer.core.volume import Volume
@@ -77,6 +77,48 @@ def test_a_flat_image_is_refused(brain: Volume) -> None:
     with pytest.raises(InputError) as caught:
         register(CTX, brain, flat)
     assert caught.value.code == "E_FLAT"
+
+
+def noise(origin: tuple[float, float, float], seed: int) -> Volume:
+    array = np.random.default_rng(seed).normal(100, 20, (24, 30, 30)).astype(np.float32)
+    return Volume(array, Geometry((30, 30, 24), (4.0, 4.0, 4.0), origin))
+
+
+@pytest.mark.parametrize("metric", ["mutual information", "local correlation"])
+def test_M12_images_that_have_nothing_in_common_are_not_aligned(metric: Metric) -> None:
+    settings = RegistrationSettings(metric=metric, samples=20_000, finest_mm=8.0, iterations=10, start="geometry")
+    with pytest.raises(TaskError, match=f"none was applied: the {metric}") as caught:
+        register(CTX, noise((0, 0, 0), 1), noise((50, -30, 9), 2), settings)
+    assert caught.value.code == "E_NO_ALIGNMENT"
+    assert caught.value.hint
+
+
+def test_M12_without_overlap_nothing_is_applied(brain: Volume) -> None:
+    grid = brain.geometry
+    away = Geometry(grid.size, grid.spacing, vec3(np.add(grid.origin, 5000.0)), grid.direction)
+    settings = RegistrationSettings(samples=10_000, finest_mm=8.0, iterations=10, start="identity")
+    with pytest.raises(TaskError) as caught:
+        register(CTX, brain, Volume(brain.array, away), settings)
+    assert caught.value.code == "E_NO_ALIGNMENT"
+
+
+def test_M12_a_search_that_diverges_stays_where_it_began(brain: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    from medviewer.registration import register as module
+
+    def broken(self: object, matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return matrix.sum() * float("nan"), matrix.sum()
+
+    monkeypatch.setattr(module._Cost, "__call__", broken)
+    with pytest.raises(TaskError) as caught:
+        register(CTX, brain, brain, RegistrationSettings(samples=5_000, finest_mm=8.0, iterations=5, start="identity"))
+    assert caught.value.code == "E_NO_ALIGNMENT"
+
+
+def test_M12_another_place_in_the_scanner_is_no_hindrance_and_the_measure_says_how_well(brain: Volume) -> None:
+    moving, truth = _moved(brain, rotation((4.0, 0.0, 0.0)), (300.0, -200.0, 100.0))
+    answer = register(CTX, brain, moving, RegistrationSettings(samples=20_000, finest_mm=4.0))
+    assert corner_error_mm(answer.transform, truth, brain.geometry) < 2.0
+    assert answer.after > answer.before
 
 
 def test_it_can_be_cancelled(brain: Volume) -> None:
