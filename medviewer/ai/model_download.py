@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from medviewer.ai.model_import import import_models
 from medviewer.ai.weights import ModelStore, StoredModel
 from medviewer.core.errors import InputError, TaskError
+from medviewer.io.archive_rules import MOST_FILES
 from medviewer.jobs.job import JobContext, SubContext
 
 _HUGGING_FACE: Final = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w.-]+)/(?P<file>[\w./ -]+)")
+#: A commit says which files, so that all of them can be asked for.
+_REPOSITORY: Final = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{40})/?(?P<folder>(?<=/)[\w./ -]+/)?")
+HUB = "https://huggingface.co"
+#: Bytes of a list of files, and of a file that has no SHA-256, at most.
+_MOST_LIST, _MOST_SMALL = 16 << 20, 64 << 20
 _LOCAL: Final = ("127.0.0.1", "localhost", "::1")
 _CHUNK: Final = 32 << 10
 _ATTEMPTS: Final = 6
@@ -31,9 +40,11 @@ def download_model(ctx: JobContext, store: ModelStore, address: str, sha256: str
         Cancel keeps what came, for the next time.
     store : ModelStore
     address : str
-        ``https://…``, or of Hugging Face ``organisation/name@revision/file``.
+        ``https://…``, or of Hugging Face ``organisation/name@revision/file``; all files of a repository, or of a folder
+        in it, by ``organisation/name@commit`` or ``organisation/name@commit/folder/``.
     sha256 : str
-        Of the file: nothing else is used.
+        Of the file: nothing else is used. Not asked for where a commit is named: it says which files, and the hash of
+        each.
 
     Raises
     ------
@@ -42,6 +53,8 @@ def download_model(ctx: JobContext, store: ModelStore, address: str, sha256: str
     TaskError
         ``E_DOWNLOAD``: it cannot be fetched now. ``E_HASH``: it is not the file asked for; nothing was changed.
     """
+    if repository := _REPOSITORY.fullmatch(address):
+        return _download_repository(ctx, store, address, repository)
     url = resolve(address)
     if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise InputError(
@@ -52,10 +65,112 @@ def download_model(ctx: JobContext, store: ModelStore, address: str, sha256: str
     waiting = store.own / ".downloads" / sha256.lower()
     waiting.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = waiting / _file_name(url)
-    _fetch(SubContext(ctx, 0.0, 0.8), url, file, sha256.lower())
+    fetch(SubContext(ctx, 0.0, 0.8), url, file, lambda path: sha256_of(path) == sha256.lower())
     models = import_models(SubContext(ctx, 0.8, 1.0), store, file, source=address)
     shutil.rmtree(waiting, ignore_errors=True)
     return models
+
+
+def names_repository(address: str) -> bool:
+    """Whether an address is that of a whole repository, or of a folder in one, at a commit."""
+    return _REPOSITORY.fullmatch(address) is not None
+
+
+def _download_repository(
+    ctx: JobContext, store: ModelStore, address: str, named: re.Match[str]
+) -> tuple[StoredModel, ...]:
+    """Download the files of a repository at a commit; each must have the hash that the commit gives it."""
+    repo, commit, folder = named["repo"], named["commit"], (named["folder"] or "").rstrip("/")
+    if ".." in folder.split("/"):
+        raise _bad_address(address)
+    ctx.progress(0.0, "Reading the list of files")
+    files = listed(repo, commit, folder)
+    waiting = store.own / ".downloads" / hashlib.sha256(address.encode()).hexdigest()
+    total, done = sum(file.size for file in files) or 1, 0
+    for file in files:
+        target = waiting / folder / file.path if folder else waiting / repo.rpartition("/")[2] / file.path
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part = SubContext(ctx, 0.8 * done / total, 0.8 * (done + file.size) / total)
+        place = f"{folder}/{file.path}" if folder else file.path
+        fetch(part, _checked(f"{HUB}/{repo}/resolve/{commit}/{quote(place)}"), target, file.is_right)
+        done += file.size
+    models = import_models(SubContext(ctx, 0.8, 1.0), store, waiting, source=address)
+    shutil.rmtree(waiting, ignore_errors=True)
+    return models
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a repository: its path in the folder asked for, its size, and its hash.
+
+    Large files have a SHA-256; small ones the name that git gives their content.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    git: str
+
+    def is_right(self, file: Path) -> bool:
+        """Whether a file has the hash."""
+        if self.sha256:
+            return sha256_of(file) == self.sha256
+        if file.stat().st_size > _MOST_SMALL:
+            return False
+        data = file.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == self.git
+
+
+def listed(repo: str, commit: str, folder: str = "") -> tuple[HubFile, ...]:
+    """Return the files of a repository of Hugging Face at a commit, or of a folder in it.
+
+    Raises
+    ------
+    TaskError
+        ``E_DOWNLOAD``: the list cannot be fetched, or is not as the hub writes it.
+    """
+    import requests
+
+    url = f"{HUB}/api/models/{repo}/tree/{commit}{f'/{quote(folder)}' if folder else ''}?recursive=true"
+    entries: list[Any] = []
+    try:
+        with requests.Session() as session:
+            while url and len(entries) <= MOST_FILES:
+                with _open(session, _checked(url), {}) as answer:
+                    if answer.status_code != 200:
+                        raise _cannot(url, f"the server answers with HTTP status {answer.status_code}")
+                    found = json.loads(answer.raw.read(_MOST_LIST, decode_content=True))
+                    entries += found if isinstance(found, list) else [None]
+                    url = answer.links.get("next", {}).get("url", "")
+    except (requests.RequestException, ValueError) as error:
+        raise _cannot(HUB, f"the list of its files cannot be read ({type(error).__name__})") from error
+    try:
+        files = tuple(_hub_file(entry, folder) for entry in entries if entry["type"] == "file")
+    except (KeyError, TypeError, ValueError) as error:
+        raise _cannot(HUB, "the list of its files is not as it should be") from error
+    files = tuple(file for file in files if not file.path.rpartition("/")[2].startswith("."))
+    if not files or len(files) > MOST_FILES:
+        raise _cannot(HUB, f"{repo} has {len(files) or 'no'} files there")
+    return files
+
+
+def _hub_file(entry: Any, folder: str) -> HubFile:
+    path, large = str(entry["path"]), entry.get("lfs")
+    parts = path.split("/")
+    if not set(parts).isdisjoint(("", ".", "..")) or "\\" in path or ":" in path:
+        raise ValueError(path)
+    if folder and not path.startswith(f"{folder}/"):
+        raise ValueError(path)
+    sha256, git = (str(large["oid"]), "") if large else ("", str(entry["oid"]))
+    if not re.fullmatch(r"[0-9a-f]{64}" if large else r"[0-9a-f]{40}", sha256 or git):
+        raise ValueError(path)
+    return HubFile(path.removeprefix(f"{folder}/") if folder else path, int(entry["size"]), sha256, git)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def resolve(address: str) -> str:
@@ -63,7 +178,7 @@ def resolve(address: str) -> str:
     if named := _HUGGING_FACE.fullmatch(address):
         if ".." in named["file"].split("/"):
             raise _bad_address(address)
-        return f"https://huggingface.co/{named['repo']}/resolve/{named['revision']}/{named['file']}"
+        return f"{HUB}/{named['repo']}/resolve/{named['revision']}/{named['file']}"
     return _checked(address)
 
 
@@ -78,7 +193,7 @@ def _checked(url: str) -> str:
 def _bad_address(address: str) -> InputError:
     return InputError(
         f"{address} is no address to download from.",
-        hint="Use https://…, or organisation/name@revision/file for Hugging Face.",
+        hint="Use https://…, organisation/name@revision/file, or organisation/name@commit for a whole repository.",
         code="E_ADDRESS",
     )
 
@@ -87,8 +202,14 @@ def _file_name(url: str) -> str:
     return re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rsplit("/", 1)[-1])[-80:].lstrip(".") or "model"
 
 
-def _fetch(ctx: JobContext, url: str, file: Path, sha256: str) -> None:
-    """Fetch until the file is whole, going on where a connection was cut."""
+def fetch(ctx: JobContext, url: str, file: Path, right: Callable[[Path], bool]) -> None:
+    """Fetch until a file is whole, going on where a connection was cut; one that is not `right` is thrown away.
+
+    Raises
+    ------
+    TaskError
+        ``E_DOWNLOAD`` or ``E_HASH``.
+    """
     import requests
 
     part = file.with_name(f"{file.name}.part")
@@ -105,12 +226,10 @@ def _fetch(ctx: JobContext, url: str, file: Path, sha256: str) -> None:
                 raise _cannot(url, "the connection is cut again and again")
         else:
             raise _cannot(url, "the connection is cut again and again")
-        with part.open("rb") as read:
-            found = hashlib.file_digest(read, "sha256").hexdigest()
-        if found != sha256:
+        if not right(part):
             part.unlink()
             raise TaskError(
-                f"What {urlsplit(url).hostname} sent is not the file asked for: its SHA-256 differs.",
+                f"What {urlsplit(url).hostname} sent is not the file asked for: its hash differs.",
                 hint="Nothing was changed. Check the hash, and try another network.",
                 code="E_HASH",
             )

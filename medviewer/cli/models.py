@@ -91,8 +91,10 @@ def import_model(
 
 @models.command()
 def download(
-    address: Annotated[str, typer.Argument(help="https://…, or organisation/name@revision/file (Hugging Face).")],
-    sha256: Annotated[str, typer.Option(help="Of the file; nothing else is used.", show_default=False)],
+    address: Annotated[
+        str, typer.Argument(help="https://…; of Hugging Face organisation/name@revision/file, or ...@commit/.")
+    ],
+    sha256: Annotated[str, typer.Option(help="Of the file; not for a repository at a commit.")] = "",
     as_json: _Json = False,
 ) -> None:
     """Download a model; a download that was cut goes on where it ended."""

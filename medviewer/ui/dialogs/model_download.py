@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QLineEdit, QVBoxLayout, QWidget
 
+from medviewer.ai.model_download import names_repository
 from medviewer.ui.text import label
 
 
@@ -16,10 +17,10 @@ class DownloadDialog(QDialog):
         self.setWindowTitle("Download a model")
         self.address = QLineEdit()
         self.address.setObjectName("downloadAddress")
-        self.address.setPlaceholderText("https://… or organisation/name@revision/file")
+        self.address.setPlaceholderText("https://…, organisation/name@revision/file, or organisation/name@commit")
         self.sha256 = QLineEdit()
         self.sha256.setObjectName("downloadHash")
-        self.sha256.setPlaceholderText("64 letters and digits; who publishes the model says it")
+        self.sha256.setPlaceholderText("64 letters and digits of the file; not for a whole repository")
         form = QFormLayout()
         form.setHorizontalSpacing(16)
         form.setVerticalSpacing(10)
@@ -42,8 +43,8 @@ class DownloadDialog(QDialog):
         layout.addLayout(form)
         layout.addWidget(
             label(
-                "This fetches one file over the network and sends nothing of yours. What does not have this SHA-256 is "
-                "thrown away. A download that is cut goes on where it ended.",
+                "This fetches a file, or all files of a repository at a commit, and sends nothing of yours. What does "
+                "not have its hash is thrown away. A download that is cut goes on where it ended.",
                 role="soft",
                 wrap=True,
             )
@@ -57,4 +58,5 @@ class DownloadDialog(QDialog):
         return self.address.text().strip(), self.sha256.text().strip()
 
     def _enable(self) -> None:
-        self.start_button.setEnabled(all(self.asked))
+        address, sha256 = self.asked
+        self.start_button.setEnabled(bool(address) and (bool(sha256) or names_repository(address)))
