@@ -26,6 +26,8 @@ MAX_VOXELS, MAX_VOXELS_SOFTWARE = 6_000_000, 1_000_000
 _SLAB = 16
 #: A change in more voxels than this is not looked at on the spot, which takes longer than a frame.
 _LOOK_VOXELS = 2_000_000
+#: Segments up to which each is looked for by itself.
+_FEW = 8
 #: A segment that fills its box (bones do not), and whose box holds the box of another, at most this part as big, is
 #: drawn as a shell that one sees through.
 _SHELL_FILL, _SHELL_RATIO, _SHELL_OPACITY = 0.25, 0.6, 0.25
@@ -106,7 +108,9 @@ def _present(labels: LabelArray, region: Region, values: Sequence[int]) -> set[i
     if region.size > _LOOK_VOXELS:
         return set(values)
     part = labels[region.slices]
-    return {value for value in values if np.any(part == value)}
+    if len(values) <= _FEW:
+        return {value for value in values if np.any(part == value)}
+    return {int(value) for value in np.flatnonzero(np.bincount(part.ravel()))}.intersection(values)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,8 +204,7 @@ class SurfaceScene:
         for segment in self.segmentation.segments:
             if segment.value not in self._regions and segment.value not in self._stale:
                 self._stale[segment.value] = None
-        for value, actor in self._actors.items():
-            self._dress(actor, value)
+        self._dress_all()
 
     def next_task(self) -> SurfaceTask | None:
         """Return the next surface to make, the active segment's first; None when all are up to date or one is made."""
@@ -236,15 +239,18 @@ class SurfaceScene:
         assert isinstance(mapper, vtkPolyDataMapper)
         mapper.SetInputData(result.surface)
         mapper.ScalarVisibilityOff()
-        for shown, actor in self._actors.items():  # what is inside what may have changed
-            self._dress(actor, shown)
+        self._dress_all()  # what is inside what may have changed
 
-    def _dress(self, actor: vtkActor, value: int) -> None:
+    def _dress_all(self) -> None:
+        shells = self._shells()
+        for value, actor in self._actors.items():
+            self._dress(actor, value, value in shells)
+
+    def _dress(self, actor: vtkActor, value: int, shell: bool) -> None:
         segment = self.segmentation.segment(value)
         red, green, blue = (channel / 255 for channel in segment.color)
         look = actor.GetProperty()
         look.SetColor(red, green, blue)
-        shell = self._holds_another(value)
         look.SetOpacity(segment.opacity * (_SHELL_OPACITY if shell else 1.0))
         look.SetBackfaceCulling(shell)
         look.SetAmbient(0.15)
@@ -256,18 +262,22 @@ class SurfaceScene:
     def _shows(self, segment: Segment) -> bool:
         return self._look().shows(segment, self.segmentation.active)
 
-    def _holds_another(self, value: int) -> bool:
-        """Whether another visible segment lies within the box of this one: then one must see through it."""
-        mine = self._regions.get(value)
-        if mine is None or self._fill[value] < _SHELL_FILL:
-            return False
-        for other, region in self._regions.items():
-            segment = self.segmentation.find(other)
-            if other == value or region is None or segment is None or not self._shows(segment):
-                continue
-            if region.size < _SHELL_RATIO * mine.size and region.clip(mine) == region:
-                return True
-        return False
+    def _shells(self) -> set[int]:
+        """Return the segments in whose box lies that of another one that is shown: one must see through them."""
+        boxes = {
+            value: region
+            for value, region in self._regions.items()
+            if region is not None and (segment := self.segmentation.find(value)) is not None and self._shows(segment)
+        }
+        if not boxes:
+            return set()
+        values = list(boxes)
+        lower, upper = (np.array([getattr(boxes[value], end) for value in values]) for end in ("lower", "upper"))
+        sizes = np.prod(upper - lower, axis=1)
+        inside = (lower[:, np.newaxis] <= lower).all(axis=2) & (upper[:, np.newaxis] >= upper).all(axis=2)
+        inside &= sizes < _SHELL_RATIO * sizes[:, np.newaxis]
+        full = np.array([self._fill[value] >= _SHELL_FILL for value in values])
+        return {values[n] for n in np.flatnonzero(inside.any(axis=1) & full)}
 
     def close(self) -> None:
         """Take all surfaces away."""

@@ -184,6 +184,27 @@ def test_what_is_edited_is_made_first_and_what_is_not_shown_is_not(letter: Volum
     alone.close()
 
 
+def test_among_many_segments_only_what_changed_is_made_again(letter: Volume) -> None:
+    segmentation = Segmentation(letter.geometry)
+    group = segmentation.new_group()
+    segmentation.put_group(group)
+    for value in range(1, 31):
+        group.labels[value : value + 1, 5:9, 5:9] = value
+        segmentation.put_segment(Segment(value, f"s{value}"))
+    scene = SurfaceScene(vtkRenderer(), segmentation, LabelLook)
+    assert drain(scene) == list(range(1, 31))
+    box = Region((20, 20, 20), (24, 24, 24))
+    group.labels[box.slices] = 7
+    group.labels[20, 20, 20] = 9
+    scene.labels_changed(box, 0)
+    assert drain(scene) == [7, 9]
+    lost = Region((12, 0, 0), (13, 20, 20))
+    group.labels[lost.slices] = 0
+    scene.labels_changed(lost, 0)
+    assert drain(scene) == [7, 9, 12]  # 7 and 9 reach over it since
+    scene.close()
+
+
 def test_a_change_too_big_to_look_at_concerns_all_of_its_group(letter: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("medviewer.render.surface_scene._LOOK_VOXELS", 0)
     _, segmentation = segmented(letter)
