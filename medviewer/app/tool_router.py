@@ -74,6 +74,11 @@ class ToolRouter:
             self.finish()
             self.changed.emit()
 
+    @property
+    def hint(self) -> str:
+        """How the active tool is used; empty when it says nothing of its own."""
+        return self._made[self._active_id].hint if self._active_id else ""
+
     def toggle_range(self) -> None:
         """Change only voxels whose value lies in the range of the limits, or all again."""
         limited = self._rules.intensity is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -43,6 +43,9 @@ class OutlineTool(BaseTool):
         LPS mm, of the points that can be taken hold of.
     """
 
+    hint: ClassVar[str] = (
+        "Click from point to point, drag points and edges; Enter or a double click fills, X goes back."
+    )
     label = "Outline"
     options: OutlineOptions
 

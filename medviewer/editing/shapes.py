@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from medviewer.core.geometry import Vec3
 from medviewer.editing.outlines import OutlineTool, ShapeOptions, moved
 from medviewer.editing.tool import CursorLine, PointerEvent
@@ -10,6 +12,10 @@ from medviewer.imaging.outline import fill_outline
 
 class ShapeTool(OutlineTool):
     """An outline drawn from press to release; pressed inside it is moved, pressed outside it is filled first."""
+
+    hint: ClassVar[str] = (
+        "Drag to draw, drag points or the inside to change it; Enter or the next one fills, Ctrl erases."
+    )
 
     def __init__(self) -> None:
         super().__init__()

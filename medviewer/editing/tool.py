@@ -157,6 +157,7 @@ class Tool(Protocol):
     """One way to edit. `options`, if there are any, is a dataclass; the host makes a form from it."""
 
     in_3d: ClassVar[bool]
+    hint: ClassVar[str]
 
     @property
     def cursor(self) -> CursorSpec:
@@ -187,9 +188,12 @@ class BaseTool:
         None while the tool is not active.
     in_3d : bool
         Whether it takes the left button in the 3D view too.
+    hint : str
+        One line for the status bar.
     """
 
     in_3d: ClassVar[bool] = False
+    hint: ClassVar[str] = ""
 
     def __init__(self) -> None:
         self.ctx: ToolContext | None = None

@@ -1,7 +1,7 @@
 """The live wire: the cheapest path along edges from an anchor to wherever the pointer is.
 
 E. N. Mortensen and W. A. Barrett, Intelligent scissors for image composition, SIGGRAPH 1995. The cost of a pixel falls
-with the strength of the edge through it, measured against the strongest edges of the window.
+with the strength of the edge through it, measured against what is usual in the window.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ Cost = npt.NDArray[np.float64]
 Place = tuple[int, int]
 
 #: Cost of a pixel on the strongest edge; that of a flat one is 1 more. Without it, a detour along an edge were free.
-_LEAST = 0.03
-#: Edges are as strong as these count in full: a clip of metal must not make all others invisible.
-_STRONGEST_PERCENT = 98.0
+_LEAST = 0.05
+#: An edge so many times as strong as the middle of all counts half, and the strongest no more than twice that: the
+#: skin or a clip of metal must not draw the wire away from the border of an organ.
+_HALF = 4.0
 
 
 def edge_cost(values: VoxelArray, spacing: tuple[float, float], sigma_mm: float = 0.0) -> Cost:
@@ -30,17 +31,17 @@ def edge_cost(values: VoxelArray, spacing: tuple[float, float], sigma_mm: float 
     spacing : (float, float)
         mm between rows and between columns.
     sigma_mm : float
-        Standard deviation of the Gaussian that the gradient is taken with; at least 0.7 pixels.
+        Standard deviation of the Gaussian that the gradient is taken with; at least one pixel.
     """
     from scipy.ndimage import gaussian_gradient_magnitude
 
     smallest = min(spacing)
     # In steps of the smaller spacing, so that an edge is as strong in both directions.
-    sigma = [max(sigma_mm, 0.7 * smallest) / step for step in spacing]
+    sigma = [max(sigma_mm, smallest) / step for step in spacing]
     strength = gaussian_gradient_magnitude(np.asarray(values, dtype=np.float32), sigma, mode="nearest")
-    strongest = float(np.percentile(strength, _STRONGEST_PERCENT)) or float(strength.max())
-    part = np.clip(strength / strongest, 0.0, 1.0) if strongest > 0 else np.zeros_like(strength)
-    cost: Cost = _LEAST + (1.0 - part.astype(np.float64)) ** 2
+    half = max(_HALF * float(np.median(strength)), 0.05 * float(strength.max()), 1e-6)
+    part = (strength / (strength + half)).astype(np.float64)
+    cost: Cost = _LEAST + (1.0 - part) ** 2
     return cost
 
 

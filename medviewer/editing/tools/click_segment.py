@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from functools import reduce
+from itertools import pairwise
+from typing import Annotated, Literal
 
-from medviewer.core.geometry import Vec3
+import numpy as np
+
+from medviewer.core.geometry import Geometry, Vec3
 from medviewer.core.params import Doc, TaskChoice
 from medviewer.core.prompt import Prompt
-from medviewer.editing.tool import BaseTool, CursorSpec, PointerEvent, tool
+from medviewer.core.region import Region
+from medviewer.core.segmentation import Mask
+from medviewer.editing.stencil import capsule
+from medviewer.editing.tool import BaseTool, CursorLine, CursorSpec, PointerEvent, tool
+from medviewer.imaging.outline import fill_outline, thinned
 
 #: A drag shorter than this many voxels is a click.
 _CLICK_VOXELS = 2.0
@@ -20,6 +28,9 @@ class ClickOptions:
     """Options of the tool."""
 
     model: Annotated[str, TaskChoice("interactive"), Doc("What answers the clicks")] = "click_segment"
+    marks: Annotated[
+        Literal["clicks and boxes", "scribbles", "lassos"], Doc("What a drag is: a box, a line inside, a line around")
+    ] = "clicks and boxes"
 
 
 @tool("click_segment", "Click", shortcut="K", group="model")
@@ -31,11 +42,15 @@ class ClickSegment(BaseTool):
         self.options = ClickOptions()
         self._start: Vec3 | None = None
         self._last: Vec3 | None = None
+        self._path: list[Vec3] = []
 
     @property
     def cursor(self) -> CursorSpec:
         """A cross, or the box that is dragged; the clicks so far."""
         prompts = self.ctx.prompts(self.options.model) if self.ctx is not None else ()
+        if self._start is not None and self.options.marks != "clicks and boxes":
+            line = CursorLine(tuple(self._path), closed=self.options.marks == "lassos")
+            return CursorSpec("cross", prompts=prompts, lines=(line,))
         if self._start is not None and self._is_box():
             return CursorSpec("box", corner_lps=self._start, prompts=prompts)
         return CursorSpec("cross", prompts=prompts)
@@ -51,23 +66,55 @@ class ClickSegment(BaseTool):
             return False
         if event.phase == "press":
             self._start = self._last = event.lps
+            self._path = [event.lps]
             return True
         if self._start is None:
             return False
         self._last = event.lps
+        self._path.append(event.lps)
         if event.phase == "release":
-            start, boxed = self._start, self._is_box()
+            prompt = self._prompt(self._start, event)
             self._start = self._last = None
-            positive = "ctrl" not in event.modifiers
-            points = (start, event.lps) if boxed else (start,)
-            self.ctx.prompt(
-                self.options.model, Prompt(kind="box" if boxed else "point", positive=positive, points=points)
-            )
+            self.ctx.prompt(self.options.model, prompt)
         return True
 
-    def _is_box(self) -> bool:
+    def _prompt(self, start: Vec3, event: PointerEvent) -> Prompt:
+        """Return what was drawn; too short to be a line or a box, it is a click."""
+        positive, marks = "ctrl" not in event.modifiers, self.options.marks
+        if not any(self._is_far(start, place) for place in self._path):
+            return Prompt(kind="point", positive=positive, points=(start,))
+        if marks == "clicks and boxes":
+            return Prompt(kind="box", positive=positive, points=(start, event.lps))
+        points = thinned(self._path, 0.5 * min(self._geometry.spacing))
+        if marks == "lassos":
+            crop = fill_outline(self._geometry, self._path, event.axis)
+            if crop[1].any():
+                return Prompt(kind="lasso", positive=positive, points=points, crop=crop)
+        return Prompt(kind="scribble", positive=positive, points=points, crop=self._line(event.axis))
+
+    def _line(self, axis: int) -> tuple[Region, Mask]:
+        """Return the voxels under the path."""
+        strokes = [capsule(self._geometry, *ends, 0.0, axis) for ends in pairwise(self._path)]
+        region = reduce(Region.union, (part for part, _ in strokes))
+        mask = np.zeros(region.shape, np.bool_)
+        for part, line in strokes:
+            inside = tuple(
+                slice(low - start, up - start)
+                for low, up, start in zip(part.lower, part.upper, region.lower, strict=True)
+            )
+            if line.size:
+                mask[inside] |= line
+        return region, mask
+
+    @property
+    def _geometry(self) -> Geometry:
         assert self.ctx is not None
+        return self.ctx.editor.target.geometry
+
+    def _is_box(self) -> bool:
         assert self._start is not None
         assert self._last is not None
-        geometry = self.ctx.editor.target.geometry
-        return math.dist(geometry.lps_to_index(self._start), geometry.lps_to_index(self._last)) > _CLICK_VOXELS
+        return self._is_far(self._start, self._last)
+
+    def _is_far(self, start: Vec3, place: Vec3) -> bool:
+        return math.dist(self._geometry.lps_to_index(start), self._geometry.lps_to_index(place)) > _CLICK_VOXELS

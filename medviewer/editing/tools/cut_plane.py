@@ -39,6 +39,9 @@ class CutPlane(BaseTool):
     """Cuts along a plane perpendicular to the view, through a line whose ends can be dragged until Enter."""
 
     in_3d: ClassVar[bool] = True
+    hint: ClassVar[str] = (
+        "Click twice for a line, drag its ends; Enter cuts, Ctrl with the second click takes the other part."
+    )
     live: ClassVar[bool] = True
     stays: ClassVar[bool] = False
 

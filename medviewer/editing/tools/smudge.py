@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from medviewer.core.region import Region
@@ -16,6 +18,8 @@ from medviewer.imaging.smudge import Field, Metric, push, signed_distance
 @tool("smudge", "Smudge", shortcut="U")
 class Smudge(RoundTool):
     """Moves the border of the active segment in the slice, from press to release."""
+
+    hint: ClassVar[str] = "Push the border of the segment with a drag; Shift and the wheel change the size."
 
     def __init__(self) -> None:
         super().__init__()

@@ -29,6 +29,8 @@ def next_step(app: AppContext) -> str:
         return "Choose a series in the tree." if app.studies.studies else "Open a study: drop it on the window."
     if volume.id in app.loading:
         return "Loading; you can look already."
+    if app.router.hint:
+        return app.router.hint
     if app.router.active_id == "click_segment":
         return "Click adds an object, Ctrl takes away, a drag draws a box; Esc when done."
     if app.router.active_id and app.router.effects.effect is not None:

@@ -70,3 +70,36 @@ def test_what_is_not_a_click_of_its_own_asks_nothing(tool: ClickSegment, asked: 
     tool.deactivate()
     assert not tool.pointer(PointerEvent("release", place, 2))
     assert asked == []
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("marks", ["scribbles", "lassos"])
+def test_a_drag_is_a_scribble_or_a_lasso(
+    tool: ClickSegment, asked: list[tuple[str, Prompt]], axis: int, marks: str
+) -> None:
+    tool.options.marks = marks  # type: ignore[assignment]
+    across, down = (n for n in range(3) if n != axis)
+    path = []
+    for x, y in ((3, 3), (11, 3.2), (11, 11), (3, 11)):
+        ijk = [8.0, 8.0, 8.0]
+        ijk[across], ijk[down] = x, y
+        path.append((ijk[0], ijk[1], ijk[2]))
+    tool.pointer(PointerEvent("press", vec3(GEOMETRY.index_to_lps(path[0])), axis))
+    tool.pointer(PointerEvent("move", vec3(GEOMETRY.index_to_lps(path[1])), axis))
+    assert tool.cursor.lines
+    drag(tool, path, axis, "ctrl")
+    ((_, prompt),) = asked
+    assert (prompt.kind, prompt.positive) == (marks[:-1], False)
+    assert prompt.crop is not None
+    region, mask = prompt.crop
+    assert mask.shape == region.shape
+    assert region.shape[2 - axis] == 1
+    inside = mask[tuple(0 if n == 2 - axis else 8 - low for n, low in enumerate(region.lower))]
+    assert inside == (marks == "lassos")
+    if marks == "scribbles":
+        for ijk in path:
+            k, j, i = (round(c) - low for c, low in zip(ijk[::-1], region.lower, strict=True))
+            assert mask[k, j, i]
+    tool.pointer(PointerEvent("press", vec3(GEOMETRY.index_to_lps((8, 8, 8))), axis))
+    tool.pointer(PointerEvent("release", vec3(GEOMETRY.index_to_lps((8, 8, 8))), axis))
+    assert asked[-1][1].kind == "point", "a click is a click"
