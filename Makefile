@@ -1,10 +1,11 @@
 # `make demo` and `make test` are all that a fresh checkout needs; each sets up what it uses.
-.PHONY: help setup demo test test-slow models reliability bench peers screenshots bundle lint format clean
+.PHONY: help setup demo test test-slow soak models reliability bench peers screenshots bundle lint format clean
 
 help:
 	@echo "make demo       set up, make a sample study, analyze and export it, open the window on it"
 	@echo "make test       set up, then lint, types, import contracts and tests"
 	@echo "make test-slow  the tests that take minutes, the frozen program among them"
+	@echo "make soak       a whole day of work in an hour or so: 20 000 strokes; memory, files and threads stay as they were"
 	@echo "make reliability  ask every bad file and series what becomes of it; print the bar: id, figure, pass"
 	@echo "                  (build/reliability.tsv then says what became of each real file)"
 	@echo "make models     measure every shipped model again on what its recipe holds out"
@@ -27,6 +28,9 @@ test: setup
 test-slow: setup
 	@.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bundle]'
 	@sh tools/test.sh --only-tests -m slow
+
+soak: setup
+	@MEDVIEWER_SOAK=1 sh tools/test.sh --only-tests -m slow tests/slow/test_soak.py
 
 reliability: setup
 	@mkdir -p build && .venv/bin/python -W ignore tools/reliability.py --files build/reliability.tsv

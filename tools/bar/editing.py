@@ -55,7 +55,7 @@ def killed_programs(bench: Bench) -> Figure:
     kept = whole = runs = 0
     slowest = 0.0
     for phase, count in _PHASES.items():
-        for n in range(count // 20 if bench.sample else count):
+        for n in range(1 if bench.sample else count):
             folder = bench.folder / f"kill-{phase}-{n}"
             folder.mkdir()
             told = _killed(folder, phase, rng.randrange(1 << 30), rng.uniform(0.0, 0.4))
@@ -142,7 +142,7 @@ def power_cuts(bench: Bench) -> Figure:
     good = journal.path.read_bytes()
     journal.close(delete=True)
     head = 400
-    cuts = 60 if bench.sample else 1000
+    cuts = 30 if bench.sample else 1000
     prefixes = 0
     for n in range(cuts):
         path = bench.folder / "cut.mvj"
@@ -185,7 +185,7 @@ def commits(bench: Bench) -> Figure:
 @row("R-16", "undo and redo are exact")
 def random_work(bench: Bench) -> Figure:
     """Random work with undo and redo against the states it went through; the journal replays to the same."""
-    count = 400 if bench.sample else 10_000
+    count = 200 if bench.sample else 10_000
     rng = random.Random(16)
     world = World()
     journal = journaled(world, bench.folder)
