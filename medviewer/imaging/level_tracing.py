@@ -8,14 +8,14 @@ import numpy.typing as npt
 Contour = npt.NDArray[np.float64]
 
 #: Pixels to each side of the first look; it grows until the curve is closed or the slice ends.
-START, TIMES = 48, 2
+START, TIMES = 96, 2
 
 #: A curve further from the pixel than this, in pixels, is not the one that is meant.
 _NEAR = 1.5
 
 
 def level_contour(image: npt.NDArray[np.generic], pixel: tuple[int, int]) -> Contour | None:
-    """Return the closed curve at the value of a pixel that passes nearest to it.
+    """Return the longest closed curve at the value of a pixel that passes by it.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def level_contour(image: npt.NDArray[np.generic], pixel: tuple[int, int]) -> Con
     while True:
         r0, c0 = max(0, row - half), max(0, column - half)
         part = image[r0 : row + half + 1, c0 : column + half + 1]
-        found, runs_out = _nearest(part, (row - r0, column - c0))
+        found, runs_out = _longest(part, (row - r0, column - c0))
         if found is not None:
             return np.asarray(found + np.array((r0, c0)), np.float64)
         if not runs_out or part.shape == image.shape:
@@ -43,27 +43,18 @@ def level_contour(image: npt.NDArray[np.generic], pixel: tuple[int, int]) -> Con
         half *= TIMES
 
 
-def _nearest(part: npt.NDArray[np.generic], pixel: tuple[int, int]) -> tuple[Contour | None, bool]:
-    """Return the nearest closed curve, and whether an open one is near instead."""
+def _longest(part: npt.NDArray[np.generic], pixel: tuple[int, int]) -> tuple[Contour | None, bool]:
+    """Return the closed curve that is meant, and whether an open one is near instead."""
     from skimage.measure import find_contours
 
     values = np.asarray(part, np.float64)
-    best: tuple[float, Contour] | None = None
     # A level on a pixel's own value is degenerate in marching squares: a step aside is the same curve, well defined.
-    # Both sides, as the shape may be darker or brighter than what is around it.
-    for level in (np.nextafter(values[pixel], -np.inf), np.nextafter(values[pixel], np.inf)):
-        for curve in find_contours(values, level):  # type: ignore[no-untyped-call]  # scikit-image has no types
-            away = float(np.hypot(*(curve - pixel).T).min())
-            if away <= _NEAR and (best is None or _order(away, curve) < _order(*best)):
-                best = away, curve
-    if best is None:
-        return None, False
-    return (best[1], False) if _is_closed(best[1]) else (None, True)
-
-
-def _order(away: float, curve: Contour) -> tuple[float, bool, int]:
-    """Order by distance; of equally near ones a closed one is meant, and the longest, not the noise of one pixel."""
-    return (round(away, 1), not _is_closed(curve), -len(curve))
+    level = np.nextafter(values[pixel], -np.inf)
+    curves = find_contours(values, level)  # type: ignore[no-untyped-call]  # scikit-image has no types
+    near = [curve for curve in curves if float(np.hypot(*(curve - pixel).T).min()) <= _NEAR]
+    closed = [curve for curve in near if _is_closed(curve)]
+    # The longest is meant, not a loop around the noise of a pixel.
+    return (max(closed, key=len), False) if closed else (None, bool(near))
 
 
 def _is_closed(curve: Contour) -> bool:
