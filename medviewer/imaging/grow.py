@@ -117,10 +117,13 @@ def reach(geometry: Geometry, seed: Kji, radius_mm: float) -> Region:
 
 
 def tolerance_around(image: VoxelArray, seed: Kji, times: float = 3.0) -> float:
-    """Return a tolerance to begin with: so many standard deviations of the values next to a voxel."""
+    """Return a tolerance to begin with: so many standard deviations of the noise around a voxel.
+
+    From its slice alone, as the next one may be another tissue, and from the median deviation, as an edge may be near.
+    """
     k, j, i = seed
-    near = image[max(0, k - 1) : k + 2, max(0, j - 2) : j + 3, max(0, i - 2) : i + 3].astype(np.float64)
-    return times * float(near.std())
+    near = image[k, max(0, j - 2) : j + 3, max(0, i - 2) : i + 3].astype(np.float64)
+    return times * 1.4826 * float(np.median(np.abs(near - np.median(near))))
 
 
 def _add(a: Kji, b: Kji) -> Kji:

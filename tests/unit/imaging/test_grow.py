@@ -103,3 +103,6 @@ def test_tolerance_follows_the_noise_around() -> None:
     quiet, loud = (np.random.default_rng(0).normal(0, sd, (9, 9, 9)) for sd in (2.0, 20.0))
     assert tolerance_around(loud, (4, 4, 4)) == pytest.approx(10 * tolerance_around(quiet, (4, 4, 4)))
     assert tolerance_around(np.zeros((9, 9, 9)), (0, 0, 0)) == 0
+    loud[5:] += 500
+    loud[:, 6:] += 500
+    assert tolerance_around(loud, (4, 4, 4)) < 100
