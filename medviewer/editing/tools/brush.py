@@ -28,7 +28,7 @@ class BrushOptions:
 
     radius_mm: Annotated[float, _SIZES_MM, Unit("mm")] = 5.0
     shape: Literal["disc", "sphere"] = "disc"
-    size: Annotated[Literal["mm", "% of view"], Doc("What the radius is measured in")] = "mm"
+    size: Annotated[Literal["millimetres", "% of view"], Doc("What the radius is measured in")] = "millimetres"
     radius_percent: Annotated[float, _SIZES_PERCENT, Unit("%"), Doc("Of the shorter side of the view")] = 5.0
     pen_pressure: Annotated[bool, Doc("A pen draws thinner where it presses less")] = True
     adaptive: Annotated[bool, Doc("Stop at edges: paint what is like the middle of the brush and joined to it")] = False
@@ -77,7 +77,7 @@ class RoundTool(BaseTool):
         if modifiers != {"shift"}:
             return False
         options, factor = self.options, _WHEEL_RATIO**steps
-        if options.size == "mm":
+        if options.size == "millimetres":
             options.radius_mm = _within(_SIZES_MM, options.radius_mm * factor)
         else:
             options.radius_percent = _within(_SIZES_PERCENT, options.radius_percent * factor)
