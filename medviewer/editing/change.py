@@ -56,6 +56,8 @@ class Change:
     new : tuple of NewSegment
     note : str
         What the user is told about the result.
+    from_seeds : bool
+        The segments were seeds: that they become many times as large is what was asked for.
     image : Volume or None
         An image to be added to what is open. Opening images is no step, nor is this.
     """
@@ -64,4 +66,5 @@ class Change:
     masks: tuple[SegmentMask, ...] = ()
     new: tuple[NewSegment, ...] = ()
     note: str = ""
+    from_seeds: bool = False
     image: Volume | None = None

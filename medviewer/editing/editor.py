@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -161,7 +162,10 @@ class LabelEditor:
             When the user, being asked, did not want it.
         """
         added, strokes = self._carry_out(change)
-        question = doubt(self.target, strokes, self.rules.ask_above, computed=True) if self._ask is not None else ""
+        question = ""
+        if self._ask is not None:
+            most = self.rules.ask_above and (math.inf if change.from_seeds else self.rules.ask_above)
+            question = doubt(self.target, strokes, most, computed=True)
         if question and self._ask is not None:
             # Other work may land while the user thinks, so nothing is in the hand meanwhile.
             _take_back(added, strokes)

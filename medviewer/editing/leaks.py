@@ -29,7 +29,7 @@ def doubt(segmentation: Segmentation, strokes: Sequence[Stroke], ask_above: floa
     """
     if not ask_above:
         return ""
-    voxel_mm3 = math.prod(segmentation.geometry.spacing)
+    voxel_mm3 = segmentation.geometry.voxel_volume_mm3
     for stroke in strokes:
         ml = stroke.gained * voxel_mm3 / 1000
         if stroke.gained * voxel_mm3 < SMALLEST_MM3:

@@ -78,4 +78,4 @@ def grown(scene: EditScene, label: str, seeds: Seeds, found: LabelArray) -> Chan
         k, j, i = ((n + s.start, n + s.stop) for n, s in zip(lower, slices, strict=True))
         region = Region((k[0], j[0], i[0]), (k[1], j[1], i[1]))
         masks.append(SegmentMask(value, region, found[slices] == value))
-    return Change(label, tuple(masks))
+    return Change(label, tuple(masks), from_seeds=True)

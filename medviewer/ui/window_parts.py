@@ -55,10 +55,10 @@ class Dock:
 DOCKS: tuple[Dock, ...] = (
     Dock("studies", "Studies", Area.LeftDockWidgetArea, (StudyBrowser,), size=520),
     Dock("volumes", "Open images", Area.LeftDockWidgetArea, (VolumesPanel,), size=260),
-    Dock("tasks", "Analyze", Area.RightDockWidgetArea, (TasksPanel,), size=400),
+    Dock("tasks", "Analyze", Area.RightDockWidgetArea, (TasksPanel,), size=250),
     Dock("findings", "Findings", Area.RightDockWidgetArea, (AssessmentsPanel, FindingsPanel), tab_of="tasks"),
     Dock("registration", "Register", Area.RightDockWidgetArea, (RegistrationPanel,), tab_of="tasks"),
-    Dock("segments", "Segments", Area.RightDockWidgetArea, (ToolsPanel, SegmentsPanel), size=400),
+    Dock("segments", "Segments", Area.RightDockWidgetArea, (ToolsPanel, SegmentsPanel), size=600),
     Dock("history", "History", Area.RightDockWidgetArea, (HistoryPanel,), tab_of="segments"),
     Dock("jobs", "Jobs", Area.BottomDockWidgetArea, (JobsPanel,), size=100),
     Dock("messages", "Messages", Area.BottomDockWidgetArea, (MessagesPanel,), tab_of="jobs"),

@@ -43,7 +43,7 @@ REST = -1
 class Act:
     """How a tool is used: what the mouse does, with what options, and what comes of it."""
 
-    gesture: Literal["drag", "box", "around", "clicks", "two clicks", "click", "nothing"] = "nothing"
+    gesture: Literal["drag", "box", "around", "clicks", "two clicks", "click", "edge", "nothing"] = "nothing"
     options: dict[str, Any] = field(default_factory=dict)
     planes: tuple[Plane, ...] = PLANES
     #: What it leaves: other voxels of the active segment, or of any, or something that is no voxel.
@@ -52,6 +52,15 @@ class Act:
 
 #: A tool that is not here is dragged across the object.
 ACTS: dict[str, Act] = {
+    "active_contour": Act(planes=("axial",)),
+    "fill_between": Act(planes=("axial",)),
+    "grow_from_seeds": Act(planes=("axial",)),
+    "level_tracing": Act("edge"),
+    "random_walker": Act(planes=("axial",)),
+    "threshold": Act(planes=("axial",)),
+    "track": Act("two clicks"),
+    "wand": Act("click"),
+    "watershed": Act(planes=("axial",)),
     "copy_slices": Act(),
     "cut_plane": Act("two clicks"),
     "ellipse": Act("box"),
@@ -90,6 +99,8 @@ class Stage:
                 stroke.paint(Region.whole(mask.shape), mask)
         segmentation.active = self.one.value
         app.workspace.view.crosshair_lps = self.at()
+        self.asked: list[str] = []
+        app.router.ask = lambda text: self.asked.append(text) is None
         radius = (3 * truth.sum() * self.volume.geometry.voxel_volume_mm3 / (4 * np.pi)) ** (1 / 3)
         self.radius_mm = float(radius)
         self.prepared = len(app.history.done)
@@ -138,6 +149,10 @@ class Stage:
                     QTest.mouseClick(canvas, LEFT, NONE, point)
             case "click":
                 QTest.mouseClick(canvas, LEFT, NONE, self.points(plane, 1, 0.1)[0])
+            case "edge":
+                (point,) = self.points(plane, 1, 1.0)
+                move(canvas, point, Qt.MouseButton.NoButton)
+                QTest.mouseClick(canvas, LEFT, NONE, point)
             case "nothing":
                 pass
 

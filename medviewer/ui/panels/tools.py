@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from medviewer.app.actions import GROUP_TITLES
 from medviewer.editing.rules import EditRules
+from medviewer.editing.tool import ToolInfo
 from medviewer.ui.forms.param_form import ParamForm
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.effect_row import EffectRow
@@ -31,7 +33,7 @@ from medviewer.ui.text import label, plain_tip
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
 
-TOOLS_IN_ROW = 8
+TOOLS_IN_ROW = 10
 LIMITS = "Limits: what tools may change"
 LIMITED = "Limits are set: tools do not change everything"
 
@@ -82,7 +84,7 @@ class ToolsPanel(Panel):
     def _make_palette(self) -> QGridLayout:
         """A row of buttons for each group of tools, or as many rows as it needs."""
         grid = QGridLayout()
-        grid.setSpacing(2)
+        grid.setSpacing(1)
         grid.setColumnStretch(TOOLS_IN_ROW + 1, 1)
         navigate = tool_button(
             "tool.navigate", "tools/navigate", partial(self.app.router.activate, ""), "Navigate (Esc)"
@@ -95,19 +97,28 @@ class ToolsPanel(Panel):
         row = 1
         for group, title in GROUP_TITLES.items():
             tools = [tool for tool in self.app.router.tools if tool.group == group]
+            if group == "model":
+                # What asks a model has room in the first row.
+                first = TOOLS_IN_ROW + 1 - len(tools)
+                self._add_row(grid, tools, 0, first)
+                continue
             if tools:
                 grid.addWidget(label(title, role="soft"), row, 0)
-            for n, info in enumerate(tools):
-                tip = f"{info.title} ({info.shortcut})" if info.shortcut else info.title
-                use = partial(self.app.router.activate, info.id)
-                button = tool_button(f"tool.{info.id}", f"tools/{info.id}", use, tip)
-                self._add_tool(info.id, button)
-                grid.addWidget(button, row + n // TOOLS_IN_ROW, 1 + n % TOOLS_IN_ROW)
-            row += -(-len(tools) // TOOLS_IN_ROW)
+            for start in range(0, len(tools), TOOLS_IN_ROW):
+                self._add_row(grid, tools[start : start + TOOLS_IN_ROW], row, 1)
+                row += 1
         return grid
+
+    def _add_row(self, grid: QGridLayout, tools: Sequence[ToolInfo], row: int, column: int) -> None:
+        for n, info in enumerate(tools):
+            tip = f"{info.title} ({info.shortcut})" if info.shortcut else info.title
+            button = tool_button(f"tool.{info.id}", f"tools/{info.id}", partial(self.app.router.activate, info.id), tip)
+            self._add_tool(info.id, button)
+            grid.addWidget(button, row, column + n)
 
     def _add_tool(self, tool_id: str, button: QToolButton) -> None:
         button.setCheckable(True)
+        button.setProperty("palette", True)
         self._group.addButton(button)
         self._buttons[tool_id] = button
 
