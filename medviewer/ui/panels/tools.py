@@ -118,7 +118,7 @@ class ToolsPanel(Panel):
 
     def _add_tool(self, tool_id: str, button: QToolButton) -> None:
         button.setCheckable(True)
-        button.setProperty("palette", True)
+        button.setProperty("dense", True)
         self._group.addButton(button)
         self._buttons[tool_id] = button
 
