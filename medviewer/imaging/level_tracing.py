@@ -48,10 +48,12 @@ def _longest(part: npt.NDArray[np.generic], pixel: tuple[int, int]) -> tuple[Con
     from skimage.measure import find_contours
 
     values = np.asarray(part, np.float64)
+    near = []
     # A level on a pixel's own value is degenerate in marching squares: a step aside is the same curve, well defined.
-    level = np.nextafter(values[pixel], -np.inf)
-    curves = find_contours(values, level)  # type: ignore[no-untyped-call]  # scikit-image has no types
-    near = [curve for curve in curves if float(np.hypot(*(curve - pixel).T).min()) <= _NEAR]
+    # Both sides, as what is flat has a curve on one of them only.
+    for level in (np.nextafter(values[pixel], -np.inf), np.nextafter(values[pixel], np.inf)):
+        curves = find_contours(values, level)  # type: ignore[no-untyped-call]  # scikit-image has no types
+        near += [curve for curve in curves if float(np.hypot(*(curve - pixel).T).min()) <= _NEAR]
     closed = [curve for curve in near if _is_closed(curve)]
     # The longest is meant, not a loop around the noise of a pixel.
     return (max(closed, key=len), False) if closed else (None, bool(near))
