@@ -81,14 +81,15 @@ class Recipe(brain.HeadRecipe):
             credit="Label maps: SynthSeg, B. Billot et al., Medical Image Analysis 2023 (Apache-2.0).",
             data=(
                 "18 whole-head label maps of SynthSeg (2 more held out), deformed; every training image was made from "
-                "them: random or imitated contrast (T1, T1 with contrast medium, T2, FLAIR, PD, CT), slices up to "
-                "7 mm thick, coil bias, blur, noise, skull stripping, lesions. No real image was used for training."
+                "them: imitated contrast (T1, T1 with contrast medium, T2, FLAIR, CT), one in twelve at random, slices "
+                "up to 7 mm thick, coil bias, blur, noise, skull stripping, lesions. No real image was used to train."
             ),
             intended_use="Research and education: volumes and borders of brain structures. Not a medical device.",
             failures=(
                 "Large masses, resections and haemorrhage: structures near them are pushed into normal places.",
                 "Children under about five years: the label maps are of adults.",
                 "Slices of 6 mm and more: nucleus accumbens, amygdala and inferior horns are rough.",
+                "Amygdala, nucleus accumbens and inferior horns are rough in any image.",
                 "CT: borders of cortex and deep nuclei follow position more than brightness.",
                 "Borders are drawn on a grid of 2 mm: thin sulci and the cortical ribbon are smoothed.",
             ),
