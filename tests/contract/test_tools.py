@@ -21,7 +21,8 @@ from medviewer.editing.tool import PointerEvent, Tool, ToolContext, ToolGroup, T
 from medviewer.jobs.job import NullContext
 from medviewer.plugin_host.forms import describe_params
 
-ICONS = Path(__file__).resolve().parents[2] / "resources" / "icons" / "tools"
+ROOT = Path(__file__).resolve().parents[2]
+ICONS = ROOT / "resources" / "icons" / "tools"
 TOOLS = all_tools()
 #: Turned and anisotropic, so that a tool which mixes up frames or units shows it.
 _TURN = (0.8, -0.6, 0.0, 0.48, 0.64, 0.6, -0.36, -0.48, 0.8)
@@ -103,6 +104,18 @@ def test_tool_is_described(info: ToolInfo) -> None:
     if options is not None:
         assert is_dataclass(options)
         assert describe_params(type(options))
+
+
+@pytest.mark.parametrize("info", TOOLS, ids=lambda info: info.id)
+def test_tool_is_in_the_guide(info: ToolInfo) -> None:
+    guide = (ROOT / "docs" / "editing.md").read_text(encoding="utf-8")
+    if info.group == "model":
+        assert f"*{info.title}* ({info.shortcut})" in guide
+        return
+    row = next(line for line in guide.splitlines() if f"(images/tools/{info.id}.png)" in line)
+    assert f"| {info.title} |" in row
+    assert row.rstrip(" |").endswith(info.shortcut)
+    assert (ROOT / "docs" / "images" / "tools" / f"{info.id}.png").is_file()
 
 
 def test_no_two_tools_share_an_id_or_a_shortcut() -> None:

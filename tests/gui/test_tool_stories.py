@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,7 +56,8 @@ ACTS: dict[str, Act] = {
     "active_contour": Act(planes=("axial",)),
     "fill_between": Act(planes=("axial",)),
     "grow_from_seeds": Act(planes=("axial",)),
-    "level_tracing": Act("edge"),
+    # In the chest of the guide, what the traced border encloses is drawn already.
+    "level_tracing": Act("edge", leaves="nothing" if GUIDE else "mask"),
     "random_walker": Act(planes=("axial",)),
     "threshold": Act(planes=("axial",)),
     "track": Act("two clicks"),
@@ -101,6 +103,8 @@ class Stage:
         app.workspace.view.crosshair_lps = self.at()
         self.asked: list[str] = []
         app.router.ask = lambda text: self.asked.append(text) is None
+        if GUIDE:
+            app.workspace.view.crosshair_visible = False
         radius = (3 * truth.sum() * self.volume.geometry.voxel_volume_mm3 / (4 * np.pi)) ** (1 / 3)
         self.radius_mm = float(radius)
         self.prepared = len(app.history.done)
@@ -144,7 +148,7 @@ class Stage:
                 press_drag(canvas, self.points(plane, 24, 1.2))
             case "clicks" | "two clicks":
                 ring = self.points(plane, 6, 1.1)
-                for point in ring[:5] if act.gesture == "clicks" else ring[:3:2]:
+                for point in ring[:5] if act.gesture == "clicks" else ring[:4:3]:
                     move(canvas, point, Qt.MouseButton.NoButton)
                     QTest.mouseClick(canvas, LEFT, NONE, point)
             case "click":
@@ -174,6 +178,7 @@ def move(canvas: SliceCanvas, to: QPoint, buttons: Qt.MouseButton) -> None:
     QApplication.sendEvent(canvas, event)
 
 
+@cache
 def _scene() -> tuple[Volume, np.ndarray, WindowLevel]:
     """Return an image, the truth of one object in it, and a window."""
     phantom = make_thorax((256, 256, 128)) if GUIDE else spheres_volume()
@@ -185,19 +190,23 @@ def _scene() -> tuple[Volume, np.ndarray, WindowLevel]:
 
 
 def _rough(truth: np.ndarray) -> np.ndarray:
-    """What a hurried hand would leave of the truth."""
-    mask = ndimage.binary_erosion(truth, iterations=1)
+    """What a hurried hand would leave of the truth: too small, with a hole, a spike, an island and a slice left out."""
+    step = 3 if GUIDE else 1
+    mask = ndimage.binary_erosion(truth, iterations=step)
     k, j, i = (round(n) for n in ndimage.center_of_mass(mask))
-    mask[k - 1 : k + 2, j - 1 : j + 2, i - 2 : i] = False
-    mask[k, :, i] |= np.abs(np.arange(truth.shape[1]) - j) < truth.any(axis=(0, 2)).sum() // 2 + 2
-    mask[1:3, 1:4, 1:4] = True
+    wide = truth.any(axis=(0, 2)).sum() // 2
+    mask[k - step : k + step + 1, j - step : j + 2 * step, i - 2 * step : i] = False
+    mask[k, max(0, j - wide - 2) : j + wide + 3, i + step : i + 2 * step] = True
+    mask[k + 2 * step + 1] = False
+    corner = (k - 1, max(1, j - wide - 3 * step), max(1, i - wide - 2 * step))
+    mask[tuple(slice(start, start + 2 * step) for start in corner)] = True
     return mask
 
 
 def _beside(truth: np.ndarray) -> np.ndarray:
     """A shell some way around the truth: what is not the object."""
-    far = ndimage.binary_dilation(truth, iterations=4)
-    return ndimage.binary_dilation(far, iterations=1) & ~far
+    far = ndimage.binary_dilation(truth, iterations=5)
+    return ndimage.binary_dilation(far, iterations=2) & ~far
 
 
 @pytest.fixture
@@ -254,7 +263,8 @@ def shot(stage: Stage, tool_id: str, plane: Plane) -> None:
     folder = Path(GUIDE) / "tools"
     folder.mkdir(exist_ok=True)
     canvas = stage.canvas(plane)
-    side = min(canvas.width(), canvas.height())
-    middle = QPoint((canvas.width() - side) // 2, (canvas.height() - side) // 2)
-    picture = canvas.grab().copy(middle.x(), middle.y(), side, side)
+    ring = stage.points(plane, 4, 1.0)
+    middle = (ring[0] + ring[2]) / 2
+    side = round(2.8 * (ring[2] - middle).manhattanLength())
+    picture = canvas.grab().copy(middle.x() - side // 2, middle.y() - side // 2, side, side)
     picture.scaled(240, 240, mode=Qt.TransformationMode.SmoothTransformation).save(str(folder / f"{tool_id}.png"))
