@@ -194,6 +194,7 @@ def test_the_status_line_says_what_enter_does(
 ) -> None:
     choose(qtbot, window, "margin")
     hint = window.findChild(QLabel, "nextStep")
-    qtbot.waitUntil(lambda: "Enter" in hint.text())
+    # News, of the image that was opened for instance, stays for some seconds.
+    qtbot.waitUntil(lambda: "Enter" in hint.text(), timeout=WAIT_MS)
     qtbot.mouseClick(window.findChild(QToolButton, "tool.smooth_brush"), LEFT)
-    qtbot.waitUntil(lambda: "Drag" in hint.text())
+    qtbot.waitUntil(lambda: "Drag" in hint.text(), timeout=WAIT_MS)
