@@ -111,8 +111,13 @@ def test_pages_come_as_one_scrolls(qtbot: QtBot, app: AppContext, show: Show) ->
     dialog = show()
     qtbot.waitUntil(lambda: len(dialog.model.rows) == 200, timeout=WAIT_MS)
     for wanted in (400, 450):
-        dialog.table.scrollToBottom()
-        qtbot.waitUntil(lambda n=wanted: len(dialog.model.rows) == n, timeout=WAIT_MS)
+
+        def scrolled(count: int = wanted) -> bool:
+            # Again and again: what was there before the table was laid out was not the bottom.
+            dialog.table.scrollToBottom()
+            return len(dialog.model.rows) >= count
+
+        qtbot.waitUntil(scrolled, timeout=WAIT_MS)
     assert len({row.id for row in dialog.model.rows}) == 450
     dialog._sort(0)
     qtbot.waitUntil(lambda: dialog.model.rows[0].patient_name == "Müller001^<b>Ann</b>", timeout=WAIT_MS)
