@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medviewer.app.documents import load_workspace
-from medviewer.cli.console import Output, ProgressBar
-from medviewer.core.errors import InputError
+from medviewer.cli.console import Output
+from medviewer.cli.opened import opened_workspace
 from medviewer.export.exporter import ExportFormat, cases_of, find_exporter, run_export
-from medviewer.io.archive import close_all
-from medviewer.io.decode_worker import new_decode_worker
 from medviewer.plugin_host.forms import ParamSpec, describe_params, params_from_dict
 
 
@@ -57,19 +54,9 @@ def export_workspace(
         The workspace or its images cannot be opened, or the export is refused.
     """
     chosen = parse_options(find_exporter(format_id), options)
-    if not workspace.is_file():
-        raise InputError(
-            f"There is no workspace {workspace}.", hint="`medviewer analyze` writes one.", code="E_NO_WORKSPACE"
-        )
-    decode = new_decode_worker()
-    try:
-        with ProgressBar(output, f"Opening {workspace.name}", "cpu") as ctx:
-            opened = load_workspace(ctx, workspace, decode)
-            ctx.step(f"Exporting {format_id}")
-            report = run_export(ctx, format_id, cases_of(opened), folder, chosen)
-    finally:
-        decode.close()
-        close_all()
+    with opened_workspace(output, workspace) as (ctx, opened):
+        ctx.step(f"Exporting {format_id}")
+        report = run_export(ctx, format_id, cases_of(opened), folder, chosen)
     for path in report.files:
         output.show(str(path))
     for note in report.notes:

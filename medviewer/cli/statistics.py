@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medviewer.app.documents import load_workspace
 from medviewer.app.statistics import StatisticsTable, statistics_of
-from medviewer.cli.console import Output, ProgressBar
-from medviewer.core.errors import InputError
-from medviewer.io.archive import close_all
-from medviewer.io.decode_worker import new_decode_worker
+from medviewer.cli.console import Output
+from medviewer.cli.opened import opened_workspace
 
 
 def measure_workspace(output: Output, workspace: Path) -> dict[str, Any]:
@@ -21,23 +18,13 @@ def measure_workspace(output: Output, workspace: Path) -> dict[str, Any]:
     MedViewerError
         The workspace or its images cannot be opened.
     """
-    if not workspace.is_file():
-        raise InputError(
-            f"There is no workspace {workspace}.", hint="`medviewer analyze` writes one.", code="E_NO_WORKSPACE"
-        )
-    decode = new_decode_worker()
-    try:
-        with ProgressBar(output, f"Opening {workspace.name}", "cpu") as ctx:
-            opened = load_workspace(ctx, workspace, decode)
-            ctx.step("Measuring segments")
-            tables = [
-                statistics_of(ctx, volume, opened.segmentation(volume.id))
-                for volume in opened.volumes
-                if opened.segmentation(volume.id).segments
-            ]
-    finally:
-        decode.close()
-        close_all()
+    with opened_workspace(output, workspace) as (ctx, opened):
+        ctx.step("Measuring segments")
+        tables = [
+            statistics_of(ctx, volume, opened.segmentation(volume.id))
+            for volume in opened.volumes
+            if opened.segmentation(volume.id).segments
+        ]
     for table in tables:
         output.show(table.to_csv().rstrip("\n"))
     return {"images": [_facts(table) for table in tables]}
