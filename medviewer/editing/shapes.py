@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from medviewer.core.geometry import Vec3
@@ -10,7 +11,7 @@ from medviewer.editing.tool import CursorLine, PointerEvent
 from medviewer.imaging.outline import fill_outline
 
 
-class ShapeTool(OutlineTool):
+class ShapeTool(OutlineTool, ABC):
     """An outline drawn from press to release; pressed inside it is moved, pressed outside it is filled first."""
 
     hint: ClassVar[str] = (
@@ -24,13 +25,13 @@ class ShapeTool(OutlineTool):
         #: Where the pointer was when the whole outline was last moved.
         self._moved_from: Vec3 | None = None
 
+    @abstractmethod
     def start(self, lps: Vec3) -> None:
         """Begin a new outline."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stretch(self, start: Vec3, lps: Vec3) -> None:
         """Go on with the new outline."""
-        raise NotImplementedError
 
     def rubber(self) -> tuple[CursorLine, ...]:
         """A new outline is one drag: nothing is to be announced."""

@@ -9,9 +9,9 @@ from medviewer.core.geometry import Vec3
 from medviewer.core.params import Doc, Range, Unit
 from medviewer.core.region import Kji, Region
 from medviewer.core.segmentation import Mask
-from medviewer.editing.editor import Stroke
 from medviewer.editing.stencil import capsule
-from medviewer.editing.tool import BaseTool, CursorSpec, Key, Modifier, PointerEvent, tool
+from medviewer.editing.stroke_tool import StrokeTool
+from medviewer.editing.tool import CursorSpec, Modifier, PointerEvent, tool
 from medviewer.imaging.adaptive import like_center
 
 #: Shift and a turn of the wheel make the brush so much bigger.
@@ -39,7 +39,7 @@ class BrushOptions:
     ] = 0.0
 
 
-class RoundTool(BaseTool):
+class RoundTool(StrokeTool):
     """A tool with a round pointer: brush, eraser, smudge."""
 
     #: One set of options: who makes the brush bigger wants the eraser bigger too.
@@ -95,14 +95,7 @@ class RoundBrush(RoundTool):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stroke: Stroke | None = None
         self._erasing = False
-        self._last: Vec3 | None = None
-
-    def deactivate(self) -> None:
-        """Stop, keeping what was painted."""
-        self._finish()
-        super().deactivate()
 
     def pointer(self, event: PointerEvent) -> bool:
         """Paint from press to release; Ctrl turns brush into eraser and back."""
@@ -126,14 +119,6 @@ class RoundBrush(RoundTool):
             return True
         return False
 
-    def key(self, key: Key) -> bool:
-        """Esc takes back the stroke in the hand."""
-        if key != "cancel" or self._stroke is None or self.ctx is None:
-            return False
-        self.ctx.editor.cancel()
-        self._stroke = self._last = None
-        return True
-
     def _paint(self, start_lps: Vec3, event: PointerEvent) -> None:
         assert self.ctx is not None
         assert self._stroke is not None
@@ -155,13 +140,6 @@ class RoundBrush(RoundTool):
         k, j, i = (m - low for m, low in zip(middle, region.lower, strict=True))
         values = self.ctx.editor.volume.array[region.slices]
         return like_center(values, mask, (k, j, i), self.options.tolerance or None)
-
-    def _finish(self) -> None:
-        if self._stroke is not None:
-            self._stroke = None
-            self._last = None
-            if self.ctx is not None:
-                self.ctx.editor.commit()
 
 
 @tool("brush", "Brush", shortcut="B")

@@ -13,7 +13,8 @@ from medviewer.core.region import Region
 from medviewer.core.segmentation import Mask
 from medviewer.editing.editor import Stroke
 from medviewer.editing.stencil import capsule
-from medviewer.editing.tool import BaseTool, CursorSpec, Key, Modifier, PointerEvent, tool
+from medviewer.editing.stroke_tool import StrokeTool
+from medviewer.editing.tool import CursorSpec, Modifier, PointerEvent, tool
 
 _LEAST_MM, _MOST_MM = 1.0, 100.0
 #: Standard deviations around the brush that joint smoothing looks at.
@@ -38,24 +39,17 @@ class SmoothBrushOptions:
 
 
 @tool("smooth_brush", "Smoothing brush", group="shape")
-class SmoothBrush(BaseTool):
+class SmoothBrush(StrokeTool):
     """Smooths the edge of the active segment under the pointer; the longer it is rubbed the smoother."""
 
     def __init__(self) -> None:
         super().__init__()
         self.options = SmoothBrushOptions()
-        self._stroke: Stroke | None = None
-        self._last: Vec3 | None = None
 
     @property
     def cursor(self) -> CursorSpec:
         """A circle as big as the brush."""
         return CursorSpec("circle", self.options.radius_mm)
-
-    def deactivate(self) -> None:
-        """Stop, keeping what was smoothed."""
-        self._finish()
-        super().deactivate()
 
     def pointer(self, event: PointerEvent) -> bool:
         """Smooth from press to release."""
@@ -78,20 +72,6 @@ class SmoothBrush(BaseTool):
             return False
         self.options.radius_mm = min(max(self.options.radius_mm + steps * 0.5, _LEAST_MM), _MOST_MM)
         return True
-
-    def key(self, key: Key) -> bool:
-        """Drop the stroke in the hand with Esc."""
-        if key != "cancel" or self._stroke is None or self.ctx is None:
-            return False
-        self._stroke = self._last = None
-        self.ctx.editor.cancel()
-        return True
-
-    def _finish(self) -> None:
-        if self._stroke is not None:
-            self._stroke = self._last = None
-            if self.ctx is not None:
-                self.ctx.editor.commit()
 
     def _smooth(self, stroke: Stroke, start_lps: Vec3, event: PointerEvent) -> None:
         assert self.ctx is not None

@@ -8,8 +8,7 @@ import numpy as np
 
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Mask
-from medviewer.editing.editor import Stroke
-from medviewer.editing.tool import Key, PointerEvent, tool
+from medviewer.editing.tool import PointerEvent, tool
 from medviewer.editing.tools.brush import RoundTool
 from medviewer.imaging.outline import in_plane_axes
 from medviewer.imaging.smudge import Field, Metric, push, signed_distance
@@ -23,18 +22,12 @@ class Smudge(RoundTool):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stroke: Stroke | None = None
         self._axis = 0
         self._slice = 0
         #: The segment in the slice, as its distance from the border.
         self._field: Field = np.zeros((0, 0), np.float32)
         #: Continuous index (i, j, k) where the finger was.
-        self._last = np.zeros(3)
-
-    def deactivate(self) -> None:
-        """Stop, keeping what was moved."""
-        self._finish()
-        super().deactivate()
+        self._finger = np.zeros(3)
 
     def pointer(self, event: PointerEvent) -> bool:
         """Push from press to release."""
@@ -53,21 +46,13 @@ class Smudge(RoundTool):
             self._finish()
         return True
 
-    def key(self, key: Key) -> bool:
-        """Esc takes back what is in the hand."""
-        if key != "cancel" or self._stroke is None or self.ctx is None:
-            return False
-        self.ctx.editor.cancel()
-        self._stroke = None
-        return True
-
     def _begin(self, event: PointerEvent) -> None:
         assert self.ctx is not None
         geometry = self.ctx.editor.target.geometry
         self._axis = event.axis
-        self._last = np.asarray(geometry.lps_to_index(event.lps))
+        self._finger = np.asarray(geometry.lps_to_index(event.lps))
         last_slice = geometry.size[event.axis] - 1
-        self._slice = int(np.clip(np.floor(self._last[event.axis] + 0.5), 0, last_slice))
+        self._slice = int(np.clip(np.floor(self._finger[event.axis] + 0.5), 0, last_slice))
         self._stroke = self.ctx.editor.begin("Smudge")
         self._field = signed_distance(np.squeeze(self._mask(self._region()), axis=2 - self._axis))
 
@@ -79,9 +64,9 @@ class Smudge(RoundTool):
         rows_columns = list(in_plane_axes(self._axis)[::-1])
         steps = geometry.index_to_lps_matrix[:3, rows_columns]
         metric: Metric = steps.T @ steps
-        start, end = (tuple(float(v) for v in place[rows_columns]) for place in (self._last, here))
+        start, end = (tuple(float(v) for v in place[rows_columns]) for place in (self._finger, here))
         box = push(self._field, (start[0], start[1]), (end[0], end[1]), self.radius_mm, metric)
-        self._last = here
+        self._finger = here
         if box is None:
             return
         region = self._region(box)
@@ -106,9 +91,3 @@ class Smudge(RoundTool):
         assert self._stroke is not None
         mask: Mask = self._stroke.group.labels[region.slices] == self._stroke.segment.value
         return mask
-
-    def _finish(self) -> None:
-        if self._stroke is not None:
-            self._stroke = None
-            if self.ctx is not None:
-                self.ctx.editor.commit()
