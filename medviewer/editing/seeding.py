@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from medviewer.core.geometry import Vec3
 from medviewer.core.region import Region
 from medviewer.core.segmentation import MAX_VALUE, LabelArray
+from medviewer.core.volume import VoxelArray
 from medviewer.editing.change import Change, SegmentMask
 from medviewer.editing.effect import EditScene
 
@@ -61,6 +64,25 @@ def _box(labels: LabelArray, competes: np.ndarray[tuple[int, ...], np.dtype[np.b
             here = Region((k, *inside.lower[1:]), (k + 1, *inside.upper[1:]))
             box = here if box is None else box.union(here)
     return box
+
+
+def grown_from(
+    scene: EditScene, label: str, share: float, solve: Callable[[VoxelArray, LabelArray, Vec3], LabelArray]
+) -> Change:
+    """Return what the visible segments grow into.
+
+    Parameters
+    ----------
+    share : float
+        How far beyond what is drawn they may grow, of its length.
+    solve : callable
+        From image and seeds (k, j, i) of a box, and its spacing (k, j, i) in mm, to the label of every voxel.
+    """
+    seeds = seeds_of(scene, share)
+    if seeds is None:
+        return Change(label, note=TOO_FEW)
+    k, j, i = scene.geometry.spacing[::-1]
+    return grown(scene, label, seeds, solve(scene.volume.array[seeds.region.slices], seeds.labels, (k, j, i)))
 
 
 def grown(scene: EditScene, label: str, seeds: Seeds, found: LabelArray) -> Change:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from medviewer.core.params import Doc, Range, Unit
 from medviewer.editing.change import Change
 from medviewer.editing.effect import Compute, EditScene
-from medviewer.editing.seeding import TOO_FEW, grown, seeds_of
+from medviewer.editing.seeding import grown_from
 from medviewer.editing.tool import BaseTool, tool
 from medviewer.jobs.job import JobContext
 
@@ -45,11 +45,9 @@ class GrowFromSeeds(BaseTool):
 def _grown(scene: EditScene, options: GrowOptions, ctx: JobContext) -> Change:
     from medviewer.imaging.seeds import compete
 
-    seeds = seeds_of(scene, options.room / 100)
-    if seeds is None:
-        return Change("Grow from seeds", note=TOO_FEW)
-    found = compete(
-        scene.volume.array[seeds.region.slices], seeds.labels, scene.geometry.spacing[::-1],
-        locality=options.locality, check=ctx.check_cancelled,
+    return grown_from(
+        scene, "Grow from seeds", options.room / 100,
+        lambda image, seeds, spacing: compete(
+            image, seeds, spacing, locality=options.locality, check=ctx.check_cancelled
+        ),
     )  # fmt: skip
-    return grown(scene, "Grow from seeds", seeds, found)

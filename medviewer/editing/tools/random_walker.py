@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from medviewer.core.params import Doc, Range, Unit
 from medviewer.editing.change import Change
 from medviewer.editing.effect import Compute, EditScene
-from medviewer.editing.seeding import TOO_FEW, grown, seeds_of
+from medviewer.editing.seeding import grown_from
 from medviewer.editing.tool import BaseTool, tool
 
 
@@ -44,9 +44,7 @@ class RandomWalker(BaseTool):
 def _walked(scene: EditScene, options: WalkerOptions) -> Change:
     from medviewer.imaging.markers import random_walk
 
-    seeds = seeds_of(scene, options.room / 100)
-    if seeds is None:
-        return Change("Random walker", note=TOO_FEW)
-    part = scene.volume.array[seeds.region.slices]
-    found = random_walk(part, seeds.labels, scene.geometry.spacing[::-1], options.edges)
-    return grown(scene, "Random walker", seeds, found)
+    return grown_from(
+        scene, "Random walker", options.room / 100,
+        lambda image, seeds, spacing: random_walk(image, seeds, spacing, options.edges),
+    )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from medviewer.core.params import Doc, Range, Unit
 from medviewer.editing.change import Change
 from medviewer.editing.effect import Compute, EditScene
-from medviewer.editing.seeding import TOO_FEW, grown, seeds_of
+from medviewer.editing.seeding import grown_from
 from medviewer.editing.tool import BaseTool, tool
 
 
@@ -42,9 +42,7 @@ class Watershed(BaseTool):
 def _flooded(scene: EditScene, options: WatershedOptions) -> Change:
     from medviewer.imaging.markers import watershed
 
-    seeds = seeds_of(scene, options.room / 100)
-    if seeds is None:
-        return Change("Watershed", note=TOO_FEW)
-    part = scene.volume.array[seeds.region.slices]
-    found = watershed(part, seeds.labels, scene.geometry.spacing[::-1], options.blur_mm)
-    return grown(scene, "Watershed", seeds, found)
+    return grown_from(
+        scene, "Watershed", options.room / 100,
+        lambda image, seeds, spacing: watershed(image, seeds, spacing, options.blur_mm),
+    )  # fmt: skip
