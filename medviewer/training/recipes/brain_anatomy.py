@@ -53,7 +53,7 @@ class Recipe(brain.HeadRecipe):
             id="brain_anatomy",
             version="1.0.0",
             title="Brain anatomy",
-            description="32 structures of the brain, left and right, in MR of any contrast and in CT of the head.",
+            description="32 structures of the brain, left and right, in MR of any contrast.",
             network="pyramid_unet",
             arguments={
                 "in_channels": 1,
@@ -69,7 +69,7 @@ class Recipe(brain.HeadRecipe):
                 "min_extent_mm": [100.0, 100.0, 60.0],
                 "seconds_per_megavoxel": 1.0,
             },
-            modalities=("MR", "CT"),
+            modalities=("MR",),
             body_parts=("HEAD", "BRAIN"),
             spacing_mm=(2.0, 2.0, 2.0),
             window=WINDOW,
@@ -90,7 +90,7 @@ class Recipe(brain.HeadRecipe):
                 "Children under about five years: the label maps are of adults.",
                 "Slices of 6 mm and more: nucleus accumbens, amygdala and inferior horns are rough.",
                 "Amygdala, nucleus accumbens and inferior horns are rough in any image.",
-                "CT: borders of cortex and deep nuclei follow position more than brightness.",
+                "CT, though learnt from made images: fluid and cortex spill into the skull, so it is not offered.",
                 "Borders are drawn on a grid of 2 mm: thin sulci and the cortical ribbon are smoothed.",
             ),
         )
