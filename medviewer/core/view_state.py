@@ -13,6 +13,7 @@ from medviewer.core.annotation import Box3D
 from medviewer.core.geometry import Vec3
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Color, Mask, Segment
+from medviewer.core.tilt import Tilt
 
 Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
@@ -139,6 +140,8 @@ class ViewState:
         Which findings are shown.
     preview_changed()
         What a tool would change, or how strongly it is shown.
+    tilt_changed()
+        How the planes are turned against the grid of the image.
     """
 
     crosshair_changed = Signal(tuple)
@@ -148,6 +151,7 @@ class ViewState:
     selected_box_changed = Signal(str)
     filter_changed = Signal()
     preview_changed = Signal()
+    tilt_changed = Signal()
 
     def __init__(self) -> None:
         self._crosshair: Vec3 = (0.0, 0.0, 0.0)
@@ -163,6 +167,7 @@ class ViewState:
         self._shown_task = ""
         self._preview: tuple[PreviewMask, ...] = ()
         self._preview_opacity = 0.6
+        self._tilt: Tilt | None = None
 
     @property
     def crosshair_lps(self) -> Vec3:
@@ -308,6 +313,17 @@ class ViewState:
         if opacity != self._preview_opacity:
             self._preview_opacity = opacity
             self.preview_changed.emit()
+
+    @property
+    def tilt(self) -> Tilt | None:
+        """Rotation (LPS) of all three planes against the grid of the active volume; None: they follow the grid."""
+        return self._tilt
+
+    @tilt.setter
+    def tilt(self, tilt: Tilt | None) -> None:
+        if tilt != self._tilt:
+            self._tilt = tilt
+            self.tilt_changed.emit()
 
     def shows(self, box: Box3D) -> bool:
         """Whether a finding is shown; what a reader has accepted has no need of a score."""

@@ -29,6 +29,8 @@ class EditScene:
         LPS mm.
     axis : int
         Index axis (0 = i, 1 = j, 2 = k) normal to the view that was used last.
+    tilted : Geometry or None
+        Grid of that view, whose `axis` is normal to it, where it is turned against the volume's; see `PointerEvent`.
     """
 
     volume: Volume
@@ -36,6 +38,7 @@ class EditScene:
     segment: Segment
     crosshair_lps: Vec3
     axis: int = 2
+    tilted: Geometry | None = None
     _boxes: dict[int, Region | None] = field(default_factory=dict, repr=False)
 
     @property

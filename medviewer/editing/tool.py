@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 from medviewer.core.errors import MedViewerError
-from medviewer.core.geometry import Points, Vec3
+from medviewer.core.geometry import Geometry, Points, Vec3
 from medviewer.core.prompt import Prompt
 from medviewer.editing.editor import LabelEditor
 
@@ -57,6 +57,9 @@ class PointerEvent:
         Of a pen, 0..1; 1 for a mouse.
     sight : Sight or None
         In a 3D view only; goes to tools that are `in_3d`.
+    tilted : Geometry or None
+        Grid of a view that is turned against the active volume's (`core.tilt`): `axis` is then an axis of this grid,
+        and `lps` lies on one of its slices. None where the view follows the volume's own grid, and in 3D.
     """
 
     phase: Phase
@@ -67,6 +70,7 @@ class PointerEvent:
     view_mm: float = 0.0
     pressure: float = 1.0
     sight: Sight | None = None
+    tilted: Geometry | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,56 @@
+"""Planes that do not follow the grid of an image: the grid of a view that is turned against it."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from medviewer.core.geometry import Geometry, Points, vec3
+
+#: A rotation of LPS space, row-major 3x3.
+Tilt = tuple[float, float, float, float, float, float, float, float, float]
+
+
+def tilted_grid(geometry: Geometry, tilt: Tilt) -> Geometry:
+    """Return the grid of views that are turned against the grid of an image.
+
+    Index axis ``n`` of it points where the image's axis ``n`` points after the rotation, so what is axial stays axial
+    in name; shear is taken out first. It covers the whole image.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Grid of the image; may be sheared.
+    tilt : nine floats
+        Rotation about the middle of the image, LPS, row-major.
+
+    Returns
+    -------
+    Geometry
+        Orthogonal, with the image's smallest spacing along all three axes; one of its points is the image's middle.
+    """
+    spacing = min(geometry.spacing)
+    axes = np.array(tilt).reshape(3, 3) @ _orthogonal(geometry.direction_matrix)
+    middle = geometry.index_to_lps([(n - 1) / 2 for n in geometry.size])
+    ends = [(-0.5, n - 0.5) for n in geometry.size]
+    corners = geometry.index_to_lps(list(product(*ends)))
+    reach = np.ceil(np.abs((corners - middle) @ axes).max(axis=0) / spacing).astype(int)
+    origin = middle - axes @ (reach * spacing)
+    i, j, k = (int(2 * n + 1) for n in reach)
+    return Geometry((i, j, k), (spacing, spacing, spacing), vec3(origin), tuple(axes.ravel()))
+
+
+def _orthogonal(direction: Points) -> Points:
+    """Return the orthonormal matrix (3, 3) nearest to one of unit columns."""
+    u, _, vt = np.linalg.svd(direction)
+    nearest: Points = u @ vt
+    return nearest
+
+
+def slab_half_mm(geometry: Geometry, normal_lps: Points) -> float:
+    """Return how far from a plane, in mm, the centres of the voxels lie that it passes through.
+
+    That is half of a voxel's extent along the normal; voxels up to there cover the plane without a hole.
+    """
+    return float(np.abs(normal_lps @ geometry.index_to_lps_matrix[:3, :3]).sum() / 2)
