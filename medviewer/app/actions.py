@@ -83,6 +83,9 @@ class Ui(Protocol):
     def show_settings(self) -> None:
         """Show the settings."""
 
+    def show_shortcuts(self) -> None:
+        """Show all commands with their keys."""
+
     def play(self) -> None:
         """Play a film or the points of a time axis, or pause."""
 
@@ -377,5 +380,6 @@ ACTIONS: tuple[Action, ...] = (
         for unit in PET_UNITS
     ),
     _action("reset_layout", "Reset layout", "", "View", always, lambda a, u: u.reset_layout()),
+    _action("shortcuts", "Keyboard shortcuts…", "Ctrl+/", "Help", always, lambda a, u: u.show_shortcuts()),
     _action("about", "About MedViewer", "", "Help", always, lambda a, u: u.show_about()),
 )  # fmt: skip

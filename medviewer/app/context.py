@@ -15,6 +15,7 @@ from medviewer.app.export_cases import ExportCases
 from medviewer.app.findings import Findings
 from medviewer.app.interactive import Interactive
 from medviewer.app.journaling import Journaling
+from medviewer.app.keys import Keys
 from medviewer.app.messages import MessageLog
 from medviewer.app.models import Models
 from medviewer.app.objects import DerivedObjects
@@ -71,6 +72,7 @@ class AppContext:
     ) -> None:
         self.post = post
         self.settings = settings
+        self.keys = Keys(settings)
         self.plugins = plugins
         self.messages = MessageLog()
         self.workspace = Workspace()

@@ -40,6 +40,8 @@ class Settings:
         See `medviewer.app.timings`.
     accepted_licenses : list of str
         Models with the licence that was accepted.
+    shortcuts : dict of str to list of str
+        See `medviewer.app.keys`.
     """
 
     path: Path | None = None
@@ -66,6 +68,7 @@ class Settings:
     task_parameters: dict[str, str] = field(default_factory=dict)
     task_rates: dict[str, float] = field(default_factory=dict)
     accepted_licenses: list[str] = field(default_factory=list)
+    shortcuts: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Settings:
@@ -87,6 +90,7 @@ class Settings:
         settings.recent = [str(entry) for entry in settings.recent][:MAX_RECENT]
         settings.task_parameters = {k: str(v) for k, v in settings.task_parameters.items()}
         settings.task_rates = _numbers(settings.task_rates)
+        settings.shortcuts = _lists(settings.shortcuts)
         return settings
 
     def save(self) -> None:
@@ -112,6 +116,11 @@ class Settings:
 def _numbers(table: Mapping[str, object]) -> dict[str, float]:
     """Return the numbers of a table of a file that anybody may have edited."""
     return {key: float(value) for key, value in table.items() if isinstance(value, int | float)}
+
+
+def _lists(table: Mapping[str, object]) -> dict[str, list[str]]:
+    """Return the lists of such a table."""
+    return {key: [str(item) for item in value] for key, value in table.items() if isinstance(value, list)}
 
 
 def _toml(value: object) -> str:

@@ -43,9 +43,6 @@ PICTURES: Mapping[str, str] = {
     "close_volume": "close",
 }
 
-#: Further keys for the same command.
-ALSO: Mapping[str, tuple[str, ...]] = {"undo": ("Z",), "redo": ("Y", "Ctrl+Shift+Z"), "analyze": ("Ctrl+Return",)}
-
 
 class Commands:
     """The QActions of a window, by id.
@@ -106,18 +103,25 @@ class Commands:
     def _add(self, action: Action, window: QMainWindow) -> None:
         made = QAction(plain_menu(action.title), window)
         made.setObjectName(f"action.{action.id}")
-        keys = [key for key in (action.shortcut, *ALSO.get(action.id, ())) if key]
-        made.setShortcuts([QKeySequence(key) for key in keys])
         if action.id in PICTURES:
             made.setIcon(icon(PICTURES[action.id]))
-        tip = action.title.rstrip("…")
-        made.setToolTip(f"{tip} ({keys[0]})" if keys else tip)
         made.triggered.connect(lambda _checked=False: self.run(action.id))
         self.by_id[action.id] = made
+        self._show_keys(action)
         if action.menu:
             self.menu(action.menu).addAction(made)
         else:
             window.addAction(made)
+
+    def _show_keys(self, action: Action) -> None:
+        keys = self._app.keys.of(action.id, action.shortcut)
+        made, tip = self.by_id[action.id], action.title.rstrip("…")
+        made.setShortcuts([QKeySequence(key) for key in keys])
+        made.setToolTip(f"{tip} ({keys[0]})" if keys else tip)
+
+    def _keys_changed(self) -> None:
+        for action in self._items.values():
+            self._show_keys(action)
 
     def _listen(self) -> None:
         app, workspace = self._app, self._app.workspace
@@ -135,6 +139,7 @@ class Commands:
         ):
             self._links.connect(signal, self.refresh)
         self._links.connect(app.jobs.job_added, self._follow)
+        self._links.connect(app.keys.changed, self._keys_changed)
 
     def _follow(self, job: Job) -> None:
         job.state_changed.connect(self.refresh)

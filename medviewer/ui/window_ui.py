@@ -245,6 +245,13 @@ class WindowUi:
 
         SettingsDialog(self._app, self._window).open()
 
+    def show_shortcuts(self) -> None:
+        """Show all commands with their keys."""
+        from medviewer.app.actions import ACTIONS
+        from medviewer.ui.dialogs.shortcuts_dialog import ShortcutsDialog
+
+        ShortcutsDialog(self._app, ACTIONS, self._window).open()
+
     def reset_views(self) -> None:
         """Fit all views."""
         if self._window.views is not None:

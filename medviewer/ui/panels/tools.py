@@ -79,6 +79,8 @@ class ToolsPanel(Panel):
         self.links.connect(app.history.changed, self._show)
         self.links.connect(app.workspace.active_changed, self._show)
         self.links.connect(app.models.changed, self._models_changed)
+        self.links.connect(app.keys.changed, self._show_tips)
+        self._show_tips()
         self._show()
 
     def _make_palette(self) -> QGridLayout:
@@ -111,10 +113,15 @@ class ToolsPanel(Panel):
 
     def _add_row(self, grid: QGridLayout, tools: Sequence[ToolInfo], row: int, column: int) -> None:
         for n, info in enumerate(tools):
-            tip = f"{info.title} ({info.shortcut})" if info.shortcut else info.title
-            button = tool_button(f"tool.{info.id}", f"tools/{info.id}", partial(self.app.router.activate, info.id), tip)
+            activate = partial(self.app.router.activate, info.id)
+            button = tool_button(f"tool.{info.id}", f"tools/{info.id}", activate, info.title)
             self._add_tool(info.id, button)
             grid.addWidget(button, row, column + n)
+
+    def _show_tips(self) -> None:
+        for info in self.app.router.tools:
+            keys = self.app.keys.of(info.id, info.shortcut)
+            self._buttons[info.id].setToolTip(f"{info.title} ({keys[0]})" if keys else info.title)
 
     def _add_tool(self, tool_id: str, button: QToolButton) -> None:
         button.setCheckable(True)
