@@ -331,6 +331,21 @@ def test_a_single_task_runs_with_the_values_of_its_form(
     assert window.findChild(QDoubleSpinBox, "param.upper").value() == -600
 
 
+def test_what_fits_stands_before_what_does_not(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, tmp_plugin: object
+) -> None:
+    assert callable(tmp_plugin)
+    folder = tmp_plugin("aa_other", ('"CT"', '"MR"')).parent
+    app.plugins.discover([folder])
+    app.models.changed.emit()
+    tasks = window.findChild(QListWidget, "tasksList")
+    qtbot.waitUntil(lambda: tasks.count() == 2)
+    notes = [tasks.item(n).text() for n in range(2)]
+    assert "made for MR" not in notes[0]
+    assert "made for MR" in notes[1]
+    assert min(info.id for info in app.plugins.tasks).startswith("aa_other")
+
+
 def test_a_broken_plugin_is_a_grey_row_with_its_reason(
     qtbot: QtBot, app: AppContext, window: MainWindow, tmp_plugin: object
 ) -> None:

@@ -8,7 +8,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QScrollArea, QVBoxLayout, QWidget
 
 from medviewer.api.plugin import TaskInfo
-from medviewer.app.run_tasks import why_not
+from medviewer.app.run_tasks import PlanItem, why_not
 from medviewer.plugin_host.forms import ParamSpec
 from medviewer.ui.bind import Merged
 from medviewer.ui.forms.param_form import ParamForm
@@ -94,9 +94,9 @@ class TasksPanel(Panel):
         self._fits = {}
         self._filling = True
         self.list.clear()
-        for task in self.app.plugins.tasks:
-            if list(task.inputs.values()) != ["volume"]:
-                continue
+        tasks = [task for task in self.app.plugins.tasks if list(task.inputs.values()) == ["volume"]]
+        # What Analyze would run first, then what else fits.
+        for task in sorted(tasks, key=lambda task: _rank(plan.get(task.id))):
             planned = plan.get(task.id)
             by_tags = why_not(task, volume) if volume is not None else ""
             # What the image only looks like is said, and left to the user.
@@ -170,6 +170,12 @@ class TasksPanel(Panel):
         if task_id and volume is not None:
             values = self._form.values() if self._form is not None and self._asked == task_id else {}
             self.attempt(lambda: self.app.analyze.start(volume.id, [task_id], {task_id: values}))
+
+
+def _rank(planned: PlanItem | None) -> int:
+    if planned is None or not planned.fits:
+        return 2
+    return 0 if planned.chosen else 1
 
 
 def _task_item(task: TaskInfo, note: str, *, grey: bool) -> QListWidgetItem:
