@@ -29,23 +29,37 @@ def block_spacing(spacing: Spacing, factors: Kji) -> Spacing:
     return (spacing[0] * factors[0], spacing[1] * factors[1], spacing[2] * factors[2])
 
 
+def padded(array: VoxelArray, factors: Kji) -> VoxelArray:
+    """Return an array of whole blocks: what is missing at the end repeats the last voxel."""
+    missing = [(0, -n % f) for n, f in zip(array.shape, factors, strict=True)]
+    return np.pad(array, missing, mode="edge") if any(after for _, after in missing) else array
+
+
 def block_mean(image: VoxelArray, factors: Kji) -> npt.NDArray[np.float32]:
     """Return the mean of every block (k, j, i)."""
-    return np.asarray(_blocks(image, factors).mean(axis=(1, 3, 5), dtype=np.float32))
+    return np.asarray(_reduced(np.add, image.astype(np.float32), factors) / np.float32(np.prod(factors)))
 
 
 def block_max(labels: LabelArray, factors: Kji) -> LabelArray:
     """Return the highest label of every block (k, j, i)."""
-    return np.asarray(_blocks(labels, factors).max(axis=(1, 3, 5)))
+    return np.asarray(_reduced(np.maximum, labels, factors))
 
 
-def _blocks(array: VoxelArray, factors: Kji) -> VoxelArray:
-    """Return the shape (k, fk, j, fj, i, fi); what is missing at the end repeats the last voxel."""
-    missing = [(0, -n % f) for n, f in zip(array.shape, factors, strict=True)]
-    if any(after for _, after in missing):
-        array = np.pad(array, missing, mode="edge")
-    shape = [size for n, f in zip(array.shape, factors, strict=True) for size in (n // f, f)]
-    return array.reshape(shape)
+def block_min(labels: LabelArray, factors: Kji) -> LabelArray:
+    """Return the lowest label of every block (k, j, i)."""
+    return np.asarray(_reduced(np.minimum, labels, factors))
+
+
+def _reduced(by: np.ufunc, array: VoxelArray, factors: Kji) -> VoxelArray:
+    """Return one value of every block; plane by plane, which is far faster than over three axes at once."""
+    found = padded(array, factors)
+    for axis, factor in enumerate(factors):
+        planes = np.moveaxis(found, axis, 0)
+        part = planes[::factor].copy()
+        for n in range(1, factor):
+            by(part, planes[n::factor], out=part)
+        found = np.moveaxis(part, 0, axis)
+    return np.ascontiguousarray(found)
 
 
 def enlarged(coarse: npt.NDArray[T], factors: Kji, shape: tuple[int, ...]) -> npt.NDArray[T]:

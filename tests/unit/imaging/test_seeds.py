@@ -9,6 +9,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from medviewer.core.region import Region
 from medviewer.imaging import seeds as module
+from medviewer.imaging.blocks import block_max, block_mean, block_min, padded
 from medviewer.imaging.markers import random_walk, watershed
 from medviewer.imaging.seeds import compete, extent
 
@@ -57,6 +58,38 @@ def test_the_nearest_seed_wins_as_by_shortest_paths(pair: tuple[np.ndarray, np.n
     found = compete(image, seeds, SPACING, locality=locality)
     peer = shortest_paths(image, seeds, locality)
     assert np.array_equal(found[peer > 0], peer[peer > 0])
+
+
+@given(scenes, st.sampled_from([(1, 2, 3), (5, 7, 1), (2, 2, 2)]))
+@settings(max_examples=30)
+def test_blocks_find_the_shortest_paths_too(pair: tuple[np.ndarray, np.ndarray], factors: tuple[int, int, int]) -> None:
+    image, seeds = pair
+    values = module._scaled(image, *module._contrast(image, seeds))
+    blocks = tuple(-(-n // f) for n, f in zip(image.shape, factors, strict=True))
+    band = module._Band(np.ones(blocks, np.bool_), factors)
+    drawn = padded(seeds, factors)
+    nothing = np.zeros(blocks, np.uint16)
+    at = band.voxels
+    band.fill(padded(values, factors).reshape(-1)[at], drawn.reshape(-1)[at], nothing, nothing.astype(np.float32))
+    band.settle(tuple(0.01 * mm for mm in SPACING), 80, lambda: None)
+    found = np.zeros_like(drawn)
+    band.write(found.reshape(-1))
+    found = found[: image.shape[0], : image.shape[1], : image.shape[2]]
+    peer = shortest_paths(image, seeds, 0.01)
+    assert np.array_equal(found[peer > 0], peer[peer > 0])
+
+
+@given(scenes, st.sampled_from([(1, 2, 3), (2, 7, 1), (4, 4, 4)]))
+@settings(max_examples=20)
+def test_blocks_have_the_mean_and_the_ends_of_their_voxels(
+    pair: tuple[np.ndarray, np.ndarray], factors: tuple[int, int, int]
+) -> None:
+    image, _ = pair
+    whole = padded(image, factors)
+    split = whole.reshape([n for size, f in zip(whole.shape, factors, strict=True) for n in (size // f, f)])
+    np.testing.assert_allclose(block_mean(image, factors), split.mean(axis=(1, 3, 5)), rtol=1e-4, atol=1e-3)
+    np.testing.assert_array_equal(block_max(image, factors), split.max(axis=(1, 3, 5)))
+    np.testing.assert_array_equal(block_min(image, factors), split.min(axis=(1, 3, 5)))
 
 
 @settings(max_examples=50)
