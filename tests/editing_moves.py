@@ -96,8 +96,8 @@ class World:
             "result": self._result,
             "add": self._add,
             "remove": self._remove,
-            "lock": lambda n: self._change(n, "locked"),
-            "hide": lambda n: self._change(n, "visible"),
+            "lock": lambda n: self._change(n, "locked", lambda s: replace(s, locked=not s.locked)),
+            "hide": lambda n: self._change(n, "visible", lambda s: replace(s, visible=not s.visible)),
             "boxes": self._boxes,
             "transform": self._transform,
             "undo": lambda n: self.history.undo(),
@@ -173,11 +173,10 @@ class World:
         drop.redo()
         self.history.push(CompoundStep("Delete", (*erased.done, drop)))
 
-    def _change(self, n: tuple[int, ...], field: str) -> None:
+    def _change(self, n: tuple[int, ...], label: str, change: Callable[[Segment], Segment]) -> None:
         chosen = self._pick(n[0])
         if chosen is not None:
-            changed = replace(chosen, **{field: not getattr(chosen, field)})
-            self.history.do(SegmentStep(self.workspace, "v", field, chosen, changed))
+            self.history.do(SegmentStep(self.workspace, "v", label, chosen, change(chosen)))
 
     def _boxes(self, n: tuple[int, ...]) -> None:
         boxes = tuple(

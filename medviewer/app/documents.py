@@ -130,9 +130,9 @@ class Documents:
 
         app = self._app
         app.router.finish()
-        at = app.journaling.begin_save()
         sources = {volume.id: app.studies.sources(volume) for volume in app.workspace.volumes}
         snapshot = take_snapshot(app.workspace, sources)
+        at = app.journaling.begin_save(path, snapshot.save_id)
         app.workspace.dirty = False
         known = self._save_id if path == self.path else ""
 

@@ -93,10 +93,15 @@ class Journaling:
         self._journal = Journal.create(self._folder, header, volumes)
         self._known = {ref.id for ref in volumes} if header.base_path is None else self._open_ids()
 
-    def begin_save(self) -> int:
-        """Note where a snapshot is taken."""
+    def begin_save(self, path: Path, save_id: str) -> int:
+        """Note that a snapshot was taken just now and is about to be written."""
         self.flush()
-        return self._journal.begin_save() if self._journal is not None else 0
+        journal = self._journal
+        if journal is None:
+            return 0
+        at = journal.begin_save()
+        self._write(lambda: journal.append_saving(path, save_id, at))
+        return at
 
     def saved(self, path: Path, save_id: str, at: int) -> None:
         """Note that the snapshot is on the disk."""

@@ -37,6 +37,7 @@ from medviewer.io.journal_content import (
 from medviewer.io.journal_format import MAGIC, RawRecord, pack_record
 from medviewer.io.journal_owner import SUFFIX, in_use, journal_path, parse_path, this_process, try_lock
 from medviewer.io.volume_ref import VolumeRef
+from medviewer.io.workspace_file import read_save_id
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,9 @@ class Journal:
             file.close()
             raise
         file.truncate(content.good_bytes)
+        file.seek(0)
+        # What is appended may be of kinds that the version which began it did not know.
+        file.write(MAGIC)
         file.seek(content.good_bytes)
         records = len(content.entries) + len(content.bases)
         return cls(own, file, records, _stacks(content.entries[content.bases[-1].position :])), content
@@ -166,15 +170,23 @@ class Journal:
         self._append(RawRecord("run", run.to_json()))
 
     def begin_save(self) -> int:
-        """Note where a save takes its snapshot; give the number to `append_saved` once the file is on the disk.
+        """Note where a save takes its snapshot; give the number to `append_saving` and `append_saved`.
 
         Work goes on meanwhile; from here on an undo or redo of an earlier step is stored with the step.
         """
         self._done = self._undone = 0
         return self._number
 
+    def append_saving(self, path: Path, save_id: str, at: int) -> None:
+        """Store that everything up to `begin_save` is about to be in a saved file.
+
+        A crash may come after the file was put in its place and before `append_saved`: then its `save_id` tells that
+        it is this one and not the one before.
+        """
+        self._append(RawRecord("saving", {"path": str(path.absolute()), "save_id": save_id, "at": at}))
+
     def append_saved(self, path: Path, save_id: str, at: int) -> None:
-        """Store that everything up to `begin_save` is in a saved file; what came after builds on it."""
+        """Store that the file is on the disk; what came after `begin_save` builds on it."""
         self._append(RawRecord("saved", {"path": str(path.absolute()), "save_id": save_id, "at": at}))
 
     def close(self, delete: bool) -> None:
@@ -240,7 +252,8 @@ def find_journals(folder: Path) -> list[JournalInfo]:
             # Kept: a newer version may read it. It is only not offered by this one.
             log.warning("A journal was left alone: %s", type(error).__name__)
             continue
-        if content.unsaved == 0:
+        steps = content.unsaved(read_save_id)
+        if steps == 0:
             if content.lost_bytes:
                 continue
             with contextlib.suppress(OSError):
@@ -248,7 +261,7 @@ def find_journals(folder: Path) -> list[JournalInfo]:
             continue
         when = datetime.fromtimestamp(modified, UTC).isoformat(timespec="seconds")
         header = content.header
-        found.append((modified, JournalInfo(path, header.title, header.created, when, content.unsaved)))
+        found.append((modified, JournalInfo(path, header.title, header.created, when, steps)))
     return [info for _, info in sorted(found, key=lambda item: item[0], reverse=True)]
 
 
@@ -259,8 +272,8 @@ def is_open_elsewhere(folder: Path, saved: Path) -> bool:
         if parsed is None or parsed[1] == this_process() or not in_use(path, parsed[1]):
             continue
         with contextlib.suppress(WorkspaceError, OSError):
-            bases = read_journal(path, arrays=False).bases
-            if bases and bases[-1].path is not None and bases[-1].path.resolve() == saved.resolve():
+            bases = [base for base in read_journal(path, arrays=False).bases if base.written]
+            if bases[-1].path is not None and bases[-1].path.resolve() == saved.resolve():
                 return True
     return False
 

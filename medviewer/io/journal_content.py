@@ -80,11 +80,18 @@ class JournalBase:
     ----------
     position : int
         Index of the first entry after it.
+    written : bool
+        False for a save that was begun and not yet known to be on the disk: whether it is, the file's `save_id` says.
     """
 
     path: Path | None
     save_id: str
     position: int
+    written: bool = True
+
+    def is_there(self, save_id_of: Callable[[Path], str | None]) -> bool:
+        """Whether one can still begin with it."""
+        return self.path is None or save_id_of(self.path) == self.save_id
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,10 +116,10 @@ class JournalContent:
     lost_bytes: int
     good_bytes: int
 
-    @property
-    def unsaved(self) -> int:
-        """Number of steps, undos and redos since the last save."""
-        return _steps(self.entries[self.bases[-1].position :])
+    def unsaved(self, save_id_of: Callable[[Path], str | None]) -> int:
+        """Return the number of steps, undos and redos since the last save; `save_id_of` as for `replay_from`."""
+        last = next(base for base in reversed(self.bases) if base.written or base.is_there(save_id_of))
+        return _steps(self.entries[last.position :])
 
     def replay_from(self, save_id_of: Callable[[Path], str | None]) -> tuple[JournalBase, tuple[JournalEntry, ...]]:
         """Choose the newest base that is still there, and what to replay on it.
@@ -128,7 +135,7 @@ class JournalContent:
             When every saved file the journal builds on is gone or has been changed since.
         """
         for base in reversed(self.bases):
-            if base.path is None or save_id_of(base.path) == base.save_id:
+            if base.is_there(save_id_of):
                 return base, self.entries[base.position :]
         name = next(base.path.name for base in reversed(self.bases) if base.path is not None)
         raise WorkspaceError(
@@ -168,9 +175,8 @@ def read_journal(path: Path, arrays: bool = True) -> JournalContent:
                 if header is None:
                     header = _header_from_json(record.meta)
                     bases.append(JournalBase(header.base_path, header.base_save_id, 0))
-                elif record.kind == "saved":
-                    start = before[int(record.meta["at"])]
-                    bases.append(JournalBase(Path(record.meta["path"]), str(record.meta["save_id"]), start))
+                elif record.kind in ("saving", "saved"):
+                    bases.append(_saved(record, before))
                 else:
                     entries.append(_entry(record))
                 good = position
@@ -210,6 +216,12 @@ def _header_from_json(meta: Any) -> JournalHeader:
         base_path=Path(meta["base"]) if meta["base"] else None,
         base_save_id=str(meta["base_save_id"]),
     )
+
+
+def _saved(record: RawRecord, before: Sequence[int]) -> JournalBase:
+    """Return the state a save wrote, or set out to write; `before` is the number of entries before each record."""
+    meta = record.meta
+    return JournalBase(Path(meta["path"]), str(meta["save_id"]), before[int(meta["at"])], record.kind == "saved")
 
 
 def _entry(record: RawRecord) -> JournalEntry:

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from medviewer.core.errors import WorkspaceError
 from medviewer.io.array_codec import decode, encode
 
-FORMAT = 1
+#: Version 1 did not say that a save was begun.
+FORMAT = 2
 MAGIC = b"MVJRNL\x00" + bytes([FORMAT])
 _MARK = b"MvRc"
 _HEADER = struct.Struct("<4sIQI")
@@ -67,7 +68,8 @@ def read_records(file: BinaryIO, size: int, arrays: bool = True) -> Iterator[tup
         False leaves the arrays out: enough to count steps.
     """
     position = len(MAGIC)
-    if file.read(position) != MAGIC:
+    magic = file.read(position)
+    if magic[:-1] != MAGIC[:-1] or not 1 <= magic[-1] <= FORMAT:
         return
     number = 0
     while True:

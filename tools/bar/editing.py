@@ -18,7 +18,7 @@ from medviewer.core.errors import WorkspaceError
 from medviewer.core.record import StepRecord
 from medviewer.io.journal import Journal, JournalContent, JournalHeader, read_journal
 from medviewer.io.snapshot import restore_snapshot, take_snapshot
-from medviewer.io.workspace_file import read_workspace, write_workspace
+from medviewer.io.workspace_file import read_save_id, read_workspace, write_workspace
 from tests.editing_moves import World, random_moves
 from tests.failing_disk import FailingDisk
 from tools.bar.bar import Bench, Figure, row
@@ -40,10 +40,10 @@ def journaled(world: World, folder: Path) -> Journal:
 def replayed(content: JournalContent) -> World:
     """Return a world after every entry of a journal, on the saved file it builds on, if it is still there."""
     world = World()
-    base = content.bases[-1]
+    base, entries = content.replay_from(read_save_id)
     if base.path is not None:
         restore_snapshot(world.workspace, read_workspace(base.path))
-    for entry in content.entries[base.position :]:
+    for entry in entries:
         replay_entry(world.workspace, world.history, entry, set())
     return world
 

@@ -26,10 +26,11 @@ def work(folder: Path, phase: str, seed: int) -> None:
         world.do(move)
         print(world.digest(), flush=True)
         if phase == "save" or (phase == "mixed" and n % 10 == 9):
+            path, snapshot = folder / "work.mvw", take_snapshot(world.workspace)
             at = journal.begin_save()
-            snapshot = take_snapshot(world.workspace)
-            write_workspace(folder / "work.mvw", snapshot)
-            journal.append_saved(folder / "work.mvw", snapshot.save_id, at)
+            journal.append_saving(path, snapshot.save_id, at)
+            write_workspace(path, snapshot)
+            journal.append_saved(path, snapshot.save_id, at)
         if phase == "idle" and n == 5:
             time.sleep(60)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ from medviewer.core.volume import Volume
 from medviewer.editing.tool import PointerEvent
 from medviewer.export.case import cases_of
 from medviewer.io.snapshot import take_snapshot
+from medviewer.io.workspace_file import read_save_id
 from medviewer.phantoms.model import Phantom
+from tests.crashes import crash
 
 
 def drag(app: AppContext, volume: Volume, *ijk: tuple[float, float, float], axis: int = 2) -> None:
@@ -160,17 +161,6 @@ def work(app: AppContext, pump: Any, volume: Volume) -> None:
     app.redo()
 
 
-def crash(app: AppContext) -> None:
-    """Let the journal look as if its process were gone."""
-    app.journaling.flush()
-    journal = app.journaling.journal
-    assert journal is not None
-    dead = journal.path.with_name(journal.path.name.replace(f".{os.getpid()}.", ".99999999."))
-    journal.close(delete=False)
-    journal.path.rename(dead)
-    app.journaling._journal = None
-
-
 def test_a_crash_loses_nothing_that_was_committed(make_app: Callable[[], AppContext], pump: Any, study: Path) -> None:
     app = make_app()
     pump.finish(app.studies.scan([study], open_best=True))
@@ -224,6 +214,44 @@ def test_work_after_a_save_is_recovered_on_top_of_it(
     for was, now in zip(before, labels(again, volume), strict=True):
         assert np.array_equal(was, now)
     assert again.documents.path == tmp_path / "a.mvw"
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_crash_between_the_file_in_its_place_and_the_word_of_it_in_the_journal(
+    make_app: Callable[[], AppContext], pump: Any, study: Path, tmp_path: Path, more: bool
+) -> None:
+    """The saved file was opened, so the journal builds on it, and it is newer now than the journal was told."""
+    path = tmp_path / "a.mvw"
+    first = make_app()
+    pump.finish(first.studies.scan([study], open_best=True))
+    pump.until(lambda: first.workspace.active is not None and not first.jobs.running)
+    pump.finish(first.documents.save(path))
+    first.close()
+    app = make_app()
+    app.documents.open(path)
+    pump.until(lambda: app.documents.path == path)
+    volume = app.workspace.volumes[0]
+    work(app, pump, volume)
+    known = read_save_id(path)
+    job = app.documents.save(path)
+    if more:
+        drag(app, volume, (40, 40, 20))
+    while read_save_id(path) == known:
+        assert not job.state.is_final or job.error is None
+    before, undo = labels(app, volume), app.history.undo_label
+    crash(app)
+
+    again = make_app()
+    found = again.documents.recoverable()
+    assert [info.steps for info in found] == ([1] if more else []), "what is saved is not offered"
+    if more:
+        again.documents.recover(found[0])
+    else:
+        again.documents.open(path)
+    pump.until(lambda: again.documents.path == path)
+    assert all(np.array_equal(was, now) for was, now in zip(before, labels(again, volume), strict=True))
+    assert again.history.undo_label == (undo if more else "")
+    assert pump.finish(again.documents.save(path)).error is None, "it is the file it knows"
 
 
 def test_saved_workspace_opens_the_same(

@@ -18,6 +18,7 @@ from medviewer.core.record import StepRecord
 from medviewer.core.volume import Volume
 from medviewer.io import journal_owner
 from medviewer.io.journal import Journal, JournalEntry, JournalHeader, discard_journal, find_journals, read_journal
+from medviewer.io.journal_format import MAGIC
 from medviewer.io.volume_ref import VolumeRef
 
 GRID = Geometry((5, 4, 3), (0.7, 0.8, 2.5), (1.25, -3.0, 1e-9))
@@ -80,7 +81,7 @@ def test_everything_that_was_appended_is_read_again(tmp_path: Path) -> None:
             np.testing.assert_array_equal(step.arrays[name], array)
             assert step.arrays[name].dtype == array.dtype
     assert content.entries[5].run == Provenance(task="lungs", parameters={"upper": -400.0})
-    assert content.unsaved == 4
+    assert content.unsaved(lambda path: None) == 4
 
 
 def test_a_step_is_in_the_file_when_append_returns(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_steps_around_a_save_can_be_replayed_from_both_bases(tmp_path: Path) -> 
     base, entries = content.replay_from(lambda path: None)
     assert base.path is None
     assert len(entries) == 7
-    assert content.unsaved == 4
+    assert content.unsaved(lambda path: None) == 4
 
 
 def test_work_during_a_save_comes_after_its_snapshot(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_work_during_a_save_comes_after_its_snapshot(tmp_path: Path) -> None:
     journal.close(delete=False)
     content = read_journal(journal.path)
     assert _carried(content.replay_from(lambda path: "id")[1]) == [("undo", 1), ("push", 2), ("undo", None)]
-    assert content.unsaved == 3
+    assert content.unsaved(lambda path: None) == 3
 
 
 def test_a_save_that_failed_leaves_the_old_base(tmp_path: Path) -> None:
@@ -146,6 +147,37 @@ def test_a_save_that_failed_leaves_the_old_base(tmp_path: Path) -> None:
     content = read_journal(journal.path)
     assert [base.path for base in content.bases] == [None]
     assert [e.kind for e in content.entries] == ["push", "undo", "redo"]
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_a_save_that_was_cut_off_is_the_base_if_it_reached_the_disk(tmp_path: Path, reached: bool) -> None:
+    path = tmp_path / "a.mvw"
+    journal = Journal.create(tmp_path, JournalHeader(workspace_id="abc", base_path=path, base_save_id="old"))
+    journal.append_step(_step(1))
+    journal.append_saving(path, "new", journal.begin_save())
+    journal.append_undo(lambda: _step(1))
+    journal.close(delete=False)
+    content = read_journal(journal.path)
+    there = "new" if reached else "old"
+    base, entries = content.replay_from(lambda path: there)
+    assert base.save_id == there
+    assert _carried(entries) == ([("undo", 1)] if reached else [("push", 1), ("undo", 1)])
+    assert content.unsaved(lambda path: there) == len(entries)
+
+
+def test_a_journal_of_the_version_before_goes_on_as_one_of_this(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, _header())
+    journal.append_step(_step(1))
+    orphan = _abandon(journal)
+    data = bytearray(orphan.read_bytes())
+    data[7] = 1
+    orphan.write_bytes(data)
+    taken, content = Journal.take_over(orphan)
+    assert len(content.entries) == 1
+    taken.append_step(_step(2))
+    taken.close(delete=False)
+    assert taken.path.read_bytes()[:8] == MAGIC
+    assert len(read_journal(taken.path).entries) == 2
 
 
 def test_a_journal_that_cannot_be_recovered_now_is_offered_again(tmp_path: Path) -> None:
