@@ -14,17 +14,20 @@ from medviewer.app.flags import (
     can_undo,
     has_a_segment,
     has_active_segment,
+    has_depth,
     has_frames,
     has_grey,
     has_suv,
     has_unit,
     has_volume,
     is_dirty,
+    is_turned,
     may_have_hounsfield,
 )
 from medviewer.app.windows import auto_window, percentile_window
 from medviewer.core.errors import MedViewerError
 from medviewer.core.suv import BQML, PET_UNITS, SUV_BSA, SUV_BW, SUV_LBM
+from medviewer.core.tilt import STRAIGHT
 from medviewer.core.view_state import LABEL_STYLES, WindowLevel
 from medviewer.editing.tool import ToolGroup, all_tools
 
@@ -295,6 +298,19 @@ def _neighbors(app: AppContext, ui: Ui) -> None:
     view.look = replace(view.look, neighbors=not view.look.neighbors)
 
 
+def _toggle_oblique(app: AppContext, ui: Ui) -> None:
+    """Give the planes handles to turn them, or put them back into the grid of the image."""
+    view = app.workspace.view
+    view.tilt = STRAIGHT if view.tilt is None else None
+    if view.tilt is not None:
+        view.crosshair_visible = True
+        app.messages.add("info", "Drag a ring on a line of the crosshair to turn the other two planes.")
+
+
+def _straighten(app: AppContext, ui: Ui) -> None:
+    app.workspace.view.tilt = STRAIGHT
+
+
 def _toggle_crosshair(app: AppContext, ui: Ui) -> None:
     if not app.router.key("back"):  # X drops the last point of what is being drawn
         app.workspace.view.crosshair_visible = not app.workspace.view.crosshair_visible
@@ -363,6 +379,8 @@ ACTIONS: tuple[Action, ...] = (
     _action(
         "neighbors", "Outlines of the neighbouring slices", "Alt+O", "View", has_active_segment, _neighbors
     ),
+    _action("oblique", "Oblique planes", "Alt+X", "View", has_depth, _toggle_oblique),
+    _action("straighten", "Straighten oblique planes", "Alt+R", "View", is_turned, _straighten),
     _action("toggle_crosshair", "Crosshair", "X", "View", has_volume, _toggle_crosshair),
     _action("window_file", "As stored in the file", "F1", "View/Window", has_volume, _file_window),
     _action("window_auto", "Auto", "F2", "View/Window", has_volume, _auto_window),

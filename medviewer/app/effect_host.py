@@ -11,6 +11,7 @@ from psygnal import Signal
 from medviewer.core.errors import MedViewerError
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Color, Segmentation
+from medviewer.core.tilt import views_grid
 from medviewer.core.view_state import PreviewMask
 from medviewer.editing.change import Change
 from medviewer.editing.editor import EditRefused, EditUnwanted, LabelEditor
@@ -132,7 +133,9 @@ class EffectHost:
         segment = target.find(target.active)
         if segment is None:
             return None
-        scene = EditScene(self._editor.volume, target, segment, self._app.workspace.view.crosshair_lps, self.axis)
+        view, volume = self._app.workspace.view, self._editor.volume
+        tilted = views_grid(volume, view.tilt)
+        scene = EditScene(volume, target, segment, view.crosshair_lps, self.axis, tilted)
         try:
             return self._effect.plan(scene)
         except EditRefused as refusal:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from medviewer.app.context import AppContext
 from medviewer.app.volumes import count_of
 from medviewer.core.suv import SUV_WINDOWED
+from medviewer.core.tilt import STRAIGHT
 
 
 def always(_app: AppContext) -> bool:
@@ -28,6 +29,16 @@ def has_a_segment(app: AppContext) -> bool:
 def has_frames(app: AppContext) -> bool:
     """Whether there is more than one frame, picture or time point to go through."""
     return app.workspace.active is not None and count_of(app.workspace.active) > 1
+
+
+def has_depth(app: AppContext) -> bool:
+    """Whether three planes are looked at, not a film or a picture."""
+    return app.workspace.active is not None and app.workspace.active.has_depth
+
+
+def is_turned(app: AppContext) -> bool:
+    """Whether the planes are turned against the grid of the image."""
+    return has_depth(app) and app.workspace.view.tilt not in (None, STRAIGHT)
 
 
 def may_have_hounsfield(app: AppContext) -> bool:

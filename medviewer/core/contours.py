@@ -91,12 +91,15 @@ class Contours:
 
     def _indices(self, geometry: Geometry) -> list[_Placed]:
         """Return every contour with its place on a grid; kept for the grid asked for last."""
+        if not self.all:
+            return []
         if geometry not in self._placed:
-            points = [geometry.lps_to_index(contour.points) for contour in self.all]
+            contours = self.all
+            ijk = geometry.lps_to_index(self.array[:, _X:])
+            starts = np.cumsum([0, *(len(contour.points) for contour in contours)])[:-1]
+            lower, upper = (extreme.reduceat(ijk, starts) for extreme in (np.minimum, np.maximum))
             self._placed.clear()
-            self._placed[geometry] = [
-                (contour, ijk, ijk.min(axis=0), ijk.max(axis=0)) for contour, ijk in zip(self.all, points, strict=True)
-            ]
+            self._placed[geometry] = list(zip(contours, np.split(ijk, starts[1:]), lower, upper, strict=True))
         return self._placed[geometry]
 
     @cached_property

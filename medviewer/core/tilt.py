@@ -6,10 +6,38 @@ from itertools import product
 
 import numpy as np
 
-from medviewer.core.geometry import Geometry, Points, vec3
+from medviewer.core.geometry import Geometry, Points, Vec3, vec3
+from medviewer.core.volume import Volume
 
 #: A rotation of LPS space, row-major 3x3.
 Tilt = tuple[float, float, float, float, float, float, float, float, float]
+STRAIGHT: Tilt = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def tilt_of(matrix: Points) -> Tilt:
+    """Return the rotation nearest to a matrix (3, 3).
+
+    Raises
+    ------
+    ValueError
+        When it is no rotation but for rounding: mirrored, sheared, or not finite.
+    """
+    if not np.isfinite(matrix).all():
+        raise ValueError("a rotation is finite")
+    nearest = orthogonal(matrix)
+    if np.abs(nearest - matrix).max() > 1e-3 or np.linalg.det(nearest) < 0:
+        raise ValueError("no rotation")
+    a, b, c, d, e, f, g, h, i = (float(v) for v in nearest.ravel())
+    return (a, b, c, d, e, f, g, h, i)
+
+
+def turned(tilt: Tilt, axis_lps: Points | Vec3, radians: float) -> Tilt:
+    """Return a rotation followed by one about an axis (LPS, any length), right-handed."""
+    x, y, z = np.asarray(axis_lps) / np.linalg.norm(axis_lps)
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    # Rodrigues' formula.
+    rotation = np.eye(3) + np.sin(radians) * cross + (1.0 - np.cos(radians)) * (cross @ cross)
+    return tilt_of(rotation @ np.array(tilt).reshape(3, 3))
 
 
 def tilted_grid(geometry: Geometry, tilt: Tilt) -> Geometry:
@@ -31,7 +59,7 @@ def tilted_grid(geometry: Geometry, tilt: Tilt) -> Geometry:
         Orthogonal, with the image's smallest spacing along all three axes; one of its points is the image's middle.
     """
     spacing = min(geometry.spacing)
-    axes = np.array(tilt).reshape(3, 3) @ _orthogonal(geometry.direction_matrix)
+    axes = np.array(tilt).reshape(3, 3) @ orthogonal(geometry.direction_matrix)
     middle = geometry.index_to_lps([(n - 1) / 2 for n in geometry.size])
     ends = [(-0.5, n - 0.5) for n in geometry.size]
     corners = geometry.index_to_lps(list(product(*ends)))
@@ -41,7 +69,12 @@ def tilted_grid(geometry: Geometry, tilt: Tilt) -> Geometry:
     return Geometry((i, j, k), (spacing, spacing, spacing), vec3(origin), tuple(axes.ravel()))
 
 
-def _orthogonal(direction: Points) -> Points:
+def views_grid(volume: Volume, tilt: Tilt | None) -> Geometry | None:
+    """Return the grid of the views of a volume; None where they follow its own, as those of a picture always do."""
+    return None if tilt is None or not volume.has_depth else tilted_grid(volume.geometry, tilt)
+
+
+def orthogonal(direction: Points) -> Points:
     """Return the orthonormal matrix (3, 3) nearest to one of unit columns."""
     u, _, vt = np.linalg.svd(direction)
     nearest: Points = u @ vt

@@ -49,6 +49,6 @@ class FusionLayer:
 
     def draw(self, base: Pixels, frame: PlaneFrame) -> Pixels:
         """Return a picture (frame.height, frame.width) with the overlay laid over it."""
-        to_index = self.overlay.volume.geometry.lps_to_index_matrix @ frame.grid.geometry.index_to_lps_matrix
-        values = self._sampler.sample(to_index @ frame.pixel_to_index, (0, 0, frame.width, frame.height))
+        matrix = self.overlay.volume.geometry.lps_to_index_matrix @ frame.pixel_to_lps
+        values = self._sampler.sample(matrix, (0, 0, frame.width, frame.height))
         return fusion_table(self.overlay.opacity).over(base, window(values, self._level))

@@ -38,13 +38,15 @@ class LabelOverlay:
         """Pixels beside changed voxels in which the picture changes too."""
         return self._view.look.width
 
-    def region_seen(self, region: Region, normal: int) -> Region:
-        """Return the voxels (k, j, i) whose slices show something of a region; `normal` is the index axis (0 = i)."""
-        if not self._view.look.neighbors:
-            return region
-        by = [0, 0, 0]
-        by[2 - normal] = 1
-        return region.grown((by[0], by[1], by[2]))
+    def rect_of(self, frame: PlaneFrame, region: Region) -> Rect | None:
+        """Return the pixels that show something of a region: in the slice, or in those whose outlines lie over it."""
+        beside = (-1, 0, 1) if self._view.look.neighbors else (0,)
+        rects = [replace(frame, slice_index=frame.slice_index + n).rect_of(region) for n in beside]
+        found = [rect for rect in rects if rect is not None]
+        if not found:
+            return None
+        x0, y0, x1, y1 = zip(*found, strict=True)
+        return min(x0), min(y0), max(x1), max(y1)
 
     def labels_changed(self, group_id: int) -> None:
         """Voxels of a group have changed, or the group came or went."""

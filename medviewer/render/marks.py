@@ -20,8 +20,9 @@ from medviewer.core.shown_text import person_name, shown
 from medviewer.core.view_state import TRUE_COLOR, LabelLook, MaskDifference, Plane, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.editing.tool import CursorLine
+from medviewer.render.crosshair import HANDLE_RADIUS, crosshair_rays
 from medviewer.render.difference_overlay import COLORS as DIFFERENCE_COLORS
-from medviewer.render.plane import PlaneFrame, opposite_letters, orientation_letters
+from medviewer.render.plane import PlaneFrame, cut_box, opposite_letters, orientation_letters
 from medviewer.render.slice_scene import SliceScene
 
 #: As in 3D Slicer: what the views and their lines are known by.
@@ -104,7 +105,7 @@ def marks(scene: SliceScene, ratio: float = 1.0) -> list[Mark]:
     if view.look.style != "fill" and scene.difference is None:
         found.extend(contour_marks(frame, scene.workspace.segmentation(volume.id), view.look, 3 * ratio))
     if view.crosshair_visible and volume.has_depth:
-        found.extend(crosshair_marks(frame, view.crosshair_lps, 14 * ratio))
+        found.extend(crosshair_marks(frame, view.crosshair_lps, 14 * ratio, ratio))
     if volume.in_patient:
         left, right, top, bottom = frame.grid.letters
         places: tuple[tuple[str, Place], ...] = ((left, "left"), (right, "right"), (top, "top"), (bottom, "bottom"))
@@ -116,20 +117,22 @@ def marks(scene: SliceScene, ratio: float = 1.0) -> list[Mark]:
     return found
 
 
-def crosshair_marks(frame: PlaneFrame, lps: Vec3, gap: float) -> Iterator[Line]:
-    """Yield the lines of the other two planes through a point, open around it by `gap` device pixels."""
-    x, y = frame.lps_to_display(lps)
-    # On the middle of a pixel, so that a line one pixel wide stays sharp.
-    x, y = float(np.floor(x)) + 0.5, float(np.floor(y)) + 0.5
+def crosshair_marks(frame: PlaneFrame, lps: Vec3, gap: float, ratio: float = 1.0) -> Iterator[Line | Circle]:
+    """Yield the lines of the other two planes through a point, open around it by `gap` device pixels.
+
+    Planes that are turned against the grid have handles to turn them further.
+    """
     plane = frame.grid.plane
-    vertical = PLANE_COLORS["coronal" if plane == "sagittal" else "sagittal"]
-    horizontal = PLANE_COLORS["coronal" if plane == "axial" else "axial"]
-    if 0 <= x < frame.width:
-        yield Line((x, 0.0), (x, y - gap), vertical)
-        yield Line((x, y + gap), (x, float(frame.height)), vertical)
-    if 0 <= y < frame.height:
-        yield Line((0.0, y), (x - gap, y), horizontal)
-        yield Line((x + gap, y), (float(frame.width), y), horizontal)
+    colors = {
+        "down": PLANE_COLORS["coronal" if plane == "sagittal" else "sagittal"],
+        "across": PLANE_COLORS["coronal" if plane == "axial" else "axial"],
+    }
+    for ray in crosshair_rays(frame, lps, gap):
+        yield Line(ray.at(ray.first), ray.at(ray.last), colors[ray.along])
+        handle = ray.handle(ratio) if frame.grid.image is not None else None
+        if handle is not None:
+            yield Circle(handle, (HANDLE_RADIUS * ratio + 1, HANDLE_RADIUS * ratio + 1), _EDGE)
+            yield Circle(handle, (HANDLE_RADIUS * ratio, HANDLE_RADIUS * ratio), colors[ray.along], 2.0)
 
 
 def box_section(frame: PlaneFrame, box: Box3D) -> Points | None:
@@ -143,11 +146,7 @@ def box_section(frame: PlaneFrame, box: Box3D) -> Points | None:
     middle = (height.min() + height.max()) / 2
     if height.max() - height.min() < 1.0 and abs(middle) <= 0.5:
         height = height - middle
-    points = [index[a] for a in range(8) if abs(height[a]) < 1e-9]
-    for a in range(8):
-        for b in range(a + 1, 8):
-            if np.abs(corners[a] - corners[b]).sum() == 1 and height[a] * height[b] < 0:
-                points.append(index[a] + (index[b] - index[a]) * (height[a] / (height[a] - height[b])))
+    points = cut_box(index, height)
     if len(points) < 3:
         return None
     flat = np.array([frame.index_to_display(p[frame.grid.across], p[frame.grid.down]) for p in points])
@@ -223,7 +222,7 @@ def contour_marks(frame: PlaneFrame, segmentation: Segmentation, look: LabelLook
     grid = frame.grid
     for group in segmentation.groups:
         contours = group.contours
-        drawn = contours.on_slice(segmentation.geometry, grid.normal, frame.slice_index) if contours is not None else []
+        drawn = contours.on_slice(grid.geometry, grid.normal, frame.slice_index) if contours is not None else []
         for contour, ijk in drawn:
             segment = shown.get(contour.segment)
             if segment is None or segment.group != group.id:
@@ -277,6 +276,17 @@ def slice_position(frame: PlaneFrame) -> str:
     return f"{letters if position >= 0 else opposite_letters(letters)} {abs(position):.1f} mm"
 
 
+def tilt_text(frame: PlaneFrame) -> str:
+    """Return how far a turned plane is off the grid of the image, as ``oblique 23°``; empty where it is not turned."""
+    if frame.grid.image is None:
+        return ""
+    normal, within = frame.grid.tilt_degrees
+    texts = [f"oblique {normal:.0f}°"] if round(normal) else []
+    if round(within):
+        texts.append(f"crosshair turned {abs(within):.0f}°")
+    return ", ".join(texts) or "oblique 0°"
+
+
 #: Longest line in a corner, in characters.
 _MOST = 60
 #: What the images of a stack are called, one by one.
@@ -289,6 +299,8 @@ def slice_texts(frame: PlaneFrame, volume: Volume) -> tuple[str, ...]:
     texts = [f"{_NAMES[volume.stacking]}{index + 1} / {count}"] if count > 1 or volume.stacking == "place" else []
     if volume.stacking == "place" and volume.in_patient:
         texts.append(slice_position(frame))
+    if frame.grid.image is not None:
+        texts.append(tilt_text(frame))
     if volume.stacking == "time" and index < len(volume.frame_times_ms):
         texts.append(f"{volume.frame_times_ms[index] / 1000:.2f} s")
     return tuple(texts)

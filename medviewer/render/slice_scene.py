@@ -71,6 +71,7 @@ class SliceScene:
             (workspace.view.selected_box_changed, self._marks_changed),
             (workspace.view.filter_changed, self._marks_changed),
             (workspace.view.crosshair_changed, self._crosshair_changed),
+            (workspace.view.tilt_changed, self._tilt_changed),
             (workspace.view.window_changed, self._window_changed),
             (workspace.view.overlay_changed, self._style_changed),
             (workspace.view.preview_changed, self._preview_changed),
@@ -92,12 +93,17 @@ class SliceScene:
             self._image = self.frame = None
         else:
             self._image = PlaneSampler(_shown(volume), self._interpolation)
-            grid = PlaneGrid.of(volume.geometry, self.plane)
-            if volume.stacking != "place":
-                grid = replace(grid, forward=-1)  # as in a list: what comes later is further down
+            grid = self._grid(volume)
             self.frame = PlaneFrame.fit(grid, grid.slice_of(self.workspace.view.crosshair_lps), *self._size)
         self._fusion_changed()
         self._voxels_changed()
+
+    def _grid(self, volume: Volume) -> PlaneGrid:
+        grid = PlaneGrid.of(volume.geometry, self.plane)
+        if volume.stacking != "place":
+            grid = replace(grid, forward=-1)  # as in a list: what comes later is further down
+        tilt = self.workspace.view.tilt
+        return grid if tilt is None or not volume.has_depth else grid.turned(tilt)
 
     def _attach(self, segmentation: Segmentation | None) -> None:
         if self._labels is not None:
@@ -144,6 +150,10 @@ class SliceScene:
                 self._look(replace(self.frame, slice_index=index))
         self._request()
 
+    def _tilt_changed(self) -> None:
+        if self.frame is not None and self.volume is not None:
+            self._look(self.frame.on(self._grid(self.volume), self.workspace.view.crosshair_lps))
+
     def _window_changed(self, _level: WindowLevel) -> None:
         self._base = None
         self._request()
@@ -170,7 +180,7 @@ class SliceScene:
     def _labels_changed(self, region: Region, group_id: int) -> None:
         if self._labels is not None and self.frame is not None:
             self._labels.labels_changed(group_id)
-            rect = self.frame.rect_of(self._labels.region_seen(region, self.frame.grid.normal))
+            rect = self._labels.rect_of(self.frame, region)
             if rect is not None:
                 self._add_stale(rect)
 

@@ -23,6 +23,7 @@ from vtkmodules.vtkRenderingVolume import vtkFixedPointVolumeRayCastMapper, vtkG
 from medviewer.core.geometry import Points, Vec3, vec3
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Segmentation
+from medviewer.core.tilt import views_grid
 from medviewer.core.view_state import WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
@@ -110,6 +111,7 @@ class VolumeScene:
             (workspace.view.selected_box_changed, self._findings_changed),
             (workspace.view.filter_changed, self._findings_changed),
             (workspace.view.crosshair_changed, self._crosshair_changed),
+            (workspace.view.tilt_changed, self._crosshair_changed),
             (workspace.view.overlay_changed, self._overlay_changed),
             (workspace.view.window_changed, self._window_changed),
         )
@@ -301,11 +303,12 @@ class VolumeScene:
         view, window = self.workspace.view, self.renderer.GetRenderWindow()
         if self._volume is None or not view.crosshair_visible or window is None:
             return []
-        geometry, height = self._volume.geometry, window.GetSize()[1]
+        height = window.GetSize()[1]
+        directions = (views_grid(self._volume, view.tilt) or self._volume.geometry).direction_matrix
         center = np.array(view.crosshair_lps)
         found: list[Mark] = []
         for plane, color in PLANE_COLORS.items():
-            along = geometry.direction_matrix[:, PlaneGrid.of(geometry, plane).normal]
+            along = directions[:, PlaneGrid.of(self._volume.geometry, plane).normal]
             ends = [display_of(self.renderer, vec3(center + side * _ARM_MM * along), height) for side in (-1.0, 1.0)]
             found.append(Line(ends[0], ends[1], color, 1.5))
         x, y = display_of(self.renderer, view.crosshair_lps, height)

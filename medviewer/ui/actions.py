@@ -34,6 +34,7 @@ PICTURES: Mapping[str, str] = {
     "eraser": "tools/eraser",
     "play": "run",
     "reset_views": "reset",
+    "oblique": "oblique",
     "reset_layout": "layout",
     "settings": "settings",
     "about": "info",
@@ -42,6 +43,9 @@ PICTURES: Mapping[str, str] = {
     "describe_segment": "pencil",
     "close_volume": "close",
 }
+
+#: Why a command is not possible, where its name does not say it.
+REASONS: Mapping[str, str] = {"oblique": "only an image with depth has planes to turn"}
 
 
 class Commands:
@@ -91,6 +95,10 @@ class Commands:
         """Show what is possible now."""
         for action_id, action in self._items.items():
             self.by_id[action_id].setEnabled(action.enabled(self._app))
+            if action_id in REASONS:
+                self._show_keys(action)
+        if "oblique" in self.by_id:
+            self.by_id["oblique"].setChecked(self._app.workspace.view.tilt is not None)
         for action_id, what in (("undo", self._app.history.undo_label), ("redo", self._app.history.redo_label)):
             if action_id in self.by_id:
                 self.by_id[action_id].setText(plain_menu(f"{self._items[action_id].title} {what}".strip()))
@@ -105,6 +113,7 @@ class Commands:
         made.setObjectName(f"action.{action.id}")
         if action.id in PICTURES:
             made.setIcon(icon(PICTURES[action.id]))
+        made.setCheckable(action.id == "oblique")
         made.triggered.connect(lambda _checked=False: self.run(action.id))
         self.by_id[action.id] = made
         self._show_keys(action)
@@ -117,7 +126,9 @@ class Commands:
         keys = self._app.keys.of(action.id, action.shortcut)
         made, tip = self.by_id[action.id], action.title.rstrip("…")
         made.setShortcuts([QKeySequence(key) for key in keys])
-        made.setToolTip(f"{tip} ({keys[0]})" if keys else tip)
+        tip = f"{tip} ({keys[0]})" if keys else tip
+        reason = "" if made.isEnabled() else REASONS.get(action.id, "")
+        made.setToolTip(f"{tip}: {reason}" if reason else tip)
 
     def _keys_changed(self) -> None:
         for action in self._items.values():
@@ -136,6 +147,7 @@ class Commands:
             app.history.changed,
             app.studies.changed,
             app.router.changed,
+            workspace.view.tilt_changed,
         ):
             self._links.connect(signal, self.refresh)
         self._links.connect(app.jobs.job_added, self._follow)

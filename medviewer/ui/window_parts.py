@@ -68,7 +68,7 @@ LEFT_WIDTH, RIGHT_WIDTH, BOTTOM_HEIGHT = 260, 340, 112
 #: Commands of the toolbar in order; empty is a gap, ``>`` pushes what follows to the right.
 TOOLBAR: tuple[str, ...] = (
     "open_folder", "open_files", "save", "", "analyze", "", "undo", "redo", "", "navigate", "brush", "eraser", "",
-    "reset_views",
+    "oblique", "reset_views",
 )  # fmt: skip
 WITH_TEXT = frozenset({"open_folder", "analyze", "export", "save"})
 

@@ -25,8 +25,9 @@ from medviewer.editing.editor import LabelEditor
 from medviewer.editing.history import UndoStack
 from medviewer.editing.tool import CursorSpec, Key, Modifier, PointerEvent, ToolContext
 from medviewer.editing.tools.brush import Brush
+from medviewer.ui.views.cursor_info import CursorInfo
 from medviewer.ui.views.layout import FourViews
-from medviewer.ui.views.slice_canvas import CursorInfo, SliceCanvas
+from medviewer.ui.views.slice_canvas import SliceCanvas
 from medviewer.ui.views.volume_panel import NO_VOLUME
 from tests.picture_volumes import film, photo
 from tests.render_phantoms import f_volume, grid_around_zero, show, signed_direction

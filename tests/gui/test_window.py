@@ -98,7 +98,7 @@ def test_a_window_preset_key_works(qtbot: QtBot, app: AppContext, window: MainWi
 
 
 def test_the_status_bar_says_what_lies_under_the_pointer(window: MainWindow) -> None:
-    from medviewer.ui.views.slice_canvas import CursorInfo
+    from medviewer.ui.views.cursor_info import CursorInfo
 
     window.status.show_point(CursorInfo("axial", (-10.0, 2.5, 30.0), (3, 2, 1), -812.0, "HU", ("Left lung",)))
     shown = {name: window.findChild(QLabel, name).text() for name in
@@ -112,7 +112,7 @@ def test_the_status_bar_says_what_lies_under_the_pointer(window: MainWindow) -> 
 
 
 def test_the_status_bar_knows_no_place_in_the_patient_for_a_film(app: AppContext, window: MainWindow) -> None:
-    from medviewer.ui.views.slice_canvas import CursorInfo
+    from medviewer.ui.views.cursor_info import CursorInfo
 
     shown = {}
     for volume in (film(), photo()):

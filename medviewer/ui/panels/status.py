@@ -17,7 +17,7 @@ from medviewer.ui.theme import restyle
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
-    from medviewer.ui.views.slice_canvas import CursorInfo
+    from medviewer.ui.views.cursor_info import CursorInfo
 
 NEWS_MS = 6000
 

@@ -106,12 +106,12 @@ class FourViews(QWidget):
     @property
     def navigation(self) -> NavigationMode:
         """What the left button does on a slice when no tool takes it."""
-        return self.slices["axial"].canvas.navigation
+        return self.slices["axial"].canvas.buttons.navigation
 
     @navigation.setter
     def navigation(self, mode: NavigationMode) -> None:
         for panel in self.slices.values():
-            panel.canvas.navigation = mode
+            panel.canvas.buttons.navigation = mode
 
     def reset_views(self) -> None:
         """Fit all views."""

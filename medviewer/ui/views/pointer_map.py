@@ -49,7 +49,10 @@ def pointer_event(
     """
     lps = frame.display_to_lps(position.x() * ratio, position.y() * ratio)
     shorter = frame.mm_per_pixel * min(frame.width, frame.height)
-    return PointerEvent(phase, lps, frame.grid.normal, held(modifiers), frame.mm_per_pixel * ratio, shorter, pressure)
+    tilted = frame.grid.geometry if frame.grid.image is not None else None
+    return PointerEvent(
+        phase, lps, frame.grid.normal, held(modifiers), frame.mm_per_pixel * ratio, shorter, pressure, tilted=tilted
+    )
 
 
 def held(modifiers: Qt.KeyboardModifier) -> frozenset[Modifier]:
