@@ -53,6 +53,8 @@ class OutlineTool(BaseTool):
         super().__init__()
         self.points: list[Vec3] = []
         self.axis = 2
+        #: Grid of the view that is drawn in, where it is turned against the image's.
+        self.tilted: Geometry | None = None
         self._erases = False
         self._held: int | None = None
         self._pointer: Vec3 | None = None
@@ -92,9 +94,14 @@ class OutlineTool(BaseTool):
 
     @property
     def geometry(self) -> Geometry:
-        """Grid that is drawn on."""
+        """Grid of the masks."""
         assert self.ctx is not None
         return self.ctx.editor.target.geometry
+
+    @property
+    def grid(self) -> Geometry:
+        """Grid on a slice of which is drawn."""
+        return self.tilted or self.geometry
 
     @property
     def cursor(self) -> CursorSpec:
@@ -161,7 +168,7 @@ class OutlineTool(BaseTool):
         outline = list(self.outline())
         if len(outline) < 3:
             return False
-        region, mask = fill_outline(self.geometry, outline, self.axis)
+        region, mask = fill_outline(self.geometry, outline, self.axis, self.tilted)
         erases = (self.options.action == "erase") != (self._erases or inverted)
         with self.ctx.editor.stroke(f"{self.label} erase" if erases else self.label) as stroke:
             if not region.is_empty:
@@ -174,7 +181,7 @@ class OutlineTool(BaseTool):
             self.apply()
             self.forget()
         if not self.points:
-            self.axis = event.axis
+            self.axis, self.tilted = event.axis, event.tilted
             self._erases = "ctrl" in event.modifiers
         reach = self.reach_mm(event)
         near = self._nearest_point(event.lps)
@@ -200,8 +207,9 @@ class OutlineTool(BaseTool):
         """Whether an event is on the slice of the outline."""
         if not self.points:
             return True
-        here, there = self.geometry.lps_to_index([event.lps, self.points[0]])
-        return event.axis == self.axis and abs(float(here[self.axis] - there[self.axis])) <= 0.5
+        here, there = self.grid.lps_to_index([event.lps, self.points[0]])
+        same_view = event.axis == self.axis and event.tilted == self.tilted
+        return same_view and abs(float(here[self.axis] - there[self.axis])) <= 0.5
 
     def _nearest_point(self, lps: Vec3) -> tuple[int, float] | None:
         distances = [math.dist(point, lps) for point in self.points]

@@ -79,8 +79,8 @@ class ShapeTool(OutlineTool, ABC):
         self._start = self._moved_from = None
 
     def _is_inside(self, lps: Vec3) -> bool:
-        region, mask = fill_outline(self.geometry, list(self.outline()), self.axis)
-        kji = self.geometry.voxel_at(lps)
+        region, mask = fill_outline(self.grid, list(self.outline()), self.axis)
+        kji = self.grid.voxel_at(lps)
         if kji is None or not region.contains(kji):
             return False
         k, j, i = (m - low for m, low in zip(kji, region.lower, strict=True))

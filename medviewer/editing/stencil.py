@@ -7,10 +7,16 @@ import numpy as np
 from medviewer.core.geometry import Geometry, Points, Vec3
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Mask
+from medviewer.imaging.planes import Slab, mask_of
 
 
 def capsule(
-    geometry: Geometry, start_lps: Vec3, end_lps: Vec3, radius_mm: float, axis: int | None = None
+    geometry: Geometry,
+    start_lps: Vec3,
+    end_lps: Vec3,
+    radius_mm: float,
+    axis: int | None = None,
+    tilted: Geometry | None = None,
 ) -> tuple[Region, Mask]:
     """Return the voxels that a round brush covers on its way between two mouse events.
 
@@ -24,12 +30,16 @@ def capsule(
         A voxel is covered when its centre lies no further from the path; the voxel under the brush always is.
     axis : int, optional
         Index axis (0 = i, 1 = j, 2 = k) normal to the view: paints a disc in that one slice. None paints a sphere.
+    tilted : Geometry, optional
+        Grid of a turned view of which `axis` is an axis: the disc lies in its plane, and covers it without a hole.
 
     Returns
     -------
     Region, bool array of its shape (k, j, i)
         Clipped to the grid; may be empty.
     """
+    if axis is not None and tilted is not None:
+        return _disc(Slab(geometry, tilted, axis, start_lps), start_lps, end_lps, radius_mm)
     ends = geometry.lps_to_index([start_lps, end_lps])
     # How far `radius_mm` reaches along each index axis, whatever the shear: row norms of the inverse matrix.
     reach = radius_mm * np.linalg.norm(geometry.lps_to_index_matrix[:3, :3], axis=1)
@@ -76,3 +86,21 @@ def _near_segment(geometry: Geometry, region: Region, ends_ijk: Points, radius_m
     distance2 = offsets[0] ** 2 + offsets[1] ** 2 + offsets[2] ** 2
     near: Mask = distance2 <= radius_mm**2
     return near
+
+
+def _disc(slab: Slab, start_lps: Vec3, end_lps: Vec3, radius_mm: float) -> tuple[Region, Mask]:
+    """Return the voxels that a disc in a turned plane covers on its way, and that under it."""
+    region = slab.box([start_lps, end_lps], radius_mm)
+    if region.is_empty:
+        return region, np.zeros(region.shape, dtype=np.bool_)
+    voxels = slab.voxels(region)
+    offsets = slab.geometry.index_to_lps(slab.feet(voxels)) - start_lps
+    path = np.subtract(end_lps, start_lps)
+    along = np.clip(offsets @ path / max(float(path @ path), 1e-12), 0.0, 1.0)
+    near = ((offsets - along[:, None] * path) ** 2).sum(axis=1) <= radius_mm**2
+    mask = mask_of(region, voxels[near])
+    for kji in map(slab.geometry.voxel_at, (start_lps, end_lps)):
+        if kji is not None:
+            k, j, i = np.subtract(kji, region.lower)
+            mask[k, j, i] = True
+    return region, mask

@@ -11,6 +11,7 @@ from medviewer.core.geometry import Geometry
 from medviewer.core.region import Kji, Region
 from medviewer.core.segmentation import Mask
 from medviewer.core.volume import VoxelArray
+from medviewer.imaging.planes import Slab
 
 #: Voxels to each side of the seed at the first look, and by how much the box grows where the mask comes to its faces.
 START, TIMES = 24, 2
@@ -18,10 +19,11 @@ START, TIMES = 24, 2
 
 @dataclass(frozen=True, slots=True)
 class Ball:
-    """All voxels whose centre lies within a distance of another's, on any grid."""
+    """All voxels whose centre lies within a distance of another's, on any grid; of a slab only, if there is one."""
 
     geometry: Geometry
     radius_mm: float
+    slab: Slab | None = None
 
     def around(self, centre: Kji, box: Region) -> Mask:
         """Return which voxels of a box lie within the radius of a voxel."""
@@ -29,7 +31,8 @@ class Ball:
         steps = (k[:, None, None], j[None, :, None], i[None, None, :])
         matrix = self.geometry.index_to_lps_matrix[:3, 2::-1]
         squares = sum(float(matrix[:, a] @ matrix[:, b]) * steps[a] * steps[b] for a in range(3) for b in range(3))
-        return np.asarray(squares <= self.radius_mm**2)
+        near = np.asarray(squares <= self.radius_mm**2)
+        return near if self.slab is None else near & self.slab.holds(box)
 
 
 def grow_region(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.imaging.planes import SliceImage
+
 Contour = npt.NDArray[np.float64]
 
 #: Pixels to each side of the first look; it grows until the curve is closed or the slice ends.
@@ -14,12 +16,13 @@ START, TIMES = 96, 2
 _NEAR = 1.5
 
 
-def level_contour(image: npt.NDArray[np.generic], pixel: tuple[int, int]) -> Contour | None:
+def level_contour(image: SliceImage, pixel: tuple[int, int]) -> Contour | None:
     """Return the longest closed curve at the value of a pixel that passes by it.
 
     Parameters
     ----------
     image : array (rows, columns)
+        No curve goes through what is not a number.
     pixel : (row, column)
 
     Returns
@@ -48,6 +51,8 @@ def _longest(part: npt.NDArray[np.generic], pixel: tuple[int, int]) -> tuple[Con
     from skimage.measure import find_contours
 
     values = np.asarray(part, np.float64)
+    if np.isnan(values[pixel]):
+        return None, False
     near = []
     # A level on a pixel's own value is degenerate in marching squares: a step aside is the same curve, well defined.
     # Both sides, as what is flat has a curve on one of them only.

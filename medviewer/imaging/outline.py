@@ -9,18 +9,16 @@ import numpy as np
 from medviewer.core.geometry import Geometry, Vec3, vec3
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Mask
+from medviewer.imaging.planes import Slab, in_plane_axes
 from medviewer.imaging.polygon import fill_even_odd
 
 #: Corners of the outline of an ellipse.
 _ELLIPSE_CORNERS = 72
 
 
-def in_plane_axes(axis: int) -> tuple[int, int]:
-    """Return the other two index axes (0 = i, 1 = j, 2 = k), lower first."""
-    return ((1, 2), (0, 2), (0, 1))[axis]
-
-
-def fill_outline(geometry: Geometry, outline_lps: Sequence[Vec3], axis: int) -> tuple[Region, Mask]:
+def fill_outline(
+    geometry: Geometry, outline_lps: Sequence[Vec3], axis: int, tilted: Geometry | None = None
+) -> tuple[Region, Mask]:
     """Return the voxels of a slice whose centres lie inside a closed outline.
 
     Parameters
@@ -31,12 +29,18 @@ def fill_outline(geometry: Geometry, outline_lps: Sequence[Vec3], axis: int) -> 
         LPS mm, on one slice; that of the first point is taken.
     axis : int
         Index axis normal to the slice.
+    tilted : Geometry, optional
+        Grid of a turned view of which `axis` is an axis: the voxels that its slice passes through are filled.
 
     Returns
     -------
     Region, bool array of its shape (k, j, i)
-        One slice thick, clipped to the grid; may be empty.
+        One slice thick, or as thick as a turned slice needs; clipped to the grid; may be empty.
     """
+    if tilted is not None and len(outline_lps):
+        slab = Slab(geometry, tilted, axis, outline_lps[0])
+        box = slab.box(outline_lps)
+        return box, slab.behind(box, outline_lps) & slab.holds(box)
     across, down = in_plane_axes(axis)
     index = geometry.lps_to_index(np.asarray(outline_lps, dtype=np.float64).reshape(-1, 3))
     if not len(index):

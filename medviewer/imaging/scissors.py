@@ -13,13 +13,16 @@ import numpy.typing as npt
 from medviewer.core.geometry import Geometry, Points, Vec3, vec3
 from medviewer.core.region import Kji, Region
 from medviewer.core.segmentation import Mask
-from medviewer.imaging.outline import fill_outline, in_plane_axes
+from medviewer.imaging.outline import fill_outline
+from medviewer.imaging.planes import Slab, in_plane_axes
 from medviewer.imaging.polygon import fill_even_odd
 
 ScreenPoint = tuple[float, float]
 
 
-def behind_slice(geometry: Geometry, region: Region, outline_lps: Sequence[Vec3], axis: int) -> Mask:
+def behind_slice(
+    geometry: Geometry, region: Region, outline_lps: Sequence[Vec3], axis: int, tilted: Geometry | None = None
+) -> Mask:
     """Return the voxels of a region that are seen inside an outline when one goes through the slices.
 
     Parameters
@@ -31,12 +34,16 @@ def behind_slice(geometry: Geometry, region: Region, outline_lps: Sequence[Vec3]
         LPS mm, closed, on a slice.
     axis : int
         Index axis normal to the slices.
+    tilted : Geometry, optional
+        Grid of a turned view, of which the slices are.
 
     Returns
     -------
     bool array of the region's shape
         Read only. The same in every slice: views move a point to another slice along the index axis.
     """
+    if tilted is not None:
+        return Slab(geometry, tilted, axis, outline_lps[0]).behind(region, outline_lps)
     drawn, inside = fill_outline(geometry, outline_lps, axis)
     flat = list(region.shape)
     flat[2 - axis] = 1
@@ -113,11 +120,6 @@ def looking(world_to_screen: Points) -> Vec3:
     return vec3(along / np.linalg.norm(along))
 
 
-def plane_at(point_lps: Vec3, normal_lps: Vec3) -> Points:
-    """Return the plane (a, b, c, d) through a point with a unit normal: what `distance_from` gives is in mm."""
-    return np.array([*normal_lps, -float(np.dot(normal_lps, point_lps))])
-
-
 def forward(geometry: Geometry, axis: int) -> Vec3:
     """Return the unit normal (LPS) of the slices along an index axis that points to the head, to anterior or left."""
     across, down = (geometry.direction_matrix[:, n] for n in in_plane_axes(axis))
@@ -155,14 +157,6 @@ def plane_of_line(start: ScreenPoint, end: ScreenPoint, world_to_screen: Points)
     line = np.cross([*start, 1.0], [*end, 1.0])
     plane: Points = line @ world_to_screen[[0, 1, 3]]
     return plane
-
-
-def distance_from(geometry: Geometry, region: Region, plane: Points) -> Points:
-    """Return ``a x + b y + c z + d`` at every voxel centre of a region (k, j, i); in mm for a plane of unit normal."""
-    row = plane @ geometry.index_to_lps_matrix
-    k, j, i = (np.arange(low, up, dtype=np.float64) for low, up in zip(region.lower, region.upper, strict=True))
-    distance: Points = (row[2] * k + row[3])[:, None, None] + (row[1] * j)[:, None] + row[0] * i
-    return distance
 
 
 def _seen_box(matrix: Points, region: Region) -> tuple[Points, Points]:

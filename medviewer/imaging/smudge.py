@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.core.region import Region
+from medviewer.core.segmentation import LabelArray, Mask
+from medviewer.imaging.planes import Slab, in_plane_axes, mask_of
 from medviewer.imaging.polygon import Mask2D
 
 Field = npt.NDArray[np.float32]
@@ -71,6 +74,49 @@ def push(
         field[box] = map_coordinates(field, behind, order=1, mode="nearest")
         touched = box if touched is None else _around(touched, box)
     return touched
+
+
+def turned_field(slab: Slab, labels: LabelArray, value: int) -> Field:
+    """Return a segment in a slice of a turned view as `signed_distance` does; exact near it, elsewhere only far.
+
+    Parameters
+    ----------
+    slab : Slab
+    labels : array (k, j, i)
+    value : int
+        Of the segment.
+
+    Returns
+    -------
+    float32 array (rows, columns) of the slice
+    """
+    across, down = in_plane_axes(slab.axis)
+    shape = (slab.tilted.size[down], slab.tilted.size[across])
+    field = np.full(shape, -np.float32(np.hypot(*shape)))
+    voxels = slab.voxels(Region.whole(labels.shape))
+    voxels = voxels[labels[tuple(voxels[:, ::-1].T)] == value]
+    if not len(voxels):
+        return field
+    pixels, room = slab.pixels(voxels), 2 + int(max(slab.geometry.spacing) / min(slab.tilted.spacing))
+    low = np.maximum(pixels.min(axis=0).astype(int) - room, 0)
+    high = pixels.max(axis=0).astype(int) + room
+    rows, columns = (slice(int(a), int(min(b, n))) for a, b, n in zip(low, high, shape, strict=True))
+    (k0, j0, i0), (k1, j1, i1) = voxels.min(axis=0)[::-1].tolist(), (voxels.max(axis=0)[::-1] + 1).tolist()
+    box = Region((k0, j0, i0), (k1, j1, i1))
+    field[rows, columns] = signed_distance(slab.picture(labels[box.slices] == value, box, (rows, columns)))
+    return field
+
+
+def crossed(slab: Slab, before: Field, after: Field, box: tuple[slice, slice]) -> tuple[Region, Mask, Mask]:
+    """Return the voxels of a turned slice that the border went over in a box of its pixels: gained, and lost."""
+    from scipy.ndimage import map_coordinates
+
+    rows, columns = ((part.start - 1.0, float(part.stop)) for part in box)
+    region = slab.box(slab.lps_of(np.array([(row, column) for row in rows for column in columns])))
+    voxels = slab.voxels(region)
+    pixels = slab.pixels(voxels).T
+    was, now = (map_coordinates(field, pixels, order=1, mode="nearest") > 0 for field in (before, after))
+    return region, mask_of(region, voxels[now & ~was]), mask_of(region, voxels[was & ~now])
 
 
 def _around(a: tuple[slice, slice], b: tuple[slice, slice]) -> tuple[slice, slice]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 
-from medviewer.core.geometry import Geometry, vec3
+from medviewer.core.geometry import Geometry, Vec3, vec3
+from medviewer.core.prompt import Prompt
 from medviewer.core.segmentation import Segment
+from medviewer.core.tilt import tilted_grid
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.editing.change import Change
 from medviewer.editing.editor import EditRefused, LabelEditor
 from medviewer.editing.effect import Compute, EditScene, Effect
 from medviewer.editing.history import UndoStack
-from medviewer.editing.tool import PointerEvent, Tool, ToolContext, ToolGroup, ToolInfo, all_tools
+from medviewer.editing.tool import Phase, PointerEvent, Tool, ToolContext, ToolGroup, ToolInfo, all_tools
+from medviewer.imaging.planes import Slab, in_plane_axes, slice_image
 from medviewer.jobs.job import NullContext
 from medviewer.plugin_host.forms import describe_params
 
@@ -27,15 +30,26 @@ TOOLS = all_tools()
 #: Turned and anisotropic, so that a tool which mixes up frames or units shows it.
 _TURN = (0.8, -0.6, 0.0, 0.48, 0.64, 0.6, -0.36, -0.48, 0.8)
 GRID = Geometry((20, 18, 14), (0.7, 1.3, 2.5), (-3.0, 12.0, 7.0), _TURN)
+#: As of a gantry that was tilted.
+SHEARED = Geometry((20, 18, 14), (0.7, 1.3, 2.5), (5.0, 1.0, -7.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.342, 0.0, 0.0, 0.94))
+#: About 40 degrees, about none of the axes.
+_TILT = (0.8, -0.36, 0.48, 0.6, 0.48, -0.64, 0.0, 0.8, 0.6)
+#: What draws in the slice that is looked at; in a turned view, in the voxels that its plane passes through.
+IN_SLICE = (
+    "brush", "eraser", "smudge", "polygon", "lasso", "rectangle", "ellipse", "livewire", "level_tracing"
+)  # fmt: skip
+#: What else asks how the view lies, whatever its options are.
+ASKS_VIEW = ("scissors", "cut_plane", "copy_slices", "fill_between", "click_segment")
 
 
 class Desk:
     """A small image with a bright ball, two segments, and an editor."""
 
-    def __init__(self) -> None:
-        k, j, i = np.indices(GRID.shape)
+    def __init__(self, grid: Geometry = GRID) -> None:
+        self.grid = grid
+        k, j, i = np.indices(grid.shape)
         ball = ((k - 7) ** 2 + (j - 9) ** 2 + (i - 10) ** 2 < 16).astype(np.int16)
-        self.volume = Volume(100 * ball, GRID, name="ball", modality="CT")
+        self.volume = Volume(100 * ball, grid, name="ball", modality="CT")
         self.workspace = Workspace()
         self.workspace.add_volume(self.volume)
         self.history = UndoStack()
@@ -48,15 +62,17 @@ class Desk:
             self.segmentation.put_segment(Segment(value, name, group=group.id))
         self.segmentation.active = 1
         self.editor = LabelEditor(self.workspace, self.history, self.volume.id)
-        self.context = ToolContext(self.editor, lambda task, prompt: None)
+        self.asked: list[Prompt] = []
+        self.context = ToolContext(self.editor, lambda task, prompt: self.asked.append(prompt))
 
     @property
     def labels(self) -> np.ndarray:
         return self.segmentation.groups[0].labels
 
-    def scene(self, axis: int) -> EditScene:
+    def scene(self, axis: int, tilted: Geometry | None = None) -> EditScene:
         active = self.segmentation.segment(self.segmentation.active)
-        return EditScene(self.volume, self.segmentation, active, lps(10, 9, 7), axis)
+        here = vec3(self.grid.index_to_lps((10, 9, 7)))
+        return EditScene(self.volume, self.segmentation, active, here, axis, tilted)
 
 
 def lps(i: float, j: float, k: float) -> tuple[float, float, float]:
@@ -175,3 +191,78 @@ def test_tool_never_changes_a_locked_segment(desk: Desk, info: ToolInfo) -> None
         desk.editor.apply(replace(change, masks=kept))
     tool.deactivate()
     np.testing.assert_array_equal(desk.labels == 2, locked)
+
+
+class Turned:
+    """The middle slice of a view that is turned, and what the pointer does there."""
+
+    def __init__(self, grid: Geometry, axis: int) -> None:
+        self.tilted, self.axis = tilted_grid(grid, _TILT), axis
+        index = self.tilted.lps_to_index(grid.index_to_lps((10, 9, 7)))
+        index[axis] = round(float(index[axis]))
+        self.index = index
+        self.slab = Slab(grid, self.tilted, axis, self.at(0, 0))
+
+    def at(self, across: float, down: float) -> Vec3:
+        """A point of the slice, in mm from the middle."""
+        index, spacing = self.index.copy(), self.tilted.spacing[0]
+        index[list(in_plane_axes(self.axis))] += (across / spacing, down / spacing)
+        return vec3(self.tilted.index_to_lps(index))
+
+    def edge(self, volume: Volume) -> Vec3:
+        """A point of the slice on the edge of the ball."""
+        number = round(float(self.index[self.axis]))
+        picture = slice_image(volume.array, volume.geometry, self.tilted, self.axis, number)[:, :]
+        pixel = np.unravel_index(int(np.nanargmin(np.abs(picture - 50))), picture.shape)
+        return vec3(self.slab.lps_of(np.array([pixel], float))[0])
+
+    def use(self, tool: Tool, view: Geometry | None, start: Vec3, clicks: bool) -> None:
+        """Hover, then click or drag around, and double-click; in an event `view` is the grid that is told."""
+        ring = [start, self.at(5, -3), self.at(4, 4)]
+        events: list[tuple[Phase, Vec3]] = [("hover", ring[0]), ("press", ring[0])]
+        for point in ring[1:]:
+            events += [("release", point), ("hover", point), ("press", point)] if clicks else [("move", point)]
+        for phase, point in [*events, ("release", ring[2]), ("double", ring[2])]:
+            tool.pointer(PointerEvent(phase, point, self.axis, tilted=view))
+
+
+def used(desk: Desk, info: ToolInfo, turned: Turned, view: Geometry | None) -> np.ndarray:
+    """Return the labels that a tool leaves."""
+    tool = info.make()
+    options = getattr(tool, "options", None)
+    kept = None if options is None else replace(options)
+    tool.activate(desk.context)
+    try:
+        start = turned.edge(desk.volume) if info.id == "level_tracing" else turned.at(-4, -4)
+        turned.use(tool, view, start, clicks=info.id in ("polygon", "livewire", "track"))
+        tool.key("apply")
+        if isinstance(tool, Effect):
+            plan = planned(tool, desk.scene(turned.axis, view))
+            if plan is not None:
+                desk.editor.apply(plan(NullContext()))
+        tool.deactivate()
+    finally:
+        for field in fields(kept) if kept is not None and is_dataclass(kept) else ():
+            setattr(options, field.name, getattr(kept, field.name))
+    return desk.labels.copy()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("grid", [GRID, SHEARED], ids=["turned", "sheared"])
+@pytest.mark.parametrize("info", TOOLS, ids=lambda info: info.id)
+def test_tool_works_in_a_turned_view(info: ToolInfo, grid: Geometry, axis: int) -> None:
+    desk, turned = Desk(grid), Turned(grid, axis)
+    before, segments = desk.labels.copy(), desk.segmentation.segments
+    after = used(desk, info, turned, turned.tilted)
+    changed = after != before
+    if info.id in IN_SLICE:
+        assert changed.any()
+        assert not changed[~turned.slab.holds(grid.region)].any()
+    assert not desk.editor.stroke_open
+    while desk.history.undo():
+        pass
+    np.testing.assert_array_equal(desk.labels, before)
+    assert desk.segmentation.segments == segments
+    if grid is GRID and info.id not in (*IN_SLICE, *ASKS_VIEW):
+        peer = Desk(grid)
+        np.testing.assert_array_equal(after, used(peer, info, turned, None))

@@ -126,7 +126,7 @@ class RoundBrush(RoundTool):
         flat = self.options.shape == "disc" or self.ctx.editor.volume.stacking != "place"
         axis = event.axis if flat else None
         geometry = self.ctx.editor.target.geometry
-        region, mask = capsule(geometry, start_lps, event.lps, self.radius_mm, axis)
+        region, mask = capsule(geometry, start_lps, event.lps, self.radius_mm, axis, event.tilted)
         self._last = event.lps
         if self.options.adaptive and not region.is_empty:
             mask = self._like_middle(region, mask, geometry.voxel_at(event.lps))

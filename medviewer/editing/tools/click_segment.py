@@ -17,7 +17,7 @@ from medviewer.core.region import Region
 from medviewer.core.segmentation import Mask
 from medviewer.editing.stencil import capsule
 from medviewer.editing.tool import BaseTool, CursorLine, CursorSpec, PointerEvent, tool
-from medviewer.imaging.outline import fill_outline, thinned
+from medviewer.imaging.outline import fill_outline, rectangle, thinned
 
 #: A drag shorter than this many voxels is a click.
 _CLICK_VOXELS = 2.0
@@ -84,17 +84,20 @@ class ClickSegment(BaseTool):
         if not any(self._is_far(start, place) for place in self._path):
             return Prompt(kind="point", positive=positive, points=(start,))
         if marks == "clicks and boxes":
-            return Prompt(kind="box", positive=positive, points=(start, event.lps))
+            corners: tuple[Vec3, ...] = (start, event.lps)
+            if event.tilted is not None:
+                corners = rectangle(event.tilted, start, event.lps, event.axis)
+            return Prompt(kind="box", positive=positive, points=corners)
         points = thinned(self._path, 0.5 * min(self._geometry.spacing))
         if marks == "lassos":
-            crop = fill_outline(self._geometry, self._path, event.axis)
+            crop = fill_outline(self._geometry, self._path, event.axis, event.tilted)
             if crop[1].any():
                 return Prompt(kind="lasso", positive=positive, points=points, crop=crop)
-        return Prompt(kind="scribble", positive=positive, points=points, crop=self._line(event.axis))
+        return Prompt(kind="scribble", positive=positive, points=points, crop=self._line(event))
 
-    def _line(self, axis: int) -> tuple[Region, Mask]:
+    def _line(self, event: PointerEvent) -> tuple[Region, Mask]:
         """Return the voxels under the path."""
-        strokes = [capsule(self._geometry, *ends, 0.0, axis) for ends in pairwise(self._path)]
+        strokes = [capsule(self._geometry, *ends, 0.0, event.axis, event.tilted) for ends in pairwise(self._path)]
         region = reduce(Region.union, (part for part, _ in strokes))
         mask = np.zeros(region.shape, np.bool_)
         for part, line in strokes:

@@ -12,7 +12,9 @@ from medviewer.core.region import Region
 from medviewer.editing.change import Change, SegmentMask
 from medviewer.editing.editor import EditRefused
 from medviewer.editing.effect import Compute, EditScene
+from medviewer.editing.shaping import shown_slab
 from medviewer.editing.tool import BaseTool, tool
+from medviewer.imaging.planes import Slab, mask_of
 
 
 @dataclass(slots=True)
@@ -42,6 +44,9 @@ class CopySlices(BaseTool):
         if here is None:
             raise EditRefused("The crosshair lies outside the image.", hint="Click the slice to copy from.")
         axis, options = 2 - scene.axis, replace(self.options)
+        slab = shown_slab(scene)
+        if slab is not None:
+            return lambda _ctx: _copied_turned(scene, options, slab)
         return lambda _ctx: _copied(scene, options, axis, here[axis])
 
 
@@ -68,6 +73,30 @@ def _copied(scene: EditScene, options: CopySlicesOptions, axis: int, at: int) ->
                 mask |= scene.mask(region=region)
             masks.append(SegmentMask(scene.segment.value, region, mask))
     return Change("Copy to slices", tuple(masks))
+
+
+def _copied_turned(scene: EditScene, options: CopySlicesOptions, slab: Slab) -> Change:
+    """Copy along the normal of a turned view; what the slice itself passes through stays as it is."""
+    box = scene.box() or Region((0, 0, 0), (0, 0, 0))
+    there = slab.voxels(box)
+    there = there[scene.labels[tuple(there[:, ::-1].T)] == scene.segment.value]
+    if not len(there):
+        raise EditRefused(f"There is nothing of “{scene.segment.name}” in this slice.", hint="Go to another slice.")
+    far = options.slices * slab.tilted.spacing[slab.axis] + slab.half_mm
+    after = far if options.towards in ("next", "both") else 0.0
+    before = -far if options.towards in ("previous", "both") else 0.0
+    places = scene.geometry.index_to_lps(slab.feet(there))
+    region = box.union(slab.box(places, max(scene.geometry.spacing), (before, after)))
+    voxels = slab.voxels(region, (before, after))
+    voxels = voxels[np.abs(slab.distance(voxels)) > slab.half_mm]
+    source = np.floor(slab.feet(voxels) + 0.5).astype(np.int64)
+    inside = ((source >= 0) & (source < scene.geometry.size)).all(axis=1)
+    taken = scene.labels[tuple(source[inside][:, ::-1].T)] == scene.segment.value
+    mask = scene.mask(region=region).copy()
+    if options.result == "replace":
+        mask &= ~mask_of(region, voxels)
+    mask |= mask_of(region, voxels[inside][taken])
+    return Change("Copy to slices", (SegmentMask(scene.segment.value, region, mask),))
 
 
 def _across(box: Region, axis: int, start: int, stop: int) -> Region:

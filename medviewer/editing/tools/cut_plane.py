@@ -15,7 +15,8 @@ from medviewer.core.region import Region
 from medviewer.editing.change import Change, NewSegment, SegmentMask
 from medviewer.editing.effect import Compute, EditScene
 from medviewer.editing.tool import BaseTool, CursorLine, CursorSpec, Key, PointerEvent, ToolContext, tool
-from medviewer.imaging.scissors import distance_from, plane_of_line, screen_points, seen_point, slice_to_screen
+from medviewer.imaging.planes import distance_from
+from medviewer.imaging.scissors import plane_of_line, screen_points, seen_point, slice_to_screen
 from medviewer.jobs.job import JobContext
 
 #: Pixels within which an end of the line is taken hold of.
@@ -131,8 +132,8 @@ class CutPlane(BaseTool):
     def _look(self, event: PointerEvent) -> None:
         assert self.ctx is not None
         self._in_3d = event.sight is not None
-        geometry = self.ctx.editor.target.geometry
-        self._matrix = slice_to_screen(geometry, event.axis) if event.sight is None else event.sight.world_to_screen
+        grid = event.tilted or self.ctx.editor.target.geometry
+        self._matrix = slice_to_screen(grid, event.axis) if event.sight is None else event.sight.world_to_screen
 
     def _place(self, event: PointerEvent) -> Vec3:
         sight = event.sight

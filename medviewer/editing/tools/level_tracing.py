@@ -9,6 +9,8 @@ from medviewer.core.region import Region
 from medviewer.core.segmentation import Mask
 from medviewer.editing.tool import BaseTool, CursorLine, CursorSpec, PointerEvent, tool
 from medviewer.imaging.level_tracing import level_contour
+from medviewer.imaging.outline import fill_outline
+from medviewer.imaging.planes import slice_image
 from medviewer.imaging.polygon import fill_even_odd
 
 
@@ -51,14 +53,18 @@ class LevelTracing(BaseTool):
         kji = geometry.voxel_at(event.lps)
         if kji is None:
             return None
-        normal = 2 - event.axis
-        plane = array.take(kji[normal], axis=normal)
-        row, column = (n for axis, n in enumerate(kji) if axis != normal)
+        normal, grid = 2 - event.axis, event.tilted or geometry
+        pixel = np.floor(grid.lps_to_index(event.lps)[::-1] + 0.5).astype(int).tolist()
+        number = pixel.pop(normal)
+        plane = slice_image(array, geometry, event.tilted, event.axis, number)
+        row, column = pixel
         curve = level_contour(plane, (row, column))
         if curve is None:
             return None
-        places = np.insert(curve[:-1], normal, kji[normal], axis=1)
-        self._line = CursorLine(tuple(vec3(p) for p in geometry.index_to_lps(places[:, ::-1])), closed=True)
+        places = grid.index_to_lps(np.insert(curve[:-1], normal, number, axis=1)[:, ::-1])
+        self._line = CursorLine(tuple(vec3(p) for p in places), closed=True)
+        if event.tilted is not None:
+            return fill_outline(geometry, self._line.points_lps, event.axis, event.tilted)
         filled = fill_even_odd([curve[:, ::-1]], (plane.shape[0], plane.shape[1]))
         filled[row, column] = True
         shape = list(array.shape)

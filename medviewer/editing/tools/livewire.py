@@ -11,7 +11,7 @@ from medviewer.core.geometry import Vec3, vec3
 from medviewer.editing.outlines import OutlineOptions, OutlineTool, from_edges
 from medviewer.editing.tool import CursorLine, CursorSpec, PointerEvent, tool
 from medviewer.imaging.livewire import LiveWire, edge_cost
-from medviewer.imaging.outline import in_plane_axes
+from medviewer.imaging.planes import in_plane_axes, slice_image
 
 #: Voxels on each side of an anchor within which the wire follows edges; beyond, it is a straight line.
 _REACH = 80
@@ -131,24 +131,24 @@ class LiveWireTool(OutlineTool):
     def _wire(self, anchor: Pixel, low: Pixel, high: Pixel) -> LiveWire:
         """Return the wires from a pixel (row, column) inside a box of the slice."""
         assert self.ctx is not None
-        index: list[int | slice] = [slice(low[0], high[0]), slice(low[1], high[1])]
-        index.insert(2 - self.axis, self._slice())
         across, down = in_plane_axes(self.axis)
-        spacing = (self.geometry.spacing[down], self.geometry.spacing[across])
-        values = self.ctx.editor.volume.array[tuple(index)]
+        spacing = (self.grid.spacing[down], self.grid.spacing[across])
+        array = self.ctx.editor.volume.array
+        image = slice_image(array, self.geometry, self.tilted, self.axis, self._slice(), goes_on=True)
+        values = image[low[0] : high[0], low[1] : high[1]]
         rows, columns = (n - 1 for n in values.shape)
         inside = (min(anchor[0] - low[0], rows), min(anchor[1] - low[1], columns))
         return LiveWire(edge_cost(values, spacing), inside, spacing)
 
     def _slice(self) -> int:
-        index = float(self.geometry.lps_to_index(self.points[0])[self.axis])
-        return int(min(max(np.floor(index + 0.5), 0), self.geometry.size[self.axis] - 1))
+        index = float(self.grid.lps_to_index(self.points[0])[self.axis])
+        return int(min(max(np.floor(index + 0.5), 0), self.grid.size[self.axis] - 1))
 
     def _pixel(self, lps: Vec3) -> Pixel:
         """Return the row and column nearest to a point, inside the slice."""
-        index = np.floor(self.geometry.lps_to_index(lps) + 0.5)
+        index = np.floor(self.grid.lps_to_index(lps) + 0.5)
         across, down = in_plane_axes(self.axis)
-        row, column = (int(min(max(index[a], 0), self.geometry.size[a] - 1)) for a in (down, across))
+        row, column = (int(min(max(index[a], 0), self.grid.size[a] - 1)) for a in (down, across))
         return row, column
 
     def _places(self, path: npt.NDArray[np.int64], low: Pixel) -> list[Vec3]:
@@ -157,4 +157,4 @@ class LiveWireTool(OutlineTool):
         index = np.empty((max(len(path) - 2, 0), 3))
         index[:, self.axis] = self._slice()
         index[:, down], index[:, across] = path[1:-1, 0] + low[0], path[1:-1, 1] + low[1]
-        return [vec3(place) for place in self.geometry.index_to_lps(index)]
+        return [vec3(place) for place in self.grid.index_to_lps(index)]

@@ -18,17 +18,8 @@ from medviewer.editing.editor import EditRefused
 from medviewer.editing.effect import Compute, EditScene
 from medviewer.editing.tool import BaseTool, CursorLine, CursorSpec, Key, PointerEvent, ToolContext, tool
 from medviewer.imaging.outline import circle, fill_outline, rectangle
-from medviewer.imaging.scissors import (
-    ScreenPoint,
-    behind_screen,
-    behind_slice,
-    distance_from,
-    forward,
-    looking,
-    plane_at,
-    seen_box,
-    seen_point,
-)
+from medviewer.imaging.planes import Slab, distance_from, plane_at
+from medviewer.imaging.scissors import ScreenPoint, behind_screen, behind_slice, forward, looking, seen_box, seen_point
 from medviewer.jobs.job import JobContext
 
 Reach = Literal["everything", "both sides", "one side", "other side"]
@@ -64,6 +55,8 @@ class Cut:
         Of a slice.
     axis : int
         Index axis normal to the slice.
+    tilted : Geometry or None
+        Grid of which the slice is, where the view is turned against the image's.
     outline : tuple of (float, float), and matrix : array (4, 4) or None
         Of a 3D view; see `Sight`.
     """
@@ -74,6 +67,7 @@ class Cut:
     depth_mm: float
     outline_lps: tuple[Vec3, ...] = ()
     axis: int = 2
+    tilted: Geometry | None = None
     outline: tuple[ScreenPoint, ...] = ()
     matrix: Points | None = None
 
@@ -82,7 +76,7 @@ class Cut:
         if self.reach == "everything":
             return None
         if self.matrix is None:
-            return plane_at(self.outline_lps[0], forward(geometry, self.axis))
+            return plane_at(self.outline_lps[0], forward(self.tilted or geometry, self.axis))
         x, y, z = looking(self.matrix)
         return plane_at(crosshair_lps, (-x, -y, -z))
 
@@ -90,6 +84,10 @@ class Cut:
         """Return the box of voxels that lie behind the outline."""
         if self.matrix is not None:
             return seen_box(geometry, self.outline, self.matrix)
+        if self.tilted is not None:
+            slab = Slab(geometry, self.tilted, self.axis, self.outline_lps[0])
+            ends = slab.distance(geometry.lps_to_index(geometry.corners_lps))
+            return slab.box(self.outline_lps, depth_mm=(float(ends.min()), float(ends.max())))
         drawn, _ = fill_outline(geometry, self.outline_lps, self.axis)
         lower, upper = list(drawn.lower), list(drawn.upper)
         lower[2 - self.axis], upper[2 - self.axis] = 0, geometry.shape[2 - self.axis]
@@ -98,7 +96,7 @@ class Cut:
     def taken(self, geometry: Geometry, region: Region, where: Mask, plane: Points | None) -> Mask:
         """Return which true voxels of a mask the cut takes."""
         if self.matrix is None:
-            behind = behind_slice(geometry, region, self.outline_lps, self.axis)
+            behind = behind_slice(geometry, region, self.outline_lps, self.axis, self.tilted)
         else:
             behind = behind_screen(geometry, region, where, self.outline, self.matrix)
         taken: Mask = where & (behind != self.outside)
@@ -186,12 +184,12 @@ class Scissors(BaseTool):
 
     def _on_slice(self) -> tuple[Vec3, ...]:
         assert self.ctx is not None
-        geometry, axis = self.ctx.editor.target.geometry, self._path[0].axis
+        grid, axis = self._path[0].tilted or self.ctx.editor.target.geometry, self._path[0].axis
         start, end = self._path[0].lps, self._path[-1].lps
         if self.options.shape == "free":
             return tuple(event.lps for event in self._path)
         shape = rectangle if self.options.shape == "rectangle" else circle
-        return shape(geometry, start, end, axis)
+        return shape(grid, start, end, axis)
 
     def _on_screen(self) -> tuple[ScreenPoint, ...]:
         path = [event.sight.point for event in self._path if event.sight is not None]
@@ -210,7 +208,7 @@ class Scissors(BaseTool):
         if len({event.lps for event in self._path}) < (3 if options.shape == "free" else 2):
             return None
         if first.sight is None:
-            return Cut(*common, outline_lps=self._on_slice(), axis=first.axis)
+            return Cut(*common, outline_lps=self._on_slice(), axis=first.axis, tilted=first.tilted)
         return Cut(*common, axis=first.axis, outline=self._on_screen(), matrix=first.sight.world_to_screen)
 
 

@@ -6,12 +6,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from medviewer.core.geometry import Geometry
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Mask
 from medviewer.editing.tool import PointerEvent, tool
 from medviewer.editing.tools.brush import RoundTool
-from medviewer.imaging.outline import in_plane_axes
-from medviewer.imaging.smudge import Field, Metric, push, signed_distance
+from medviewer.imaging.planes import Slab, in_plane_axes
+from medviewer.imaging.smudge import Field, Metric, crossed, push, signed_distance, turned_field
 
 
 @tool("smudge", "Smudge", shortcut="U")
@@ -24,9 +25,11 @@ class Smudge(RoundTool):
         super().__init__()
         self._axis = 0
         self._slice = 0
+        #: Where the view is turned against the image: what its slice passes through.
+        self._slab: Slab | None = None
         #: The segment in the slice, as its distance from the border.
         self._field: Field = np.zeros((0, 0), np.float32)
-        #: Continuous index (i, j, k) where the finger was.
+        #: Continuous index (i, j, k) of the view's grid where the finger was.
         self._finger = np.zeros(3)
 
     def pointer(self, event: PointerEvent) -> bool:
@@ -50,30 +53,46 @@ class Smudge(RoundTool):
         assert self.ctx is not None
         geometry = self.ctx.editor.target.geometry
         self._axis = event.axis
-        self._finger = np.asarray(geometry.lps_to_index(event.lps))
-        last_slice = geometry.size[event.axis] - 1
+        self._slab = None if event.tilted is None else Slab(geometry, event.tilted, event.axis, event.lps)
+        self._finger = np.asarray(self._grid.lps_to_index(event.lps))
+        last_slice = self._grid.size[event.axis] - 1
         self._slice = int(np.clip(np.floor(self._finger[event.axis] + 0.5), 0, last_slice))
         self._stroke = self.ctx.editor.begin("Smudge")
+        if self._slab is not None:
+            labels = self._stroke.group.labels
+            self._field = turned_field(self._slab, labels, self._stroke.segment.value)
+            return
         self._field = signed_distance(np.squeeze(self._mask(self._region()), axis=2 - self._axis))
 
     def _push(self, event: PointerEvent) -> None:
         assert self.ctx is not None
         assert self._stroke is not None
-        geometry = self.ctx.editor.target.geometry
-        here = np.asarray(geometry.lps_to_index(event.lps))
+        here = np.asarray(self._grid.lps_to_index(event.lps))
         rows_columns = list(in_plane_axes(self._axis)[::-1])
-        steps = geometry.index_to_lps_matrix[:3, rows_columns]
+        steps = self._grid.index_to_lps_matrix[:3, rows_columns]
         metric: Metric = steps.T @ steps
         start, end = (tuple(float(v) for v in place[rows_columns]) for place in (self._finger, here))
+        earlier = None if self._slab is None else self._field.copy()
         box = push(self._field, (start[0], start[1]), (end[0], end[1]), self.radius_mm, metric)
         self._finger = here
         if box is None:
+            return
+        if self._slab is not None and earlier is not None:
+            region, gained, lost = crossed(self._slab, earlier, self._field, box)
+            self._stroke.paint(region, gained)
+            self._stroke.paint(region, lost, 0)
             return
         region = self._region(box)
         wanted = np.expand_dims(self._field[box] > 0, 2 - self._axis)
         before = self._mask(region)
         self._stroke.paint(region, wanted & ~before)
         self._stroke.paint(region, before & ~wanted, 0)
+
+    @property
+    def _grid(self) -> Geometry:
+        """Grid on a slice of which is pushed."""
+        assert self.ctx is not None
+        return self.ctx.editor.target.geometry if self._slab is None else self._slab.tilted
 
     def _region(self, box: tuple[slice, slice] | None = None) -> Region:
         """Return a box (rows, columns) of the slice, or the whole of it, as a region."""

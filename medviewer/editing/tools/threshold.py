@@ -13,7 +13,9 @@ from medviewer.core.segmentation import Mask
 from medviewer.editing.change import Change, SegmentMask
 from medviewer.editing.editor import EditRefused
 from medviewer.editing.effect import Compute, EditScene
+from medviewer.editing.shaping import shown_slab
 from medviewer.editing.tool import BaseTool, ToolContext, tool
+from medviewer.imaging.planes import Slab
 from medviewer.imaging.thresholds import METHODS, automatic_threshold, sampled
 from medviewer.jobs.job import JobContext
 
@@ -86,7 +88,11 @@ def _change(scene: EditScene, options: ThresholdOptions, ctx: JobContext) -> Cha
         taken |= scene.mask(region=region)
     elif options.segment == "is narrowed":
         taken &= scene.mask(region=region)
-    share = 100 * float(np.count_nonzero(taken)) / taken.size
+    slab = _slab(scene, options.fill)
+    here = np.ones_like(taken) if slab is None else slab.holds(region)
+    share = 100 * float(np.count_nonzero(taken & here)) / max(1, int(np.count_nonzero(here)))
+    if slab is not None:
+        taken = np.where(here, taken, scene.mask(region=region))
     masks = [SegmentMask(scene.segment.value, region, taken)]
     return Change("Threshold", tuple(masks), note=f"{note}, {share:.1f} % of the voxels")
 
@@ -97,18 +103,26 @@ def _range(scene: EditScene, options: ThresholdOptions) -> tuple[float, float, s
     if options.method == BY_HAND:
         lower, upper = sorted((options.lower, options.upper))
         return lower, upper, f"{lower:g} to {upper:g}{unit}"
-    values = sampled(scene.volume.array[_region(scene, options.histogram_of).slices])
+    slab, region = _slab(scene, options.histogram_of), _region(scene, options.histogram_of)
+    part = scene.volume.array
+    part = part[region.slices] if slab is None else part[tuple(slab.voxels(region)[:, ::-1].T)]
+    values = sampled(part)
     found = automatic_threshold(values, options.method)  # type: ignore[arg-type]  # one of `METHODS`
     note = f"{options.method}: {found:.4g}{unit}"
     above = float(np.nextafter(found, np.inf))
     return (above, np.inf, note) if options.keep == "bright" else (-np.inf, found, note)
 
 
+def _slab(scene: EditScene, area: str) -> Slab | None:
+    """Return the voxels that count where a box cannot say it: those of the slice of a turned view."""
+    return shown_slab(scene) if area == "shown slice" else None
+
+
 def _region(scene: EditScene, area: str) -> Region:
     whole = scene.geometry.region
     if area == "box of the segment":
         return scene.box() or whole
-    if area == "shown slice":
+    if area == "shown slice" and scene.tilted is None:
         index = scene.geometry.lps_to_index(scene.crosshair_lps)[scene.axis]
         lower, upper = list(whole.lower), list(whole.upper)
         axis = 2 - scene.axis

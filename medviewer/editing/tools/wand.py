@@ -13,6 +13,7 @@ from medviewer.editing.change import Change, SegmentMask
 from medviewer.editing.effect import Compute, EditScene
 from medviewer.editing.shaping import flat_axis
 from medviewer.editing.tool import BaseTool, CursorSpec, Key, Modifier, PointerEvent, tool
+from medviewer.imaging.planes import Slab
 from medviewer.jobs.job import JobContext
 
 #: Dragging so far up doubles the tolerance, so far down halves it.
@@ -36,6 +37,7 @@ class WandOptions:
 class _Click:
     lps: Vec3
     axis: int
+    tilted: Geometry | None
     takes_away: bool
 
 
@@ -75,7 +77,7 @@ class MagicWand(BaseTool):
             self._begin(event, geometry)
         elif self._click is not None and self._held:
             if event.phase == "move":
-                up = _up_mm(geometry, self._click.lps, event.lps, event.axis)
+                up = _up_mm(event.tilted or geometry, self._click.lps, event.lps, event.axis)
                 self.options.tolerance = round(self._start * 2 ** (up / _DOUBLES_MM), 2)
             else:
                 self._held = False
@@ -92,7 +94,7 @@ class MagicWand(BaseTool):
         if self.options.automatic:
             array = self.ctx.editor.volume.array
             self.options.tolerance = round(tolerance_around(array, kji), 2)
-        self._click = _Click(event.lps, event.axis, "ctrl" in event.modifiers)
+        self._click = _Click(event.lps, event.axis, event.tilted, "ctrl" in event.modifiers)
         # From nothing at all no drag would lead anywhere.
         self._start, self._held = self.options.tolerance or 1.0, True
 
@@ -133,14 +135,18 @@ def _grown(scene: EditScene, options: WandOptions, click: _Click, kji: Kji, ctx:
 
     array = scene.volume.array
     within = scene.geometry.region
-    flat = click.axis if options.grows == "in the slice" else flat_axis(scene)
+    flat, slab = flat_axis(scene), None
+    if options.grows == "in the slice" and click.tilted is not None:
+        slab = Slab(scene.geometry, click.tilted, click.axis, click.lps)
+    elif options.grows == "in the slice":
+        flat = click.axis
     if flat is not None:
         lower, upper = list(within.lower), list(within.upper)
         lower[2 - flat], upper[2 - flat] = kji[2 - flat], kji[2 - flat] + 1
         within = Region((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
     value = float(array[kji])
     low, high = value - options.tolerance, value + options.tolerance
-    ball = Ball(scene.geometry, options.reach_mm)
+    ball = Ball(scene.geometry, options.reach_mm, slab)
     region, mask = grow_region(array, kji, low, high, within=within, ball=ball, check=ctx.check_cancelled)
     note = f"{low:g} to {high:g}{f' {scene.volume.unit}' if scene.volume.unit else ''}"
     if region.is_empty:

@@ -18,7 +18,8 @@ from medviewer.editing.history import UndoStack
 from medviewer.editing.tool import Modifier, PointerEvent, Sight, ToolContext
 from medviewer.editing.tools.cut_plane import CutPlane
 from medviewer.editing.tools.scissors import Scissors
-from medviewer.imaging.outline import fill_outline, in_plane_axes
+from medviewer.imaging.outline import fill_outline
+from medviewer.imaging.planes import in_plane_axes
 from medviewer.jobs.job import NullContext
 
 TURN = (0.8, -0.6, 0.0, 0.48, 0.64, 0.6, -0.36, -0.48, 0.8)

@@ -13,7 +13,7 @@ from medviewer.editing.editor import LabelEditor
 from medviewer.editing.history import UndoStack
 from medviewer.editing.tool import Modifier, Phase, PointerEvent, ToolContext
 from medviewer.editing.tools.livewire import LiveWireTool
-from medviewer.imaging.outline import in_plane_axes
+from medviewer.imaging.planes import in_plane_axes
 
 TURN = (0.8, -0.6, 0.0, 0.48, 0.64, 0.6, -0.36, -0.48, 0.8)
 GRID = Geometry((50, 50, 50), (0.8, 0.8, 0.8), (-3.0, 12.0, 7.0), TURN)

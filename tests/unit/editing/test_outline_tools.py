@@ -17,7 +17,8 @@ from medviewer.editing.tools.ellipse import EllipseTool
 from medviewer.editing.tools.lasso import Lasso
 from medviewer.editing.tools.polygon import PolygonTool
 from medviewer.editing.tools.rectangle import RectangleTool
-from medviewer.imaging.outline import fill_outline, in_plane_axes
+from medviewer.imaging.outline import fill_outline
+from medviewer.imaging.planes import in_plane_axes
 
 TURN = (0.8, -0.6, 0.0, 0.48, 0.64, 0.6, -0.36, -0.48, 0.8)
 GRID = Geometry((30, 28, 26), (0.7, 1.3, 2.5), (-3.0, 12.0, 7.0), TURN)

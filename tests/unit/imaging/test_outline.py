@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from skimage.draw import polygon2mask
 
 from medviewer.core.geometry import Geometry, Vec3, vec3
-from medviewer.imaging.outline import circle, ellipse, fill_outline, in_plane_axes, rectangle, thinned
+from medviewer.imaging.outline import circle, ellipse, fill_outline, rectangle, thinned
+from medviewer.imaging.planes import in_plane_axes
 from medviewer.imaging.polygon import fill_even_odd
 
 TURN = (0.8, -0.6, 0.0, 0.48, 0.64, 0.6, -0.36, -0.48, 0.8)

@@ -8,15 +8,14 @@ from hypothesis import strategies as st
 
 from medviewer.core.geometry import Geometry
 from medviewer.core.region import Region
-from medviewer.imaging.outline import fill_outline, in_plane_axes
+from medviewer.imaging.outline import fill_outline
+from medviewer.imaging.planes import distance_from, in_plane_axes, plane_at
 from medviewer.imaging.polygon import fill_even_odd
 from medviewer.imaging.scissors import (
     behind_screen,
     behind_slice,
-    distance_from,
     forward,
     looking,
-    plane_at,
     plane_of_line,
     seen_box,
     slice_to_screen,
