@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from psygnal import Signal
 
 from medviewer.core.errors import MedViewerError
 from medviewer.core.region import Region
-from medviewer.core.segmentation import Color, Segmentation
+from medviewer.core.segmentation import Segmentation
 from medviewer.core.tilt import views_grid
-from medviewer.core.view_state import PreviewMask
 from medviewer.editing.change import Change
+from medviewer.editing.draft import Draft
 from medviewer.editing.editor import EditRefused, EditUnwanted, LabelEditor
 from medviewer.editing.effect import Compute, EditScene, Effect
 from medviewer.jobs.job import Job, JobContext, JobState
@@ -25,7 +24,6 @@ State = Literal["idle", "computing", "previewing"]
 
 #: Options that are dragged change faster than anything is computed: the last of them is what counts.
 _SETTLE_S = 0.06
-_NEW_COLOR: Color = (255, 255, 255)
 
 
 class EffectHost:
@@ -48,7 +46,7 @@ class EffectHost:
         self._title = ""
         self._watched: Segmentation | None = None
         self._job: Job | None = None
-        self._result: Change | None = None
+        self._result: Draft | None = None
         self._apply_next = False
         self._applying = False
         #: Why there is nothing to compute, in words for the user.
@@ -75,7 +73,7 @@ class EffectHost:
     @property
     def result(self) -> Change | None:
         """What is shown and would be applied."""
-        return self._result
+        return None if self._result is None else self._result.change
 
     def start(self, effect: Effect, editor: LabelEditor, title: str) -> None:
         """Take up a tool that computes."""
@@ -113,6 +111,16 @@ class EffectHost:
     def _labels_changed(self, _region: Region, _group: int) -> None:
         self._inputs_changed()
 
+    def rules_changed(self) -> None:
+        """Show what other rules let through; what the tool found stays as it is."""
+        if self._editor is None:
+            return
+        if self._result is not None and self._job is None:
+            found = self._result.change
+            self._compute(lambda _ctx: found)
+        else:
+            self.inputs_changed()
+
     def preview(self) -> None:
         """Compute and show what the tool would change."""
         self._cancel()
@@ -120,8 +128,13 @@ class EffectHost:
         if plan is None:
             self._show(None)
             return
+        self._compute(plan)
+
+    def _compute(self, plan: Compute) -> None:
+        editor = self._editor
+        assert editor is not None
         self._job = self._app.jobs.submit(
-            self._title, lambda ctx: _computed(ctx, plan), lane="cpu", done=self._done, quiet=True
+            self._title, lambda ctx: _computed(ctx, plan, editor), lane="cpu", done=self._done, quiet=True
         )
         self.changed.emit()
 
@@ -149,18 +162,20 @@ class EffectHost:
         if job is not self._job:
             return
         self._job = None
-        if isinstance(job.result, Change):
+        if isinstance(job.result, Draft):
             if self._apply_next:
                 self._result = job.result  # applied before anybody could look at it
                 self.apply()
             else:
                 self._show(job.result)
             return
+        if job.state is JobState.ERROR and job.error is not None:
+            if isinstance(job.error, EditRefused) and not self._apply_next:
+                self.refusal = job.error.text
+            else:
+                self._app.messages.error(job.error, self._title)
         self._apply_next = False
         self._show(None)
-        if job.state is JobState.ERROR:
-            assert job.error is not None
-            self._app.messages.error(job.error, self._title)
 
     def apply(self) -> bool:
         """Make the change as one step, computing it first where nothing is shown; True when there is one to make."""
@@ -172,10 +187,10 @@ class EffectHost:
             if self._job is None:
                 self.preview()
             return self._job is not None
-        change, self._apply_next = self._result, False
+        change, self._apply_next = self._result.change, False
         self._applying = True
         try:
-            box = self._editor.apply(change)
+            box = self._editor.apply(self._result)
         except EditUnwanted:
             return True
         except MedViewerError as error:
@@ -204,37 +219,15 @@ class EffectHost:
         if job is not None:
             job.cancel()
 
-    def _show(self, change: Change | None) -> None:
-        self._result = change
-        target = self._watched
-        self._app.workspace.view.preview = () if change is None or target is None else _shown(change, target)
+    def _show(self, made: Draft | None) -> None:
+        self._result = made
+        self._app.workspace.view.preview = () if made is None else made.preview
         self.changed.emit()
 
 
-def _computed(ctx: JobContext, plan: Compute) -> Change:
+def _computed(ctx: JobContext, plan: Compute, editor: LabelEditor) -> Draft:
     time.sleep(_SETTLE_S)
     ctx.check_cancelled()
-    return plan(ctx)
-
-
-def _shown(change: Change, target: Segmentation) -> tuple[PreviewMask, ...]:
-    """Return what a change adds and takes away."""
-    shown = [PreviewMask(new.region, new.mask, _NEW_COLOR) for new in change.new]
-    for part in change.masks:
-        now = target.mask(part.value, part.region)
-        color = target.segment(part.value).color
-        shown += [
-            PreviewMask(part.region, now & ~part.mask, color, removed=True),
-            PreviewMask(part.region, part.mask & ~now, color),
-        ]
-    return tuple(tight for mask in shown if (tight := _tight(mask)) is not None)
-
-
-def _tight(mask: PreviewMask) -> PreviewMask | None:
-    inner = Region.of_mask(mask.mask)
-    if inner is None:
-        return None
-    low = mask.region.lower
-    lower = (low[0] + inner.lower[0], low[1] + inner.lower[1], low[2] + inner.lower[2])
-    upper = (low[0] + inner.upper[0], low[1] + inner.upper[1], low[2] + inner.upper[2])
-    return replace(mask, region=Region(lower, upper), mask=mask.mask[inner.slices])
+    change = plan(ctx)
+    ctx.check_cancelled()
+    return editor.draft(change, ctx.check_cancelled)

@@ -71,6 +71,7 @@ class ToolRouter:
             self._range = rules.intensity or self._range
             if self.effects.editor is not None:
                 self.effects.editor.rules = rules
+                self.effects.rules_changed()
             self.finish()
             self.changed.emit()
 

@@ -119,12 +119,15 @@ class Group:
         Segment values; 0 is background. Written by `LabelEditor` only.
     contours : Contours or None
         What the label map was filled from; true for the segments that are not `edited`.
+    writes : int
+        How often it has been written to.
     """
 
     id: int
     name: str
     labels: LabelArray
     contours: Contours | None = None
+    writes: int = field(default=0, init=False, repr=False)
     _copies: list[weakref.ref[LabelCopy]] = field(default_factory=list, init=False, repr=False)
 
     def copy_labels(self) -> LabelCopy:
@@ -135,6 +138,7 @@ class Group:
 
     def before_write(self) -> None:
         """Copy for whoever still waits for the present voxels; every writer calls it first."""
+        self.writes += 1
         while self._copies:
             copy = self._copies.pop()()
             if copy is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,7 +17,14 @@ SMALLEST_MM3 = 1000.0
 _MOST_VOXELS = 64 << 20
 
 
-def doubt(segmentation: Segmentation, strokes: Sequence[Stroke], ask_above: float, *, computed: bool) -> str:
+def doubt(
+    segmentation: Segmentation,
+    strokes: Sequence[Stroke],
+    ask_above: float,
+    *,
+    computed: bool,
+    beyond: Callable[[int, int], int] = lambda value, most: 0,
+) -> str:
     """Return what to ask before a change is kept; empty when there is no doubt.
 
     Parameters
@@ -26,6 +33,8 @@ def doubt(segmentation: Segmentation, strokes: Sequence[Stroke], ask_above: floa
         How many times as large as before a segment may become unasked; 0 asks nothing.
     computed : bool
         Whether a tool found the voxels; a hand that draws along a locked segment sees it.
+    beyond : callable
+        Counts voxels of a label, up to so many, that are not in the label maps of the strokes.
     """
     if not ask_above:
         return ""
@@ -36,6 +45,8 @@ def doubt(segmentation: Segmentation, strokes: Sequence[Stroke], ask_above: floa
             continue
         most = stroke.gained + math.ceil(stroke.gained / ask_above)
         size = _count(stroke.group.labels, stroke.segment.value, most, stroke.changed)
+        if size < most:
+            size += beyond(stroke.segment.value, most - size)
         before = size - stroke.gained
         name = stroke.segment.name
         if 0 < before * ask_above < stroke.gained:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from medviewer.core.errors import MedViewerError
 from medviewer.core.region import Region, box_of_value
-from medviewer.core.segmentation import Group, LabelArray, Mask, Segment
+from medviewer.core.segmentation import MAX_VALUE, Group, LabelArray, Mask, Segment
 from medviewer.core.workspace import Workspace
 from medviewer.editing.history import UndoStep
 from medviewer.editing.patch import LabelPatch
@@ -195,6 +196,47 @@ class Stroke:
         self.gained = 0
         for step in reversed(steps):
             step.undo()
+
+
+def open_stroke(workspace: Workspace, volume_id: str, value: int, rules: EditRules) -> Stroke:
+    """Begin to write a segment.
+
+    Raises
+    ------
+    EditRefused
+        When there is no such segment, it is locked, or the area it may be edited in is gone or locked.
+    """
+    target = workspace.segmentation(volume_id)
+    chosen = target.find(value)
+    if chosen is None:
+        raise EditRefused("There is no active segment.", hint="Add a segment or select one in the list.")
+    if chosen.locked:
+        raise EditRefused(f"“{chosen.name}” is locked.", hint="Unlock it in the segment list.")
+    if rules.limits_area:
+        area = target.find(rules.area_segment)
+        if area is None:
+            raise EditRefused("The segment that limits editing is gone.", hint="Choose another area in Limits.")
+        if area.locked and rules.area == "inside one" and area != chosen:
+            raise EditRefused(f"“{area.name}” is locked, and only inside it may be edited.", hint="Unlock it.")
+    return Stroke(workspace, volume_id, chosen, rules)
+
+
+def mark_edited(workspace: Workspace, volume_id: str, strokes: Sequence[Stroke]) -> list[UndoStep]:
+    """Note on what a task or a file brought that a person has changed it; return the steps, carried out."""
+    touched = np.zeros(MAX_VALUE + 1, np.bool_)
+    for stroke in strokes:
+        touched[stroke.segment.value] = True
+        for patch in stroke.patches:
+            touched[patch.before] = True
+            touched[patch.after] = True
+    steps: list[UndoStep] = []
+    for value in np.flatnonzero(touched).tolist():
+        before = workspace.segmentation(volume_id).find(value)
+        if before is not None and before.provenance.task != "manual" and not before.edited:
+            step = SegmentStep(workspace, volume_id, "Edited", before, replace(before, edited=True))
+            step.redo()
+            steps.append(step)
+    return steps
 
 
 def _taken(labels: LabelArray, box: Region) -> bool:

@@ -48,7 +48,7 @@ class PreviewOverlay:
 
 
 def _sampler(part: PreviewMask) -> PlaneSampler:
-    return PlaneSampler(np.ascontiguousarray(part.mask).astype(np.uint8), "nearest")
+    return PlaneSampler(np.ascontiguousarray(part.mask).view(np.uint8), "nearest")
 
 
 def _edges(inside: np.ndarray) -> np.ndarray:

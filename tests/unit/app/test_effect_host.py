@@ -14,6 +14,7 @@ from medviewer.core.volume import Volume
 from medviewer.editing.change import Change, NewSegment, SegmentMask
 from medviewer.editing.editor import EditRefused, LabelEditor
 from medviewer.editing.effect import Compute, EditScene, Effect
+from medviewer.editing.rules import SliceRange
 from medviewer.editing.tool import BaseTool, ToolInfo
 from medviewer.jobs.job import JobContext
 from tests.unit.app.conftest import Pump
@@ -109,6 +110,27 @@ def test_an_option_or_an_edit_makes_it_compute_anew(app: AppContext, pump: Pump,
     assert segmentation.mask(segmentation.active)[BOX.slices].all()
 
 
+def test_what_is_shown_is_what_the_limits_let_through(app: AppContext, pump: Pump, stamp: Stamp) -> None:
+    host = app.router.effects
+    pump.until(lambda: host.state == "previewing")
+    app.router.rules = replace(app.router.rules, slices=SliceRange(2, 3, 100))
+    assert host.state == "computing"
+    pump.until(lambda: host.state == "previewing")
+    (shown,) = app.workspace.view.preview
+    assert shown.region.lower == (3, *BOX.lower[1:])
+    assert app.router.key("apply")
+    segmentation = app.workspace.active_segmentation
+    assert segmentation is not None
+    assert Region.of_mask(segmentation.mask(segmentation.active)) == shown.region
+    # A lock is told beside the tool, not in a message for every look.
+    segmentation.put_segment(replace(segmentation.segment(segmentation.active), locked=True))
+    pump.until(lambda: host.state == "idle")
+    assert "is locked" in host.refusal
+    assert not any("is locked" in message.text for message in app.messages.messages)
+    app.router.key("apply")
+    pump.until(lambda: any("is locked" in message.text for message in app.messages.messages))
+
+
 def test_a_refusal_is_told_when_it_is_applied(app: AppContext, pump: Pump, stamp: Stamp) -> None:
     stamp.options.shift = -1
     app.router.options_changed()
@@ -132,8 +154,14 @@ def test_one_that_stays_follows_what_is_drawn(app: AppContext, pump: Pump, opene
     app.router.tools = (*app.router.tools, ToolInfo("staying", "Staying", "", lambda: made, "grow"))
     app.router.activate("staying")
     app.router.activate("brush")
-    assert app.router.effects.effect is made
-    pump.until(lambda: app.router.effects.state == "previewing")
+    host = app.router.effects
+    assert host.effect is made
+    pump.until(lambda: host.state == "previewing")
+    plans = made.plans
+    app.router.rules = replace(app.router.rules, slices=SliceRange(2, 3, 100))
+    pump.until(lambda: host.state == "previewing" and host.effect is made)
+    assert app.workspace.view.preview[0].region.lower[0] == 3
+    assert made.plans == plans, "what it has found stays as it is"
     app.router.activate("")
     assert app.router.effects.effect is None
 
