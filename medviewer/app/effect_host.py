@@ -138,17 +138,23 @@ class EffectHost:
         )
         self.changed.emit()
 
-    def _plan(self) -> Compute | None:
-        assert self._effect is not None
-        assert self._editor is not None
-        self.refusal = ""
+    def scene(self) -> EditScene | None:
+        """Return what the tool sees now; None without a tool or an active segment."""
+        if self._editor is None:
+            return None
         target = self._editor.target
         segment = target.find(target.active)
         if segment is None:
             return None
         view, volume = self._app.workspace.view, self._editor.volume
-        tilted = views_grid(volume, view.tilt)
-        scene = EditScene(volume, target, segment, view.crosshair_lps, self.axis, tilted)
+        return EditScene(volume, target, segment, view.crosshair_lps, self.axis, views_grid(volume, view.tilt))
+
+    def _plan(self) -> Compute | None:
+        assert self._effect is not None
+        self.refusal = ""
+        scene = self.scene()
+        if scene is None:
+            return None
         try:
             return self._effect.plan(scene)
         except EditRefused as refusal:

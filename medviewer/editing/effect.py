@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from medviewer.core.geometry import Geometry, Vec3
 from medviewer.core.region import Region, box_of_value
 from medviewer.core.segmentation import LabelArray, Mask, Segment, Segmentation
-from medviewer.core.volume import Volume
+from medviewer.core.volume import Volume, VoxelArray
 from medviewer.editing.change import Change
 from medviewer.editing.tool import Tool
 from medviewer.jobs.job import JobContext
@@ -99,3 +99,41 @@ class Effect(Tool, Protocol):
 
     def applied(self) -> None:
         """Hear that the change has been made, to begin anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRange:
+    """Which values a tool takes.
+
+    Attributes
+    ----------
+    lower, upper : float
+        Closed range, in the unit of the image.
+    outside : bool
+        Whether what lies outside of it is taken instead.
+    method : str
+        Name of the automatic method that chooses instead of `lower` and `upper`; empty for none.
+    bright : bool
+        Whether an automatic method takes what lies above what it finds.
+    """
+
+    lower: float
+    upper: float
+    outside: bool = False
+    method: str = ""
+    bright: bool = True
+
+
+@runtime_checkable
+class RangeTool(Protocol):
+    """A tool that computes from a range of values: the range is shown over a histogram, and can be dragged there."""
+
+    @property
+    def value_range(self) -> ValueRange:
+        """The range as the options say it."""
+
+    def take_range(self, lower: float, upper: float) -> None:
+        """Take a range that was chosen by hand."""
+
+    def looked_at(self, scene: EditScene) -> VoxelArray:
+        """Return the values, of any shape, whose histogram is shown."""

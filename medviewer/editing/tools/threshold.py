@@ -10,9 +10,10 @@ import numpy as np
 from medviewer.core.params import Choice, Doc, Range
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Mask
+from medviewer.core.volume import VoxelArray
 from medviewer.editing.change import Change, SegmentMask
 from medviewer.editing.editor import EditRefused
-from medviewer.editing.effect import Compute, EditScene
+from medviewer.editing.effect import Compute, EditScene, ValueRange
 from medviewer.editing.shaping import shown_slab
 from medviewer.editing.tool import BaseTool, ToolContext, tool
 from medviewer.imaging.planes import Slab
@@ -66,6 +67,21 @@ class Threshold(BaseTool):
                 self.options.lower = float(np.round(automatic_threshold(values, "Otsu"), 2))
                 self.options.upper = float(values.max())
 
+    @property
+    def value_range(self) -> ValueRange:
+        """The range as the options say it."""
+        options = self.options
+        method = "" if options.method == BY_HAND else options.method
+        return ValueRange(options.lower, options.upper, options.outside, method, options.keep == "bright")
+
+    def take_range(self, lower: float, upper: float) -> None:
+        """Take a range that was chosen by hand."""
+        self.options.method, self.options.lower, self.options.upper = BY_HAND, lower, upper
+
+    def looked_at(self, scene: EditScene) -> VoxelArray:
+        """Return where automatic methods look."""
+        return _values(scene, self.options.histogram_of)
+
     def plan(self, scene: EditScene) -> Compute | None:
         """Take the voxels."""
         options = replace(self.options)
@@ -103,14 +119,19 @@ def _range(scene: EditScene, options: ThresholdOptions) -> tuple[float, float, s
     if options.method == BY_HAND:
         lower, upper = sorted((options.lower, options.upper))
         return lower, upper, f"{lower:g} to {upper:g}{unit}"
-    slab, region = _slab(scene, options.histogram_of), _region(scene, options.histogram_of)
-    part = scene.volume.array
-    part = part[region.slices] if slab is None else part[tuple(slab.voxels(region)[:, ::-1].T)]
-    values = sampled(part)
+    values = sampled(_values(scene, options.histogram_of))
     found = automatic_threshold(values, options.method)  # type: ignore[arg-type]  # one of `METHODS`
     note = f"{options.method}: {found:.4g}{unit}"
     above = float(np.nextafter(found, np.inf))
     return (above, np.inf, note) if options.keep == "bright" else (-np.inf, found, note)
+
+
+def _values(scene: EditScene, area: str) -> VoxelArray:
+    """Return where an automatic method looks: a box (k, j, i), or a line of the voxels of a turned slice."""
+    slab, region = _slab(scene, area), _region(scene, area)
+    array = scene.volume.array
+    part: VoxelArray = array[region.slices] if slab is None else array[tuple(slab.voxels(region)[:, ::-1].T)]
+    return part
 
 
 def _slab(scene: EditScene, area: str) -> Slab | None:

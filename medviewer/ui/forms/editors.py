@@ -12,6 +12,7 @@ from medviewer.plugin_host.forms import ParamSpec
 from medviewer.ui.icons import swatch
 
 MAX_INT = 2**31 - 1
+MOST_DECIMALS = 6
 
 
 class Editor(Protocol):
@@ -31,13 +32,27 @@ class Editor(Protocol):
         """Have `slot` called when the user changed it."""
 
 
+class ExactSpinBox(QDoubleSpinBox):
+    """Shows as many decimals as its step has, and more only where the value has them: nothing is rounded away."""
+
+    def __init__(self, digits: int) -> None:
+        super().__init__()
+        self._digits = digits
+        self.setDecimals(MOST_DECIMALS)
+
+    def textFromValue(self, value: float) -> str:
+        """Return the value without the zeros at its end."""
+        point = self.locale().decimalPoint()
+        whole, _, part = super().textFromValue(value).partition(point)
+        return f"{whole}{point}{part.rstrip('0').ljust(self._digits, '0')}".removesuffix(point)
+
+
 class FloatEditor:
     """A decimal number with unit."""
 
     def __init__(self, spec: ParamSpec) -> None:
-        self.widget = QDoubleSpinBox()
         step = spec.step or 0.1
-        self.widget.setDecimals(decimals_for(step))
+        self.widget = ExactSpinBox(decimals_for(step))
         self.widget.setRange(
             -1e9 if spec.minimum is None else spec.minimum, 1e9 if spec.maximum is None else spec.maximum
         )
@@ -189,7 +204,7 @@ def decimals_for(step: float) -> int:
     for digits in range(1, 6):
         if abs(step * 10**digits - round(step * 10**digits)) < 1e-9:
             return digits
-    return 6
+    return MOST_DECIMALS
 
 
 def pretty(name: str) -> str:

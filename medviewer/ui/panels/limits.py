@@ -9,9 +9,12 @@ from PySide6.QtCore import QPoint, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QSpinBox, QWidget
 
+from medviewer.editing.effect import ValueRange
 from medviewer.editing.rules import Area, EditRules, Overwrite, SliceRange
 from medviewer.ui.bind import Links
+from medviewer.ui.forms.editors import ExactSpinBox
 from medviewer.ui.icons import swatch
+from medviewer.ui.panels.histogram import HistogramView
 from medviewer.ui.text import label
 
 if TYPE_CHECKING:
@@ -73,6 +76,8 @@ class Limits(QWidget):
         self.inverted = _check(
             "intensityInverted", "Outside of it", "Change only voxels whose value lies outside of it"
         )
+        self.histogram = HistogramView(self._app.jobs, self._links)
+        self.histogram.range_dragged.connect(self._take_range)
         self.in_slices = _check("sliceRule", "Slices", "Change only these slices")
         self.plane = _choice("slicePlane", PLANES, "Slices along this direction of the image")
         self.first, self.last = _slice_spin("first"), _slice_spin("last")
@@ -96,6 +101,7 @@ class Limits(QWidget):
             (label("Edit"), self.area),
             (None, self.area_segment),
             (self.in_range, self.from_value, self.to_value),
+            (None, self.histogram),
             (None, self.inverted),
             (self.in_slices, self.plane),
             (None, self.first, self.last),
@@ -158,6 +164,17 @@ class Limits(QWidget):
         """The key of the range turns it on and off without this box."""
         self.in_range.setChecked(self._app.router.rules.intensity is not None)
 
+    def _take_range(self, lower: float, upper: float) -> None:
+        self.from_value.setValue(lower)
+        self.to_value.setValue(upper)
+
+    def _show_histogram(self, limited: bool, inverted: bool, low: float, high: float) -> None:
+        volume = self._app.workspace.active
+        self.histogram.setVisible(limited and volume is not None)
+        if limited and volume is not None:
+            self.histogram.look_at(volume.array)
+            self.histogram.show_range(ValueRange(low, high, inverted))
+
     def _bound_slices(self) -> None:
         """Let slices be what this image has, counted from 1 as the views do; all of them at first."""
         volume = self._app.workspace.active
@@ -181,6 +198,7 @@ class Limits(QWidget):
         for choice in (self.plane, self.first, self.last):
             choice.setVisible(sliced)
         low, high = sorted((self.from_value.value(), self.to_value.value()))
+        self._show_histogram(limited, self.inverted.isChecked(), low, high)
         first, last = sorted((self.first.value(), self.last.value()))
         self._app.router.rules = replace(
             self._app.router.rules,
@@ -211,10 +229,9 @@ def _check(name: str, text: str, tip: str) -> QCheckBox:
 
 
 def _value_spin(name: str, value: float) -> QDoubleSpinBox:
-    spin = QDoubleSpinBox()
+    spin = ExactSpinBox(0)
     spin.setObjectName(f"intensity.{name}")
     spin.setRange(-1e6, 1e6)
-    spin.setDecimals(0)
     spin.setSingleStep(10)
     spin.setValue(value)
     return spin

@@ -25,6 +25,7 @@ from medviewer.editing.tool import ToolInfo
 from medviewer.ui.forms.param_form import ParamForm
 from medviewer.ui.icons import icon
 from medviewer.ui.panels.effect_row import EffectRow
+from medviewer.ui.panels.histogram import ToolHistogram
 from medviewer.ui.panels.limits import Limits
 from medviewer.ui.panels.panel import Command, Panel, tool_button
 from medviewer.ui.panels.task_options import TaskOptions
@@ -67,8 +68,10 @@ class ToolsPanel(Panel):
         column = QVBoxLayout(inside)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
-        for part in (head, self._options):
-            column.addLayout(part)
+        column.addLayout(head)
+        self.histogram = ToolHistogram(app, self.links)
+        column.addWidget(self.histogram)
+        column.addLayout(self._options)
         self.task_options = TaskOptions(app, self.links)
         column.addWidget(self.task_options)
         layout.addWidget(Room(inside))
