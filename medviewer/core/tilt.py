@@ -40,6 +40,20 @@ def turned(tilt: Tilt, axis_lps: Points | Vec3, radians: float) -> Tilt:
     return tilt_of(rotation @ np.array(tilt).reshape(3, 3))
 
 
+def swung(axes: Points, before: Points, after: Points) -> Points:
+    """Return the axes in a plane (columns, LPS; the first is that to the right) when its normal is turned.
+
+    By the shortest rotation from one unit normal to the other; every half turn is as short: it is about the first axis.
+    """
+    cosine = float(before @ after)
+    if cosine < -1 + 1e-9:
+        return axes * [1.0, -1.0]
+    x, y, z = np.cross(before, after)
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    swing: Points = (np.eye(3) + cross + cross @ cross / (1.0 + cosine)) @ axes
+    return swing
+
+
 def tilted_grid(geometry: Geometry, tilt: Tilt) -> Geometry:
     """Return the grid of views that are turned against the grid of an image.
 

@@ -9,7 +9,7 @@ import numpy as np
 from medviewer.core.geometry import Geometry, Vec3, vec3
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Mask
-from medviewer.imaging.planes import Slab, in_plane_axes
+from medviewer.imaging.planes import Slab, in_plane_axes, level_axes
 from medviewer.imaging.polygon import fill_even_odd
 
 #: Corners of the outline of an ellipse.
@@ -61,20 +61,25 @@ def fill_outline(
     return region, np.expand_dims(filled, 2 - axis)
 
 
-def rectangle(geometry: Geometry, corner_lps: Vec3, opposite_lps: Vec3, axis: int) -> tuple[Vec3, ...]:
+def rectangle(
+    geometry: Geometry, corner_lps: Vec3, opposite_lps: Vec3, axis: int, tilted: Geometry | None = None
+) -> tuple[Vec3, ...]:
     """Return the corners (LPS mm) of a rectangle in a slice; the two given ones are the first and the third.
 
-    Its sides are along and across the lower index axis of the slice: right angles in mm, on a sheared grid too.
+    Its sides are along and across the lower index axis of the slice: right angles in mm, on a sheared grid too. In a
+    turned view, they are as level as on the screen.
     """
-    across = geometry.direction_matrix[:, in_plane_axes(axis)[0]]
+    across = level_axes(geometry, axis, tilted)[:, 0]
     corner, opposite = np.array(corner_lps), np.array(opposite_lps)
     along = (opposite - corner) @ across / (across @ across) * across
     return (vec3(corner), vec3(corner + along), vec3(opposite), vec3(opposite - along))
 
 
-def ellipse(geometry: Geometry, corner_lps: Vec3, opposite_lps: Vec3, axis: int) -> tuple[Vec3, ...]:
+def ellipse(
+    geometry: Geometry, corner_lps: Vec3, opposite_lps: Vec3, axis: int, tilted: Geometry | None = None
+) -> tuple[Vec3, ...]:
     """Return the outline (LPS mm) of the ellipse that touches the sides of a rectangle."""
-    corners = np.array(rectangle(geometry, corner_lps, opposite_lps, axis))
+    corners = np.array(rectangle(geometry, corner_lps, opposite_lps, axis, tilted))
     center = corners.mean(axis=0)
     half_wide, half_high = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
     angles = np.arange(_ELLIPSE_CORNERS) * (2 * np.pi / _ELLIPSE_CORNERS)
@@ -82,13 +87,15 @@ def ellipse(geometry: Geometry, corner_lps: Vec3, opposite_lps: Vec3, axis: int)
     return tuple(vec3(point) for point in ring)
 
 
-def circle(geometry: Geometry, center_lps: Vec3, rim_lps: Vec3, axis: int) -> tuple[Vec3, ...]:
+def circle(
+    geometry: Geometry, center_lps: Vec3, rim_lps: Vec3, axis: int, tilted: Geometry | None = None
+) -> tuple[Vec3, ...]:
     """Return the outline (LPS mm) of the circle in a slice around a point and through another."""
-    across = geometry.direction_matrix[:, in_plane_axes(axis)[0]]
-    normal = np.cross(across, geometry.direction_matrix[:, in_plane_axes(axis)[1]])
+    across, down = level_axes(geometry, axis, tilted).T
+    normal = np.cross(across, down)
     right = across / np.linalg.norm(across)
     half = (right + np.cross(normal / np.linalg.norm(normal), right)) * np.linalg.norm(np.subtract(rim_lps, center_lps))
-    return ellipse(geometry, vec3(center_lps - half), vec3(center_lps + half), axis)
+    return ellipse(geometry, vec3(center_lps - half), vec3(center_lps + half), axis, tilted)
 
 
 def thinned(outline_lps: Sequence[Vec3], tolerance_mm: float) -> tuple[Vec3, ...]:

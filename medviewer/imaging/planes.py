@@ -13,7 +13,7 @@ import numpy.typing as npt
 from medviewer.core.geometry import Geometry, Points, Vec3
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Mask
-from medviewer.core.tilt import slab_half_mm
+from medviewer.core.tilt import orthogonal, slab_half_mm, swung
 from medviewer.core.volume import VoxelArray
 from medviewer.imaging.polygon import Mask2D, fill_even_odd
 
@@ -39,6 +39,18 @@ def distance_from(geometry: Geometry, region: Region, plane: Points) -> Points:
     k, j, i = (np.arange(low, up, dtype=np.float64) for low, up in zip(region.lower, region.upper, strict=True))
     distance: Points = (row[2] * k + row[3])[:, None, None] + (row[1] * j)[:, None] + row[0] * i
     return distance
+
+
+def level_axes(geometry: Geometry, axis: int, tilted: Geometry | None = None) -> Points:
+    """Return the directions (LPS, columns) in which a slice is drawn on the screen: along its lower and upper axis.
+
+    Those of a turned slice are not the axes of `tilted`: the view does not turn in its own plane.
+    """
+    flat = list(in_plane_axes(axis))
+    if tilted is None:
+        return geometry.direction_matrix[:, flat]
+    straight = orthogonal(geometry.direction_matrix)
+    return swung(straight[:, flat], straight[:, axis], tilted.direction_matrix[:, axis])
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from medviewer.core.geometry import Geometry, Points, Vec3, vec3
 from medviewer.core.region import Region
-from medviewer.core.tilt import Tilt, orthogonal, tilted_grid
+from medviewer.core.tilt import Tilt, orthogonal, swung, tilted_grid
 from medviewer.core.view_state import PLANES, Plane
 from medviewer.core.volume import Volume
 
@@ -121,13 +121,7 @@ class PlaneGrid:
         axes: Points = straight[:, [self.across, self.down]] * [self.across_sign, self.down_sign]
         before = straight[:, self.normal]
         after = self.geometry.direction_matrix[:, self.normal]
-        cosine = float(before @ after)
-        if cosine < -1 + 1e-9:  # every half turn is as short: about the axis to the right
-            return axes * [1.0, -1.0]
-        x, y, z = np.cross(before, after)
-        cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-        swing: Points = (np.eye(3) + cross + cross @ cross / (1.0 + cosine)) @ axes
-        return swing
+        return swung(axes, before, after)
 
     @cached_property
     def tilt_degrees(self) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from scipy import ndimage
 from medviewer.app.context import AppContext
 from medviewer.core.geometry import Vec3, vec3
 from medviewer.core.region import Region
+from medviewer.core.tilt import STRAIGHT, turned
 from medviewer.core.view_state import PLANES, Plane, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.editing.editor import LabelEditor
@@ -220,6 +221,23 @@ TOOLS = [info for info in all_tools() if info.group != "model"]
 @pytest.mark.timeout(600 if GUIDE else 120)
 @pytest.mark.parametrize("tool_id", [info.id for info in TOOLS])
 def test_tool_in_three_planes(stage: Stage, tool_id: str) -> None:
+    use(stage, tool_id)
+
+
+@pytest.mark.parametrize("tool_id", [info.id for info in TOOLS])
+def test_tool_in_three_turned_planes(stage: Stage, tool_id: str) -> None:
+    view = stage.app.workspace.view
+    view.tilt = turned(turned(STRAIGHT, (0.0, 0.0, 1.0), 0.3), (1.0, 0.4, 0.0), 0.6)
+    view.crosshair_visible = False  # its handles would be in the way
+    for plane in PLANES:
+        frame = stage.canvas(plane).scene.frame
+        assert frame is not None
+        assert frame.grid.image is not None
+    use(stage, tool_id)
+
+
+def use(stage: Stage, tool_id: str) -> None:
+    """Take a tool up, use it in its planes, apply, and undo."""
     act = ACTS.get(tool_id, Act("drag"))
     app = stage.app
     options = app.router.options(tool_id)

@@ -86,7 +86,7 @@ class ClickSegment(BaseTool):
         if marks == "clicks and boxes":
             corners: tuple[Vec3, ...] = (start, event.lps)
             if event.tilted is not None:
-                corners = rectangle(event.tilted, start, event.lps, event.axis)
+                corners = rectangle(self._geometry, start, event.lps, event.axis, event.tilted)
             return Prompt(kind="box", positive=positive, points=corners)
         points = thinned(self._path, 0.5 * min(self._geometry.spacing))
         if marks == "lassos":

@@ -18,4 +18,6 @@ class EllipseTool(CornerTool):
 
     def outline(self) -> Sequence[Vec3]:
         """Return the round line between the corners."""
-        return ellipse(self.grid, self.points[0], self.points[2], self.axis) if self.points else ()
+        if not self.points:
+            return ()
+        return ellipse(self.geometry, self.points[0], self.points[2], self.axis, self.tilted)

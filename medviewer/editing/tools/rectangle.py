@@ -17,11 +17,11 @@ class CornerTool(ShapeTool):
 
     def stretch(self, start: Vec3, lps: Vec3) -> None:
         """Reach from where the drag began to the pointer."""
-        self.points = list(rectangle(self.grid, start, lps, self.axis))
+        self.points = list(rectangle(self.geometry, start, lps, self.axis, self.tilted))
 
     def drag(self, held: int, lps: Vec3) -> None:
         """Move one corner."""
-        ring = rectangle(self.grid, lps, self.points[(held + 2) % 4], self.axis)
+        ring = rectangle(self.geometry, lps, self.points[(held + 2) % 4], self.axis, self.tilted)
         same = held % 2 == 0
         # Sides keep their names: the ring goes on from the corner that is held, in the direction it had.
         order = ring if same else (ring[0], ring[3], ring[2], ring[1])

@@ -184,12 +184,12 @@ class Scissors(BaseTool):
 
     def _on_slice(self) -> tuple[Vec3, ...]:
         assert self.ctx is not None
-        grid, axis = self._path[0].tilted or self.ctx.editor.target.geometry, self._path[0].axis
+        geometry, axis = self.ctx.editor.target.geometry, self._path[0].axis
         start, end = self._path[0].lps, self._path[-1].lps
         if self.options.shape == "free":
             return tuple(event.lps for event in self._path)
         shape = rectangle if self.options.shape == "rectangle" else circle
-        return shape(grid, start, end, axis)
+        return shape(geometry, start, end, axis, self._path[0].tilted)
 
     def _on_screen(self) -> tuple[ScreenPoint, ...]:
         path = [event.sight.point for event in self._path if event.sight is not None]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
+
 from medviewer.core.geometry import Geometry, Vec3
 from medviewer.core.params import Doc, Range, Unit
 from medviewer.core.prompt import Prompt
@@ -13,7 +15,7 @@ from medviewer.editing.change import Change, SegmentMask
 from medviewer.editing.effect import Compute, EditScene
 from medviewer.editing.shaping import flat_axis
 from medviewer.editing.tool import BaseTool, CursorSpec, Key, Modifier, PointerEvent, tool
-from medviewer.imaging.planes import Slab
+from medviewer.imaging.planes import Slab, in_plane_axes, level_axes
 from medviewer.jobs.job import JobContext
 
 #: Dragging so far up doubles the tolerance, so far down halves it.
@@ -77,7 +79,7 @@ class MagicWand(BaseTool):
             self._begin(event, geometry)
         elif self._click is not None and self._held:
             if event.phase == "move":
-                up = _up_mm(event.tilted or geometry, self._click.lps, event.lps, event.axis)
+                up = _up_mm(geometry, self._click.lps, event)
                 self.options.tolerance = round(self._start * 2 ** (up / _DOUBLES_MM), 2)
             else:
                 self._held = False
@@ -121,13 +123,17 @@ class MagicWand(BaseTool):
         return lambda ctx: _grown(scene, options, click, kji, ctx)
 
 
-def _up_mm(geometry: Geometry, start: Vec3, now: Vec3, axis: int) -> float:
+def _up_mm(geometry: Geometry, start: Vec3, event: PointerEvent) -> float:
     """Return how far the pointer went up on the screen, in mm: towards the head, or to the front in axial slices."""
-    vertical = 1 if axis == 2 else 2
-    away = geometry.lps_to_index(now) - geometry.lps_to_index(start)
-    column = geometry.direction_matrix[:, vertical]
-    towards = -column[1] if axis == 2 else column[2]
-    return float(away[vertical] * geometry.spacing[vertical]) * (1.0 if towards >= 0 else -1.0)
+    down = level_axes(geometry, event.axis, event.tilted)[:, 1]
+    towards = -down[1] if event.axis == 2 else down[2]
+    if event.tilted is not None:
+        away = float(np.subtract(event.lps, start) @ down)
+    else:
+        vertical = in_plane_axes(event.axis)[1]
+        index = geometry.lps_to_index(event.lps) - geometry.lps_to_index(start)
+        away = float(index[vertical] * geometry.spacing[vertical])
+    return away * (1.0 if towards >= 0 else -1.0)
 
 
 def _grown(scene: EditScene, options: WandOptions, click: _Click, kji: Kji, ctx: JobContext) -> Change:
