@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from psygnal import Signal
@@ -15,7 +16,7 @@ from medviewer.editing.change import Change
 from medviewer.editing.draft import Draft
 from medviewer.editing.editor import EditRefused, EditUnwanted, LabelEditor
 from medviewer.editing.effect import Compute, EditScene, Effect
-from medviewer.jobs.job import Job, JobContext, JobState
+from medviewer.jobs.job import Job, JobContext, JobState, abandonable
 
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
@@ -131,11 +132,11 @@ class EffectHost:
         self._compute(plan)
 
     def _compute(self, plan: Compute) -> None:
-        editor = self._editor
-        assert editor is not None
-        self._job = self._app.jobs.submit(
-            self._title, lambda ctx: _computed(ctx, plan, editor), lane="cpu", done=self._done, quiet=True
-        )
+        assert self._effect is not None
+        assert self._editor is not None
+        # What follows a hand that drags would pile up if it were left to run on; that is waited for.
+        work = partial(_computed, plan=plan, editor=self._editor, leave=not self._effect.live)
+        self._job = self._app.jobs.submit(self._title, work, lane="cpu", done=self._done, quiet=True)
         self.changed.emit()
 
     def scene(self) -> EditScene | None:
@@ -231,9 +232,9 @@ class EffectHost:
         self.changed.emit()
 
 
-def _computed(ctx: JobContext, plan: Compute, editor: LabelEditor) -> Draft:
+def _computed(ctx: JobContext, plan: Compute, editor: LabelEditor, *, leave: bool) -> Draft:
     time.sleep(_SETTLE_S)
     ctx.check_cancelled()
-    change = plan(ctx)
+    change = abandonable(lambda: plan(ctx), ctx.check_cancelled) if leave else plan(ctx)
     ctx.check_cancelled()
     return editor.draft(change, ctx.check_cancelled)

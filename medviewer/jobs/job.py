@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import uuid4
 
 from psygnal import Signal
+
+T = TypeVar("T")
+
+#: Seconds between two looks at whether work that cannot be ended is still wanted.
+_LOOK_S = 0.05
 
 
 class JobCancelled(BaseException):
@@ -65,6 +72,32 @@ class SubContext:
     def check_cancelled(self) -> None:
         """Raise `JobCancelled` when cancelled."""
         self._parent.check_cancelled()
+
+
+def abandonable(work: Callable[[], T], check: Callable[[], None]) -> T:
+    """Return what work returns that cannot be ended from outside, as a call into a library.
+
+    It runs on a thread of its own. When `check` raises, it is left to run to its end unheard.
+
+    Parameters
+    ----------
+    work : callable
+        Must not change anything.
+    check : callable
+        Called every now and then; may raise to stop waiting.
+    """
+    answer: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="abandonable", daemon=True).start()
+    while not wait([answer], _LOOK_S).done:
+        check()
+    return answer.result()
 
 
 class JobState(Enum):

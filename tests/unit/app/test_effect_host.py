@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -129,6 +130,42 @@ def test_what_is_shown_is_what_the_limits_let_through(app: AppContext, pump: Pum
     assert not any("is locked" in message.text for message in app.messages.messages)
     app.router.key("apply")
     pump.until(lambda: any("is locked" in message.text for message in app.messages.messages))
+
+
+def test_cancel_does_not_wait_for_a_library(app: AppContext, pump: Pump, opened: Volume) -> None:
+    """Three runs that hear nothing are left behind, more than there are threads for such work; the fourth one runs."""
+    entered, go_on = threading.Semaphore(0), threading.Event()
+
+    class Deaf(Stamp):
+        live: ClassVar[bool] = False
+
+        def plan(self, scene: EditScene) -> Compute | None:
+            compute = super().plan(scene)
+            assert compute is not None
+            first = self.plans <= 3
+
+            def deaf(ctx: JobContext) -> Change:
+                entered.release()
+                assert not first or go_on.wait(60)
+                return compute(ctx)
+
+            return deaf
+
+    made = Deaf()
+    app.router.tools = (*app.router.tools, ToolInfo("deaf", "Deaf", "", lambda: made))
+    app.router.activate("deaf")
+    host = app.router.effects
+    try:
+        for _ in range(3):
+            host.preview()
+            pump.until(lambda: entered.acquire(blocking=False))
+            assert host.discard()
+            assert host.state == "idle"
+        host.preview()
+        pump.until(lambda: host.state == "previewing")
+    finally:
+        go_on.set()
+    assert app.workspace.view.preview
 
 
 def test_a_refusal_is_told_when_it_is_applied(app: AppContext, pump: Pump, stamp: Stamp) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from medviewer.core.errors import InputError
-from medviewer.jobs.job import Job, JobCancelled, JobContext, JobState, NullContext, SubContext
+from medviewer.jobs.job import Job, JobCancelled, JobContext, JobState, NullContext, SubContext, abandonable
 from medviewer.jobs.runner import JobRunner, ask_main
 
 
@@ -256,3 +256,21 @@ def test_a_job_that_asks_can_be_cancelled(runner: JobRunner) -> None:
     assert asked.wait(10)
     job.cancel()
     assert job.state is JobState.CANCELLED
+
+
+def test_what_cannot_be_ended_gives_its_answer_or_its_error_or_is_left() -> None:
+    assert abandonable(lambda: 3, lambda: None) == 3
+
+    def fails() -> int:
+        raise InputError("no")
+
+    with pytest.raises(InputError):
+        abandonable(fails, lambda: None)
+    go_on = threading.Event()
+
+    def cancelled() -> None:
+        raise JobCancelled
+
+    with pytest.raises(JobCancelled):
+        abandonable(go_on.wait, cancelled)
+    go_on.set()
