@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 
@@ -24,9 +24,12 @@ def tilt_of(matrix: Points) -> Tilt:
     """
     if not np.isfinite(matrix).all():
         raise ValueError("a rotation is finite")
-    nearest = orthogonal(matrix)
+    square = np.abs(matrix.T @ matrix - np.eye(3)).max() < 1e-12  # as it was saved
+    nearest = matrix if square else orthogonal(matrix)
     if np.abs(nearest - matrix).max() > 1e-3 or np.linalg.det(nearest) < 0:
         raise ValueError("no rotation")
+    if np.abs(nearest - np.eye(3)).max() < 1e-9:
+        return STRAIGHT
     a, b, c, d, e, f, g, h, i = (float(v) for v in nearest.ravel())
     return (a, b, c, d, e, f, g, h, i)
 
@@ -86,6 +89,19 @@ def tilted_grid(geometry: Geometry, tilt: Tilt) -> Geometry:
 def views_grid(volume: Volume, tilt: Tilt | None) -> Geometry | None:
     """Return the grid of the views of a volume; None where they follow its own, as those of a picture always do."""
     return None if tilt is None or not volume.has_depth else tilted_grid(volume.geometry, tilt)
+
+
+def nearest_axes(geometry: Geometry) -> tuple[int, int, int]:
+    """Return the index axis closest to each world axis, all three at once so that none is used twice."""
+    direction = geometry.direction_matrix
+    x, y, z = max(permutations(range(3)), key=lambda p: sum(abs(direction[world, p[world]]) for world in range(3)))
+    return x, y, z
+
+
+def patient_axes(geometry: Geometry) -> Points:
+    """Return the square axes of the views of a grid as columns, LPS: mostly to the left, posterior and the head."""
+    axes: Points = orthogonal(geometry.direction_matrix)[:, nearest_axes(geometry)]
+    return axes * np.where(axes.diagonal() < 0, -1.0, 1.0)
 
 
 def orthogonal(direction: Points) -> Points:

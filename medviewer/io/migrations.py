@@ -14,7 +14,7 @@ from medviewer.core.errors import WorkspaceError
 Manifest = dict[str, Any]
 
 #: The version `workspace_file` writes.
-VERSION = 3
+VERSION = 4
 
 
 def _assessments(manifest: Manifest) -> Manifest:
@@ -35,7 +35,13 @@ def _terms(manifest: Manifest) -> Manifest:
     return manifest
 
 
-MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {1: _assessments, 2: _terms}
+def _tilt(manifest: Manifest) -> Manifest:
+    """Version 3 knew no planes but those of the grid."""
+    manifest["view"]["tilt"] = None
+    return manifest
+
+
+MIGRATIONS: Mapping[int, Callable[[Manifest], Manifest]] = {1: _assessments, 2: _terms, 3: _tilt}
 
 
 def migrate(

@@ -13,6 +13,7 @@ from medviewer.core.finding import Assessment
 from medviewer.core.geometry import Vec3
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Group, LabelArray, LabelCopy, Segment
+from medviewer.core.tilt import Tilt
 from medviewer.core.view_state import LabelLook, WindowLevel
 from medviewer.core.workspace import Registration, Workspace
 from medviewer.io.volume_ref import VolumeRef
@@ -54,6 +55,7 @@ class ViewSnapshot:
     crosshair_visible: bool = True
     maximised: str = ""
     inverted: bool = False
+    tilt: Tilt | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,6 +118,7 @@ def take_snapshot(workspace: Workspace, sources: Mapping[str, tuple[Path, ...]] 
             crosshair_visible=view.crosshair_visible,
             maximised=view.maximised,
             inverted=view.inverted,
+            tilt=view.tilt,
         ),
     )
 
@@ -167,3 +170,4 @@ def restore_view(workspace: Workspace, saved: ViewSnapshot) -> None:
     view.crosshair_visible = saved.crosshair_visible
     view.maximised = saved.maximised
     view.inverted = saved.inverted
+    view.tilt = saved.tilt

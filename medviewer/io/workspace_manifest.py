@@ -26,6 +26,7 @@ from medviewer.core.serial import (
     segment_from_json,
     segment_to_json,
 )
+from medviewer.core.tilt import tilt_of
 from medviewer.core.version import __version__
 from medviewer.core.view_state import LabelLook, WindowLevel
 from medviewer.core.workspace import Registration
@@ -116,6 +117,8 @@ def from_manifest(manifest: Manifest, read: ReadArray, folder: Path) -> Workspac
     view["window"] = WindowLevel(float(view["window"]["center"]), float(view["window"]["width"]))
     view["crosshair_lps"] = vec3(view["crosshair_lps"])
     view["look"] = LabelLook(**view["look"])
+    if view["tilt"] is not None:
+        view["tilt"] = tilt_of(np.array(view["tilt"], dtype=np.float64).reshape(3, 3))
     return WorkspaceSnapshot(
         id=str(manifest["workspace"]),
         save_id=str(manifest["save_id"]),

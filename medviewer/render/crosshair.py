@@ -13,10 +13,11 @@ from medviewer.core.geometry import Points, Vec3
 from medviewer.core.tilt import Tilt, turned
 from medviewer.render.plane import PlaneFrame
 
-#: Where on a half line its handle is, as a share of the way to the edge of the view.
-_HANDLE = 0.8
-#: Pixels of the desktop: shortest half line with a handle, radius of what is drawn, and how near one takes hold of it.
-_SHORTEST, HANDLE_RADIUS, _NEAR = 60.0, 5.0, 8.0
+#: Pixels of the desktop: from a handle to the edge of the view at most, the shortest half line with one, radius of what
+#: is drawn, and how near one takes hold of it.
+_FROM_EDGE, _SHORTEST, HANDLE_RADIUS, _NEAR = 58.0, 50.0, 5.0, 8.0
+#: The same as a share of the half line, which counts in a small view.
+_OUTER = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,11 @@ class Ray:
         """Return the point at a distance from the start."""
         return self.start[0] + distance * self.direction[0], self.start[1] + distance * self.direction[1]
 
-    def handle(self, ratio: float) -> tuple[float, float] | None:
-        """Return where it can be taken hold of; None where it is too short."""
-        return self.at(_HANDLE * self.last) if self.last - self.first > _SHORTEST * ratio else None
+    def handle_distance(self, ratio: float) -> float | None:
+        """Return how far from the start it can be taken hold of; None where it is too short."""
+        if self.last - self.first < _SHORTEST * ratio:
+            return None
+        return self.last - min(_FROM_EDGE * ratio, _OUTER * self.last)
 
 
 def crosshair_rays(frame: PlaneFrame, lps: Vec3, gap: float) -> Iterator[Ray]:
@@ -90,12 +93,11 @@ def handle_at(frame: PlaneFrame, lps: Vec3, x: float, y: float, ratio: float) ->
     That is from its handle to the edge of the view.
     """
     for ray in crosshair_rays(frame, lps, 0.0):
-        if ray.handle(ratio) is None:
-            continue
+        handle = ray.handle_distance(ratio)
         offset: Points = np.array([x - ray.start[0], y - ray.start[1]])
         along = float(offset @ ray.direction)
         beside = abs(float(offset[0] * ray.direction[1] - offset[1] * ray.direction[0]))
-        if beside <= _NEAR * ratio and along >= _HANDLE * ray.last - _NEAR * ratio:
+        if handle is not None and beside <= _NEAR * ratio and along >= handle - _NEAR * ratio:
             return True
     return False
 

@@ -129,8 +129,9 @@ def crosshair_marks(frame: PlaneFrame, lps: Vec3, gap: float, ratio: float = 1.0
     }
     for ray in crosshair_rays(frame, lps, gap):
         yield Line(ray.at(ray.first), ray.at(ray.last), colors[ray.along])
-        handle = ray.handle(ratio) if frame.grid.image is not None else None
-        if handle is not None:
+        distance = ray.handle_distance(ratio) if frame.grid.image is not None else None
+        if distance is not None:
+            handle = ray.at(distance)
             yield Circle(handle, (HANDLE_RADIUS * ratio + 1, HANDLE_RADIUS * ratio + 1), _EDGE)
             yield Circle(handle, (HANDLE_RADIUS * ratio, HANDLE_RADIUS * ratio), colors[ray.along], 2.0)
 
@@ -276,17 +277,6 @@ def slice_position(frame: PlaneFrame) -> str:
     return f"{letters if position >= 0 else opposite_letters(letters)} {abs(position):.1f} mm"
 
 
-def tilt_text(frame: PlaneFrame) -> str:
-    """Return how far a turned plane is off the grid of the image, as ``oblique 23°``; empty where it is not turned."""
-    if frame.grid.image is None:
-        return ""
-    normal, within = frame.grid.tilt_degrees
-    texts = [f"oblique {normal:.0f}°"] if round(normal) else []
-    if round(within):
-        texts.append(f"crosshair turned {abs(within):.0f}°")
-    return ", ".join(texts) or "oblique 0°"
-
-
 #: Longest line in a corner, in characters.
 _MOST = 60
 #: What the images of a stack are called, one by one.
@@ -300,7 +290,7 @@ def slice_texts(frame: PlaneFrame, volume: Volume) -> tuple[str, ...]:
     if volume.stacking == "place" and volume.in_patient:
         texts.append(slice_position(frame))
     if frame.grid.image is not None:
-        texts.append(tilt_text(frame))
+        texts.append(f"oblique {frame.grid.tilt_degrees:.0f}°")
     if volume.stacking == "time" and index < len(volume.frame_times_ms):
         texts.append(f"{volume.frame_times_ms[index] / 1000:.2f} s")
     return tuple(texts)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import permutations, product
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
 from medviewer.core.geometry import Geometry, Points, Vec3, vec3
 from medviewer.core.region import Region
-from medviewer.core.tilt import Tilt, orthogonal, swung, tilted_grid
+from medviewer.core.tilt import Tilt, nearest_axes, orthogonal, swung, tilted_grid
 from medviewer.core.view_state import PLANES, Plane
 from medviewer.core.volume import Volume
 
@@ -87,8 +87,7 @@ class PlaneGrid:
     @classmethod
     def of(cls, geometry: Geometry, plane: Plane) -> PlaneGrid:
         """Assign the index axis closest to each world axis, all three at once so that none is used twice."""
-        direction = geometry.direction_matrix
-        axes = max(permutations(range(3)), key=lambda p: sum(abs(direction[world, p[world]]) for world in range(3)))
+        direction, axes = geometry.direction_matrix, nearest_axes(geometry)
 
         def sign(world: int, wanted: int) -> int:
             return wanted if direction[world, axes[world]] >= 0 else -wanted
@@ -124,15 +123,12 @@ class PlaneGrid:
         return swung(axes, before, after)
 
     @cached_property
-    def tilt_degrees(self) -> tuple[float, float]:
-        """How far a plane is turned: its normal, and within the plane."""
-        if self.image is None or self._swing is None:
-            return 0.0, 0.0
-        straight = orthogonal(self.image.direction_matrix)
-        turned = self.geometry.direction_matrix
-        normal = float(np.clip(straight[:, self.normal] @ turned[:, self.normal], -1, 1))
-        along = turned[:, self.across] * self.across_sign @ self._swing
-        return float(np.degrees(np.arccos(normal))), float(np.degrees(np.arctan2(along[1], along[0])))
+    def tilt_degrees(self) -> float:
+        """Angle between the normal of a turned plane and that of the straight one."""
+        if self.image is None:
+            return 0.0
+        straight, turned = orthogonal(self.image.direction_matrix), self.geometry.direction_matrix
+        return float(np.degrees(np.arccos(np.clip(straight[:, self.normal] @ turned[:, self.normal], -1, 1))))
 
     @cached_property
     def right_lps(self) -> Points:

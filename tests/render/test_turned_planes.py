@@ -205,7 +205,7 @@ def test_letters_and_texts_follow_the_plane() -> None:
     # About its own normal nothing is turned but the crosshair.
     spun = replace(frame, grid=grid.turned(turned(STRAIGHT, (0.0, 0.0, 1.0), np.radians(20))))
     assert spun.grid.letters == ("R", "L", "A", "P")
-    assert slice_texts(spun, LETTER)[-1] == "crosshair turned 20°"
+    assert slice_texts(spun, LETTER)[-1] == "oblique 0°"
     assert slice_texts(PlaneFrame.fit(grid, 3, 100, 100), LETTER)[-1] == "F 42.0 mm"
 
 

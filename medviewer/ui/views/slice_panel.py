@@ -16,10 +16,10 @@ from medviewer.ui.views.hand import Hand
 from medviewer.ui.views.slice_canvas import SliceCanvas
 
 
-def view_title(volume: Volume | None, plane: Plane) -> str:
+def view_title(volume: Volume | None, plane: Plane, *, oblique: bool = False) -> str:
     """Return what a view is called; a plane of the patient only where the volume lies in one."""
     if volume is None or (volume.stacking == "place" and volume.in_patient):
-        return plane.capitalize()
+        return f"{plane.capitalize()}, oblique" if oblique else plane.capitalize()
     if volume.stacking == "time":
         return "Film"
     if not volume.has_depth:
@@ -147,6 +147,7 @@ class SlicePanel(QWidget):
         column.addWidget(self.title)
         column.addLayout(row, 1)
         self._following = False
+        self._named: tuple[str, Color] | None = None
         self.canvas.slice_changed.connect(self._follow)
         self.slider.valueChanged.connect(self._slide)
         self._follow()
@@ -157,9 +158,18 @@ class SlicePanel(QWidget):
 
     def show_kind(self, volume: Volume | None) -> None:
         """Be named after what is shown."""
-        depth = volume is None or volume.has_depth
-        self.title.rename(view_title(volume, self._plane), PLANE_COLORS[self._plane] if depth else DIM)
-        self.slider.setVisible(depth)
+        self.slider.setVisible(volume is None or volume.has_depth)
+        self._rename()
+
+    def _rename(self) -> None:
+        scene = self.canvas.scene
+        volume, frame = scene.volume, scene.frame
+        oblique = frame is not None and frame.grid.tilt_degrees >= 0.5
+        text = view_title(volume, self._plane, oblique=oblique)
+        color = PLANE_COLORS[self._plane] if volume is None or volume.has_depth else DIM
+        if (text, color) != self._named:
+            self._named = text, color
+            self.title.rename(text, color)
 
     def reset_view(self) -> None:
         """Show the whole slice."""
@@ -167,6 +177,7 @@ class SlicePanel(QWidget):
 
     def _follow(self) -> None:
         frame = self.canvas.scene.frame
+        self._rename()
         self.slider.setEnabled(frame is not None)
         if frame is not None:
             count = frame.grid.count

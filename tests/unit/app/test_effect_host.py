@@ -11,12 +11,13 @@ import pytest
 
 from medviewer.app.context import AppContext
 from medviewer.core.region import Region, box_of_value
+from medviewer.core.tilt import STRAIGHT, tilted_grid, turned
 from medviewer.core.volume import Volume
 from medviewer.editing.change import Change, NewSegment, SegmentMask
 from medviewer.editing.editor import EditRefused, LabelEditor
 from medviewer.editing.effect import Compute, EditScene, Effect
 from medviewer.editing.rules import SliceRange
-from medviewer.editing.tool import BaseTool, ToolInfo
+from medviewer.editing.tool import BaseTool, PointerEvent, ToolInfo
 from medviewer.jobs.job import JobContext
 from tests.unit.app.conftest import Pump
 
@@ -38,9 +39,11 @@ class Stamp(BaseTool):
         super().__init__()
         self.options = Options()
         self.plans = 0
+        self.scene: EditScene | None = None
 
     def plan(self, scene: EditScene) -> Compute | None:
         self.plans += 1
+        self.scene = scene
         shift, value = self.options.shift, scene.segment.value
         if shift < 0:
             raise EditRefused("Nothing to stamp.")
@@ -245,3 +248,18 @@ def test_box_of_value_agrees_with_the_mask() -> None:
     for _ in range(20):
         labels = (rng.random((9, 11, 7)) > 0.98).astype(np.uint16) * 3
         assert box_of_value(labels, 3) == Region.of_mask(labels == 3)
+
+
+def test_a_tool_that_computes_sees_how_the_planes_are_turned(app: AppContext, opened: Volume, stamp: Stamp) -> None:
+    assert stamp.scene is not None
+    assert stamp.scene.tilted is None
+    tilt = turned(STRAIGHT, (0.0, 0.0, 1.0), 0.4)
+    app.workspace.view.tilt = tilt
+    grid = tilted_grid(opened.geometry, tilt)
+    app.router.pointer(PointerEvent("hover", opened.geometry.center_lps, 1, tilted=grid))
+    app.router.options_changed()
+    assert stamp.scene.tilted == grid
+    assert stamp.scene.axis == 1
+    app.workspace.view.tilt = None
+    app.router.options_changed()
+    assert stamp.scene.tilted is None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from medviewer.app.messages import MessageLog
 from medviewer.app.positions import Positions, first_look
 from medviewer.core.dicom_ref import SeriesRef
+from medviewer.core.tilt import STRAIGHT, Tilt, patient_axes, turned
 from medviewer.core.transform import AffineTransform
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Registration, Workspace
@@ -95,3 +97,65 @@ def test_images_without_a_frame_of_reference_are_linked_but_other_patients_and_f
     assert desk.look("a") == PLACE
     desk.workspace.remove_volume("a")
     assert desk.look("f") == (31.5, 23.5, 0.0)
+
+
+def normals(volume: Volume, tilt: Tilt) -> np.ndarray:
+    """Axes of the turned views in the patient, as columns."""
+    axes: np.ndarray = np.array(tilt).reshape(3, 3) @ patient_axes(volume.geometry)
+    return axes
+
+
+def on_grid(volume: Volume, *direction: float) -> Volume:
+    return replace(volume, geometry=replace(volume.geometry, direction=direction))
+
+
+TILT = turned(turned(STRAIGHT, (0.0, 0.0, 1.0), 0.3), (1.0, 0.2, 0.0), 0.5)
+SAGITTAL = (0.0, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+
+
+def test_turned_planes_stay_in_the_patient_however_the_other_image_is_stored() -> None:
+    desk = Desk(series("a", "1.2"), on_grid(series("b", "1.2"), *SAGITTAL), series("c", "1.2"))
+    view = desk.workspace.view
+    desk.look("a")
+    view.tilt = TILT
+    desk.look("b")
+    assert view.tilt is not None
+    wanted = normals(desk.workspace.volume("a"), TILT)
+    np.testing.assert_allclose(normals(desk.workspace.volume("b"), view.tilt), wanted, atol=1e-9)
+    desk.look("c")
+    np.testing.assert_allclose(view.tilt, TILT, atol=1e-9)
+    view.tilt = STRAIGHT
+    desk.look("a")
+    assert view.tilt == STRAIGHT
+    view.tilt = None
+    desk.look("b")
+    assert view.tilt is None
+
+
+def test_turned_planes_go_through_a_registration() -> None:
+    desk = Desk(series("a", "1.2"), series("b", "1.3"))
+    c, s = np.cos(0.2), np.sin(0.2)
+    turn = AffineTransform((c, -s, 0, 9, s, c, 0, -4, 0, 0, 1, 2, 0, 0, 0, 1))
+    desk.workspace.set_registrations([Registration("r", "a", "b", turn)])
+    desk.look("a")
+    desk.workspace.view.tilt = TILT
+    desk.look("b")
+    np.testing.assert_allclose(desk.workspace.view.tilt, turned(TILT, (0.0, 0.0, 1.0), 0.2), atol=1e-9)
+    desk.look("a")
+    np.testing.assert_allclose(desk.workspace.view.tilt, TILT, atol=1e-9)
+
+
+def test_images_that_are_not_linked_keep_planes_of_their_own_and_a_film_has_none() -> None:
+    desk = Desk(series("a", "1.2"), series("b", "1.3"), film())
+    view = desk.workspace.view
+    desk.look("a")
+    view.tilt = TILT
+    desk.look("b")
+    assert view.tilt is None
+    view.tilt = STRAIGHT
+    desk.look(desk.workspace.volumes[2].id)
+    assert view.tilt is None
+    desk.look("a")
+    assert view.tilt == TILT
+    desk.look("b")
+    assert view.tilt == STRAIGHT

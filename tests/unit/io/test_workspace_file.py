@@ -16,6 +16,7 @@ from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import Provenance
 from medviewer.core.segmentation import Segment, Segmentation
 from medviewer.core.terminology import MORPHOLOGICALLY_ALTERED_STRUCTURE, CodedConcept
+from medviewer.core.tilt import STRAIGHT, turned
 from medviewer.core.transform import AffineTransform, DisplacementField
 from medviewer.core.view_state import LabelLook, WindowLevel
 from medviewer.core.volume import Volume
@@ -72,6 +73,7 @@ def workspace(tmp_path: Path) -> Workspace:
     workspace.view.crosshair_lps = (1.5, 2.5, -0.1)
     workspace.view.look = LabelLook("outline", 3, only_active=True, neighbors=True)
     workspace.view.inverted = True
+    workspace.view.tilt = turned(STRAIGHT, (1.0, 2.0, -1.0), 0.4)
     return workspace
 
 
@@ -91,7 +93,16 @@ def _assert_same(one: Workspace, other: Workspace) -> None:
         assert (a.id, a.name, a.fixed_id, a.moving_id) == (b.id, b.name, b.fixed_id, b.moving_id)
         assert (a.transform, a.measures, a.provenance) == (b.transform, b.measures, b.provenance)
     assert (one.active and one.active.id) == (other.active and other.active.id)
-    for name in ("crosshair_lps", "window", "overlay_opacity", "look", "crosshair_visible", "maximised", "inverted"):
+    for name in (
+        "crosshair_lps",
+        "window",
+        "overlay_opacity",
+        "look",
+        "crosshair_visible",
+        "maximised",
+        "inverted",
+        "tilt",
+    ):
         assert getattr(one.view, name) == getattr(other.view, name)
 
 
@@ -291,3 +302,15 @@ def test_old_versions_can_still_be_read(tmp_path: Path, version: int) -> None:
     assert int((saved.groups[0].labels == 1).sum()) == 3
     assert snapshot.boxes[ref.id][0].score == 0.75
     assert snapshot.runs[0].weights_sha256 == "ab" * 32
+    assert snapshot.view.tilt is None
+
+
+@pytest.mark.parametrize("tilt", [[1.0] * 9, [float("nan")] * 9, [1.0, 0.0], "no", [1, 0, 0, 0, 1, 0, 0, 0, -1]])
+def test_a_tilt_that_is_no_rotation_is_refused(workspace: Workspace, tmp_path: Path, tilt: object) -> None:
+    path = tmp_path / "w.mvw"
+    write_workspace(path, take_snapshot(workspace))
+    with zipfile.ZipFile(path) as archive:
+        view = json.loads(archive.read("manifest.json"))["view"]
+    _rewrite(path, {"view": view | {"tilt": tilt}})
+    with pytest.raises(WorkspaceError):
+        read_workspace(path)
