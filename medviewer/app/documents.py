@@ -19,7 +19,7 @@ from medviewer.jobs.worker import WorkerProcess
 if TYPE_CHECKING:
     from medviewer.app.context import AppContext
     from medviewer.io.journal import Journal, JournalInfo
-    from medviewer.io.journal_content import JournalEntry
+    from medviewer.io.journal_content import JournalBase, JournalEntry
     from medviewer.io.snapshot import WorkspaceSnapshot
     from medviewer.io.volume_ref import VolumeRef
 
@@ -95,7 +95,7 @@ class _Recovered:
     """What a recovery needs on the main thread."""
 
     journal: Journal
-    base: Path | None
+    base: JournalBase
     snapshot: WorkspaceSnapshot | None
     volumes: Mapping[str, Volume]
     sources: Mapping[str, tuple[Path, ...]]
@@ -110,8 +110,8 @@ class Documents:
         self._app = app
         #: Where the workspace was saved or opened last; None for new work.
         self.path: Path | None = None
-        #: What that file held then.
-        self._save_id = ""
+        #: What that file held then; empty for new work.
+        self.save_id = ""
         self._saving: Job | None = None
 
     # ---- save
@@ -134,7 +134,7 @@ class Documents:
         snapshot = take_snapshot(app.workspace, sources)
         at = app.journaling.begin_save(path, snapshot.save_id)
         app.workspace.dirty = False
-        known = self._save_id if path == self.path else ""
+        known = self.save_id if path == self.path else ""
 
         def work(ctx: JobContext) -> None:
             from medviewer.io.workspace_file import read_save_id, write_workspace
@@ -150,12 +150,13 @@ class Documents:
         def done(job: Job) -> None:
             if job.state is JobState.SUCCESS:
                 app.journaling.saved(path, snapshot.save_id, at)
-                self.path, self._save_id = path, snapshot.save_id
+                self.path, self.save_id = path, snapshot.save_id
                 app.library.labelled(app.workspace.volumes)
                 app.settings.add_recent(path)
                 app.settings.save()
                 app.messages.add("info", f"Saved {path.name}.", "Read back and compared.")
                 return
+            app.journaling.not_saved()
             app.workspace.dirty = True
             if job.error is not None:
                 app.messages.error(job.error, f"Cannot save {path.name}")
@@ -180,7 +181,7 @@ class Documents:
             if job.state is JobState.SUCCESS and isinstance(job.result, tuple):
                 snapshot, volumes = job.result
                 self._restore(snapshot, volumes, {ref.id: ref.sources for ref in snapshot.volumes})
-                self.path, self._save_id = path, snapshot.save_id
+                self.path, self.save_id = path, snapshot.save_id
                 self._warn_of_another_window(path)
                 self._app.journaling.start(path, snapshot.save_id)
                 self._app.settings.add_recent(path)
@@ -208,7 +209,7 @@ class Documents:
         app.journaling.drop(delete=True)
         app.history.clear()
         app.workspace.dirty = False
-        self.path, self._save_id = None, ""
+        self.path, self.save_id = None, ""
 
     def close_volume(self, volume_id: str) -> None:
         """Close one volume with its segments and findings; undo steps name volumes, so the history ends here."""
@@ -269,7 +270,9 @@ class Documents:
         journal, content = Journal.take_over(path)
         try:
             base, entries = content.replay_from(read_save_id)
-            snapshot = read_workspace(base.path) if base.path is not None else None
+            snapshot = base.state
+            if base.path is not None and not base.inside:
+                snapshot = read_workspace(base.path)
             refs = {ref.id: ref for ref in (snapshot.volumes if snapshot else ())}
             refs |= {entry.volume.id: entry.volume for entry in entries if entry.volume is not None}
             closed = {entry.volume_id for entry in entries if entry.kind == "closed"}
@@ -279,13 +282,13 @@ class Documents:
             journal.give_back()
             raise
         sources = {ref.id: ref.sources for ref in needed}
-        return _Recovered(journal, base.path, snapshot, volumes, sources, entries, content.lost_bytes)
+        return _Recovered(journal, base, snapshot, volumes, sources, entries, content.lost_bytes)
 
     def _replay(self, found: _Recovered) -> None:
         app = self._app
         self._restore(found.snapshot, found.volumes, found.sources)
         closed = {entry.volume_id for entry in found.entries if entry.kind == "closed"}
-        steps = 0
+        steps = found.base.steps
         with app.journaling.paused():
             try:
                 for entry in found.entries:
@@ -293,8 +296,7 @@ class Documents:
             except WorkspaceError as error:
                 app.messages.error(error)
         app.journaling.adopt(found.journal)
-        self.path = found.base
-        self._save_id = found.snapshot.save_id if found.snapshot is not None else ""
+        self.path, self.save_id = found.base.path, found.base.save_id
         app.workspace.dirty = True
         if app.workspace.active is None and app.workspace.volumes:
             self._look_at(app.workspace.volumes[-1])
@@ -312,9 +314,12 @@ def replay_entry(workspace: Workspace, history: UndoStack, entry: JournalEntry, 
         workspace.add_run(entry.run)
     if entry.kind == "closed":
         history.clear()
-    if entry.kind not in ("push", "undo", "redo"):
+    if entry.kind not in ("push", "undo", "redo", "kept"):
         return 0
     if entry.step is not None and _volume_of(entry.step.meta) in closed:
+        return 0
+    if entry.kind == "kept" and entry.step is not None:
+        history.adopt(step_from_record(workspace, entry.step))
         return 0
     if entry.kind == "push" and entry.step is not None:
         history.do(step_from_record(workspace, entry.step))

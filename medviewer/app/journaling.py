@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medviewer.app.shortening import Shortening
 from medviewer.core.errors import MedViewerError
 from medviewer.core.provenance import Provenance
 from medviewer.core.record import StepRecord
@@ -43,6 +44,8 @@ class Journaling:
         self._known: set[str] = set()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._pending: Future[None] | None = None
+        self._saving = False
+        self._shortening = Shortening(app)
         app.history.pushed.connect(self._pushed)
         app.history.undone.connect(self._undone)
         app.history.redone.connect(self._redone)
@@ -99,17 +102,28 @@ class Journaling:
         journal = self._journal
         if journal is None:
             return 0
+        self._saving = True
         at = journal.begin_save()
         self._write(lambda: journal.append_saving(path, save_id, at))
         return at
 
     def saved(self, path: Path, save_id: str, at: int) -> None:
         """Note that the snapshot is on the disk."""
+        self._saving = False
         if self._journal is None:
             self.start(path, save_id)
             return
         journal = self._journal
         self._write(lambda: journal.append_saved(path, save_id, at))
+
+    def not_saved(self) -> None:
+        """Note that the snapshot did not get there."""
+        self._saving = False
+
+    def is_settled(self, journal: Journal) -> bool:
+        """Whether a journal is the open one, has everything that was done, and no save is on its way."""
+        written = self._pending is None or self._pending.done()
+        return journal is self._journal and written and not self._saving and not self._paused
 
     def flush(self) -> None:
         """Wait for a big record that is still being written."""
@@ -120,6 +134,7 @@ class Journaling:
     def drop(self, *, delete: bool) -> None:
         """Close the journal; `delete` removes it, because its work is saved or not wanted."""
         self.flush()
+        self._shortening.stop()
         if self._journal is not None:
             self._journal.close(delete)
             self._journal = None
@@ -128,6 +143,7 @@ class Journaling:
         """End journaling."""
         self.drop(delete=delete)
         self._writer.shutdown()
+        self._shortening.close()
 
     # ---- what happened
 
@@ -166,6 +182,7 @@ class Journaling:
         else:
             self.flush()
             self._pending = self._writer.submit(write, journal, record)
+        self._shortening.look(journal)
 
     def _ready(self) -> Journal | None:
         """Return the journal, begun at the first step, with every open volume in it."""

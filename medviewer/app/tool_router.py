@@ -49,6 +49,7 @@ class ToolRouter:
         self._made: dict[str, Tool] = {}
         self._active_id = ""
         self._before_id = "brush"
+        self._editor: LabelEditor | None = None
         self._pointed: Vec3 | None = None
         self._rules = EditRules()
         #: The last range of values; kept while it does not count.
@@ -98,6 +99,11 @@ class ToolRouter:
         """What the pointer looks like over a slice."""
         return self._made[self._active_id].cursor if self._active_id else ARROW
 
+    @property
+    def in_hand(self) -> bool:
+        """Whether a stroke is begun and not yet a step."""
+        return self._editor is not None and self._editor.stroke_open
+
     def options(self, tool_id: str) -> object | None:
         """Return the options (a dataclass) of a tool, or None."""
         return getattr(self._tool(tool_id), "options", None)
@@ -137,7 +143,7 @@ class ToolRouter:
             self.effects.stop()
         if tool_id and self._app.workspace.active is not None:
             tool = self._tool(tool_id)
-            editor = LabelEditor(
+            self._editor = editor = LabelEditor(
                 self._app.workspace, self._app.history, self._app.workspace.active.id, self._rules,
                 lambda text: self.ask(text),
             )  # fmt: skip

@@ -4,9 +4,11 @@ One append-only file per workspace. It deals in `StepRecord` only; who replays i
 journal holds is relative to a *base*: the empty workspace, or the saved file that was opened or written last. A step
 that was done before the base and is undone after it is stored with its undo, so every base can be replayed from.
 
-To replay an entry: "push" do the step; "undo" take the newest step back, or, when there is none, the one in the entry;
-"redo" do the newest undone step again, or, when there is none, the one in the entry; "volume" open it; "closed" close
-it; "run" add it to the runs.
+A long journal is made short (`journal_short`): then its base is a state that it holds itself.
+
+To replay an entry: "push" do the step; "kept" take it as done, for the base has it; "undo" take the newest step back,
+or, when there is none, the one in the entry; "redo" do the newest undone step again, or, when there is none, the one in
+the entry; "volume" open it; "closed" close it; "run" add it to the runs.
 
 Folder 0700, files 0600: they name files and may show anatomy. They are removed when the work is saved or discarded.
 """
@@ -25,7 +27,7 @@ from typing import BinaryIO
 from medviewer.core.errors import WorkspaceError
 from medviewer.core.provenance import Provenance
 from medviewer.core.record import StepRecord
-from medviewer.io.atomic import refusal, sync_folder
+from medviewer.io.atomic import refusal, replace_with_retry, sync_folder
 from medviewer.io.journal_content import (
     JournalBase,
     JournalContent,
@@ -34,8 +36,10 @@ from medviewer.io.journal_content import (
     header_to_json,
     read_journal,
 )
-from medviewer.io.journal_format import MAGIC, RawRecord, pack_record
+from medviewer.io.journal_format import MAGIC, RawRecord, frame, pack_payload
 from medviewer.io.journal_owner import SUFFIX, in_use, journal_path, parse_path, this_process, try_lock
+from medviewer.io.journal_short import SUFFIX as SHORT_SUFFIX
+from medviewer.io.journal_short import Mark, ShortJournal
 from medviewer.io.volume_ref import VolumeRef
 from medviewer.io.workspace_file import read_save_id
 
@@ -66,8 +70,14 @@ class Journal:
 
     def __init__(self, path: Path, file: BinaryIO, number: int = 0, stacks: tuple[int, int] = (0, 0)) -> None:
         self.path = path
+        #: None for a moment while a short journal takes its place, or when it then could not be opened.
         self._file: BinaryIO | None = file
+        self._closed = False
         self._number = number
+        #: What its records' numbers are more than those that `begin_save` gave.
+        self._shift = 0
+        #: Length of what is in it for certain.
+        self.nbytes = file.tell()
         #: How many steps who replays from the newest base has done, and undone.
         self._done, self._undone = stacks
 
@@ -87,7 +97,7 @@ class Journal:
             file = os.fdopen(handle, "r+b", buffering=0)
             try_lock(file)
             journal = cls(path, file)
-            journal._write(MAGIC)
+            journal._write(file, MAGIC)
         except OSError as error:
             raise refusal(error, path) from error
         journal._append(RawRecord("header", header_to_json(header)))
@@ -133,13 +143,12 @@ class Journal:
         # What is appended may be of kinds that the version which began it did not know.
         file.write(MAGIC)
         file.seek(content.good_bytes)
-        records = len(content.entries) + len(content.bases)
-        return cls(own, file, records, _stacks(content.entries[content.bases[-1].position :])), content
+        return cls(own, file, content.records, _stacks(content.entries[content.bases[-1].position :])), content
 
     @property
     def is_open(self) -> bool:
         """Whether it can be appended to."""
-        return self._file is not None
+        return not self._closed
 
     def append_step(self, record: StepRecord) -> None:
         """Store a step that was carried out; it is on the disk when this returns."""
@@ -175,7 +184,7 @@ class Journal:
         Work goes on meanwhile; from here on an undo or redo of an earlier step is stored with the step.
         """
         self._done = self._undone = 0
-        return self._number
+        return self._number - self._shift
 
     def append_saving(self, path: Path, save_id: str, at: int) -> None:
         """Store that everything up to `begin_save` is about to be in a saved file.
@@ -183,18 +192,57 @@ class Journal:
         A crash may come after the file was put in its place and before `append_saved`: then its `save_id` tells that
         it is this one and not the one before.
         """
-        self._append(RawRecord("saving", {"path": str(path.absolute()), "save_id": save_id, "at": at}))
+        self._append(self._save("saving", path, save_id, at))
 
     def append_saved(self, path: Path, save_id: str, at: int) -> None:
         """Store that the file is on the disk; what came after `begin_save` builds on it."""
-        self._append(RawRecord("saved", {"path": str(path.absolute()), "save_id": save_id, "at": at}))
+        self._append(self._save("saved", path, save_id, at))
+
+    def _save(self, kind: str, path: Path, save_id: str, at: int) -> RawRecord:
+        return RawRecord(kind, {"path": str(path.absolute()), "save_id": save_id, "at": at + self._shift})
+
+    def mark(self, path: Path | None, save_id: str) -> Mark:
+        """Note where a snapshot is taken that the journal is to be made short with, while no save is on its way.
+
+        Parameters
+        ----------
+        path, save_id : Path or None, str
+            The saved workspace that is open.
+        """
+        self._done = self._undone = 0
+        return Mark(self.nbytes, self._number, path, save_id)
+
+    def switch_to(self, short: ShortJournal) -> None:
+        """Let a short journal take the place of this one, and go on in it.
+
+        Raises
+        ------
+        WorkspaceError
+            When the disk is full or gone; then it goes on as it was.
+        """
+        try:
+            short.catch_up(self.path, self.nbytes)
+            size = short.file.tell()
+            # Windows renames no open file, and over none.
+            short.file.close()
+            self._close_file()
+            replace_with_retry(short.path, self.path)
+        except OSError as error:
+            raise refusal(error, short.path) from error
+        else:
+            self._number, self._shift, self.nbytes = short.number, self._shift + short.shift, size
+        finally:
+            short.abandon()
+            with contextlib.suppress(OSError):
+                self._open()
+        sync_folder(self.path.parent)
 
     def close(self, delete: bool) -> None:
         """Stop; `delete` removes it because the work is saved or discarded on purpose."""
-        if self._file is None:
+        if self._closed:
             return
-        self._file.close()
-        self._file = None
+        self._closed = True
+        self._close_file()
         if delete:
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
@@ -215,24 +263,39 @@ class Journal:
         WorkspaceError
             When the disk is full or gone; the work goes on in memory, the next append tries again.
         """
-        if self._file is None:
+        if self._closed:
             raise WorkspaceError("The journal is closed.", hint="Save your work.")
-        start = self._file.tell()
         try:
-            self._write(pack_record(self._number, record))
+            file = self._open()
+            self._write(file, frame(self._number, pack_payload(record)))
         except OSError as error:
-            with contextlib.suppress(OSError):
-                self._file.truncate(start)
-                self._file.seek(start)
+            if self._file is not None:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(self.nbytes)
+                    self._file.seek(self.nbytes)
             raise refusal(error, self.path) from error
         self._number += 1
 
-    def _write(self, data: bytes) -> None:
-        assert self._file is not None
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            file = self.path.open("r+b", buffering=0)
+            try_lock(file)
+            file.truncate(self.nbytes)
+            file.seek(self.nbytes)
+            self._file = file
+        return self._file
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self, file: BinaryIO, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            view = view[self._file.write(view) :]
-        os.fsync(self._file.fileno())
+            view = view[file.write(view) :]
+        os.fsync(file.fileno())
+        self.nbytes += len(data)
 
 
 def find_journals(folder: Path) -> list[JournalInfo]:
@@ -240,6 +303,7 @@ def find_journals(folder: Path) -> list[JournalInfo]:
 
     Whole journals without unsaved steps are removed: there is nothing to recover.
     """
+    _remove_unfinished(folder)
     found: list[tuple[float, JournalInfo]] = []
     for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
         parsed = parse_path(path)
@@ -263,6 +327,15 @@ def find_journals(folder: Path) -> list[JournalInfo]:
         header = content.header
         found.append((modified, JournalInfo(path, header.title, header.created, when, steps)))
     return [info for _, info in sorted(found, key=lambda item: item[0], reverse=True)]
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what programs that no longer run were writing beside their journals."""
+    for path in folder.glob(f"*{SUFFIX}{SHORT_SUFFIX}") if folder.is_dir() else ():
+        parsed = parse_path(path.with_suffix(""))
+        with contextlib.suppress(OSError):
+            if parsed is not None and not in_use(path, parsed[1]):
+                path.unlink(missing_ok=True)
 
 
 def is_open_elsewhere(folder: Path, saved: Path) -> bool:

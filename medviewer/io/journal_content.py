@@ -15,12 +15,15 @@ from medviewer.core.provenance import Provenance
 from medviewer.core.record import StepRecord
 from medviewer.core.version import __version__
 from medviewer.io.journal_format import MAGIC, RawRecord, read_records
+from medviewer.io.migrations import migrate
+from medviewer.io.snapshot import WorkspaceSnapshot
 from medviewer.io.volume_ref import VolumeRef
+from medviewer.io.workspace_manifest import Array, from_manifest
 
 log = logging.getLogger(__name__)
 
-EntryKind = Literal["push", "undo", "redo", "volume", "closed", "run"]
-_STEP_KINDS: Mapping[str, EntryKind] = {"push": "push", "undo": "undo", "redo": "redo"}
+EntryKind = Literal["push", "undo", "redo", "kept", "volume", "closed", "run"]
+_STEP_KINDS: Mapping[str, EntryKind] = {"push": "push", "undo": "undo", "redo": "redo", "kept": "kept"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +56,10 @@ class JournalEntry:
 
     Attributes
     ----------
-    kind : "push", "undo", "redo", "volume", "closed" or "run"
+    kind : "push", "undo", "redo", "kept", "volume", "closed" or "run"
     step : StepRecord or None
-        For "push" always; for "undo" and "redo" when the newest base may not know the step: it was done, or undone,
-        before it. Who replays on an older base finds the same step on top of the stack and need not use it.
+        For "push" and "kept" always; for "undo" and "redo" when the newest base may not know the step: it was done, or
+        undone, before it. Who replays on an older base finds the same step on top of the stack and need not use it.
     volume : VolumeRef or None
         For "volume": it was opened.
     volume_id : str
@@ -74,24 +77,35 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True)
 class JournalBase:
-    """A state that entries can be replayed on: nothing (`path` None) or a saved file.
+    """A state that entries can be replayed on: nothing, a saved file, or what the journal itself holds.
 
     Attributes
     ----------
+    path, save_id : Path or None, str
+        The saved file; None for work that was never saved.
     position : int
         Index of the first entry after it.
     written : bool
         False for a save that was begun and not yet known to be on the disk: whether it is, the file's `save_id` says.
+    inside : bool
+        Whether the journal holds the state; the saved file is only where the work was saved last.
+    state : WorkspaceSnapshot or None
+        What the journal holds, when it was read with its arrays.
+    steps : int
+        Steps, undos and redos from the last save to this state.
     """
 
     path: Path | None
     save_id: str
     position: int
     written: bool = True
+    inside: bool = False
+    state: WorkspaceSnapshot | None = field(default=None, compare=False)
+    steps: int = 0
 
     def is_there(self, save_id_of: Callable[[Path], str | None]) -> bool:
         """Whether one can still begin with it."""
-        return self.path is None or save_id_of(self.path) == self.save_id
+        return self.inside or self.path is None or save_id_of(self.path) == self.save_id
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,8 +120,8 @@ class JournalContent:
         Oldest first; never empty.
     lost_bytes : int
         Length of the damaged tail; 0 when the journal is whole.
-    good_bytes : int
-        Length of what could be read.
+    good_bytes, records : int
+        Length and number of records of what could be read.
     """
 
     header: JournalHeader
@@ -115,11 +129,12 @@ class JournalContent:
     bases: tuple[JournalBase, ...]
     lost_bytes: int
     good_bytes: int
+    records: int = 0
 
     def unsaved(self, save_id_of: Callable[[Path], str | None]) -> int:
         """Return the number of steps, undos and redos since the last save; `save_id_of` as for `replay_from`."""
         last = next(base for base in reversed(self.bases) if base.written or base.is_there(save_id_of))
-        return _steps(self.entries[last.position :])
+        return last.steps + _steps(self.entries[last.position :])
 
     def replay_from(self, save_id_of: Callable[[Path], str | None]) -> tuple[JournalBase, tuple[JournalEntry, ...]]:
         """Choose the newest base that is still there, and what to replay on it.
@@ -164,7 +179,7 @@ def read_journal(path: Path, arrays: bool = True) -> JournalContent:
     bases: list[JournalBase] = []
     header: JournalHeader | None = None
     before: list[int] = []
-    good = 0
+    good = records = 0
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -177,16 +192,18 @@ def read_journal(path: Path, arrays: bool = True) -> JournalContent:
                     bases.append(JournalBase(header.base_path, header.base_save_id, 0))
                 elif record.kind in ("saving", "saved"):
                     bases.append(_saved(record, before))
+                elif record.kind == "state":
+                    bases = [_state(record, len(entries), path.parent if arrays else None)]
                 else:
                     entries.append(_entry(record))
-                good = position
+                good, records = position, len(before)
     except OSError as error:
         raise WorkspaceError("The journal cannot be read.", hint=str(error.strerror or "")) from error
     except (IndexError, KeyError, TypeError, ValueError) as error:
         log.warning("A record of a journal has unexpected content: %s", type(error).__name__)
     if header is None:
         raise WorkspaceError("The journal is damaged from its start.", hint="It holds nothing that can be recovered.")
-    return JournalContent(header, tuple(entries), tuple(bases), size - good, good)
+    return JournalContent(header, tuple(entries), tuple(bases), size - good, good, records)
 
 
 def _check_magic(magic: bytes) -> None:
@@ -224,12 +241,32 @@ def _saved(record: RawRecord, before: Sequence[int]) -> JournalBase:
     return JournalBase(Path(meta["path"]), str(meta["save_id"]), before[int(meta["at"])], record.kind == "saved")
 
 
+def _state(record: RawRecord, position: int, folder: Path | None) -> JournalBase:
+    """Return the state that the journal holds, without its voxels when no folder is given."""
+    meta, state = record.meta, None
+    if folder is not None:
+        try:
+            manifest = migrate(meta["manifest"])
+            state = from_manifest(manifest, lambda name, shape: _shaped(record.arrays[name], shape), folder)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # Not the tail of a crash, which would be cut: everything hangs on it.
+            raise WorkspaceError("The state in the journal cannot be read.", hint="It is kept as it is.") from error
+    saved = Path(meta["path"]) if meta["path"] else None
+    return JournalBase(saved, str(meta["save_id"]), position, inside=True, state=state, steps=int(meta["steps"]))
+
+
+def _shaped(array: Array, shape: tuple[int, ...] | None) -> Array:
+    if shape is not None and array.shape != shape:
+        raise ValueError("unexpected shape")
+    return array
+
+
 def _entry(record: RawRecord) -> JournalEntry:
     meta = record.meta
     kind = _STEP_KINDS.get(record.kind)
     if kind is not None:
         step = StepRecord(str(meta["kind"]), meta["meta"], record.arrays) if meta else None
-        if kind == "push" and step is None:
+        if kind in ("push", "kept") and step is None:
             raise ValueError("a step without content")
         return JournalEntry(cast("EntryKind", record.kind), step)
     if record.kind == "volume":

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from medviewer.core.errors import WorkspaceError
 from medviewer.io.array_codec import decode, encode
 
-#: Version 1 did not say that a save was begun.
+#: Version 1 did not say that a save was begun, and was never made short.
 FORMAT = 2
 MAGIC = b"MVJRNL\x00" + bytes([FORMAT])
 _MARK = b"MvRc"
@@ -37,8 +37,8 @@ class RawRecord:
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
-def pack_record(number: int, record: RawRecord) -> bytes:
-    """Return a record as it is appended; images (float or int16) are stored as they are, label maps as runs."""
+def pack_payload(record: RawRecord) -> bytes:
+    """Return what a record holds; images (float or int16) are stored as they are, label maps as runs."""
     descriptions: list[dict[str, Any]] = []
     blobs: list[bytes] = []
     for name, array in record.arrays.items():
@@ -46,9 +46,33 @@ def pack_record(number: int, record: RawRecord) -> bytes:
         descriptions.append(description | {"name": name, "length": len(blob)})
         blobs.append(blob)
     head = {"kind": record.kind, "meta": dict(record.meta), "arrays": descriptions}
-    text = json.dumps(head, separators=(",", ":"), allow_nan=True).encode()
-    payload = b"".join([_META_LENGTH.pack(len(text)), text, *blobs])
+    return b"".join([_packed_head(head), *blobs])
+
+
+def frame(number: int, payload: bytes) -> bytes:
+    """Return a record as it is appended."""
     return _HEADER.pack(_MARK, number, len(payload), _checksum(number, payload)) + payload
+
+
+def head_of(payload: bytes) -> dict[str, Any]:
+    """Return the kind of a record, its meta, and where its arrays lie."""
+    head: dict[str, Any] = json.loads(payload[_META_LENGTH.size : _arrays_start(payload)])
+    return head
+
+
+def with_head(payload: bytes, head: Mapping[str, Any]) -> bytes:
+    """Return a record with another head; its arrays stay."""
+    return _packed_head(head) + payload[_arrays_start(payload) :]
+
+
+def _packed_head(head: Mapping[str, Any]) -> bytes:
+    text = json.dumps(head, separators=(",", ":"), allow_nan=True).encode()
+    return _META_LENGTH.pack(len(text)) + text
+
+
+def _arrays_start(payload: bytes) -> int:
+    (length,) = _META_LENGTH.unpack_from(payload)
+    return _META_LENGTH.size + int(length)
 
 
 def _checksum(number: int, payload: bytes) -> int:
@@ -67,11 +91,33 @@ def read_records(file: BinaryIO, size: int, arrays: bool = True) -> Iterator[tup
     arrays : bool
         False leaves the arrays out: enough to count steps.
     """
-    position = len(MAGIC)
-    magic = file.read(position)
-    if magic[:-1] != MAGIC[:-1] or not 1 <= magic[-1] <= FORMAT:
-        return
-    number = 0
+    for payload, position in read_payloads(file, 0, size):
+        try:
+            record = _unpack(payload, arrays)
+        except (KeyError, TypeError, ValueError, struct.error, WorkspaceError):
+            return
+        yield record, position
+
+
+def read_payloads(file: BinaryIO, position: int, size: int, number: int = 0) -> Iterator[tuple[bytes, int]]:
+    """Yield what every record holds, up to the first bad one, with the position behind it.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        At `position`.
+    position : int
+        0, or where a record begins.
+    size : int
+        Nothing behind it is read.
+    number : int
+        Of the first record.
+    """
+    if position == 0:
+        magic = file.read(len(MAGIC))
+        if magic[:-1] != MAGIC[:-1] or not 1 <= magic[-1] <= FORMAT:
+            return
+        position = len(MAGIC)
     while True:
         head = file.read(_HEADER.size)
         if len(head) < _HEADER.size:
@@ -83,19 +129,14 @@ def read_records(file: BinaryIO, size: int, arrays: bool = True) -> Iterator[tup
         payload = file.read(length)
         if len(payload) < length or _checksum(number, payload) != checksum:
             return
-        try:
-            record = _unpack(payload, arrays)
-        except (KeyError, TypeError, ValueError, struct.error, WorkspaceError):
-            return
         position += _HEADER.size + length
         number += 1
-        yield record, position
+        yield payload, position
 
 
 def _unpack(payload: bytes, with_arrays: bool) -> RawRecord:
-    (length,) = _META_LENGTH.unpack_from(payload)
-    start = _META_LENGTH.size + length
-    head = json.loads(payload[_META_LENGTH.size : start])
+    head = head_of(payload)
+    start = _arrays_start(payload)
     arrays: dict[str, npt.NDArray[Any]] = {}
     for description in head["arrays"] if with_arrays else ():
         stop = start + int(description["length"])

@@ -18,6 +18,7 @@ from medviewer.app.documents import replay_entry
 from medviewer.core.errors import WorkspaceError
 from medviewer.io.array_codec import decode, encode
 from medviewer.io.journal import Journal, JournalContent, JournalHeader, read_journal
+from medviewer.io.journal_short import write_short
 from medviewer.io.snapshot import WorkspaceSnapshot, restore_snapshot, take_snapshot
 from medviewer.io.workspace_file import read_workspace, write_workspace
 from tests.editing_moves import Move, World, moves
@@ -37,6 +38,18 @@ def journaled(world: World) -> Iterator[Journal]:
             yield journal
         finally:
             journal.close(delete=True)
+
+
+def make_short(journal: Journal, world: World, during: list[Move]) -> None:
+    """Make a journal short while work goes on."""
+    mark = journal.mark(None, "")
+    snapshot = take_snapshot(world.workspace)
+    for move in during[::2]:
+        world.do(move)
+    short = write_short(journal.path, mark, snapshot, lambda: journal.nbytes, lambda: False)
+    for move in during[1::2]:
+        world.do(move)
+    journal.switch_to(short)
 
 
 def replayed(content: JournalContent, start: int, snapshot: WorkspaceSnapshot | None = None) -> World:
@@ -87,6 +100,61 @@ def test_a_saved_file_and_the_journal_after_it_equal_memory(
         saved = replayed(content, content.bases[-1].position, read_workspace(path))
     assert saved.state() == world.state()
     assert replayed(content, 0).state() == world.state(), "and from the beginning"
+
+
+@QUICK
+@given(st.lists(st.tuples(moves("undo", "undo", "redo"), moves("undo", "undo", "redo")), min_size=1, max_size=3))
+def test_a_journal_that_was_made_short_equals_memory(work: list[tuple[list[Move], list[Move]]]) -> None:
+    """Made short again and again, while work goes on; undo reaches back over it."""
+    world = World()
+    with journaled(world) as journal:
+        for before, during in work:
+            for move in before:
+                world.do(move)
+            while world.history.can_redo:
+                world.history.redo()
+            make_short(journal, world, during)
+        content = read_journal(journal.path)
+        (base,) = content.bases
+        again = replayed(content, base.position, base.state)
+        assert again.state() == world.state()
+        assert content.unsaved(lambda path: None) >= len(world.history.done)
+        assert [s.label for s in again.history.done] == [s.label for s in world.history.done]
+        while world.history.can_undo:
+            assert again.history.undo() == world.history.undo()
+            assert again.state() == world.state()
+        while world.history.can_redo:
+            assert again.history.redo() == world.history.redo()
+            assert again.state() == world.state()
+
+
+@QUICK
+@given(moves("undo", "redo"), moves("undo", "redo"), moves("undo", "undo", "redo"))
+def test_a_save_that_begins_before_the_switch_and_ends_after_it_is_a_base(
+    before: list[Move], during: list[Move], after: list[Move]
+) -> None:
+    world = World()
+    with journaled(world) as journal, tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "w.mvw"
+        for move in before:
+            world.do(move)
+        while world.history.can_redo:
+            world.history.redo()
+        mark, snapshot = journal.mark(None, ""), take_snapshot(world.workspace)
+        for move in during:
+            world.do(move)
+        saved, at = take_snapshot(world.workspace), journal.begin_save()
+        journal.append_saving(path, saved.save_id, at)
+        journal.switch_to(write_short(journal.path, mark, snapshot, lambda: journal.nbytes, lambda: False))
+        for move in after:
+            world.do(move)
+        write_workspace(path, saved)
+        journal.append_saved(path, saved.save_id, at)
+        content = read_journal(journal.path)
+        assert replayed(content, content.bases[0].position, content.bases[0].state).state() == world.state()
+        assert [base.save_id for base in content.bases[1:]] == [saved.save_id] * 2
+        for base in content.bases[1:]:
+            assert replayed(content, base.position, read_workspace(path)).state() == world.state()
 
 
 @QUICK
