@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.core.errors import InputError
-from medviewer.core.geometry import Vec3
+from medviewer.core.geometry import Vec3, vec3
 from medviewer.core.prompt import Prompt
 from medviewer.core.region import Region
 from medviewer.core.volume import Volume
@@ -201,7 +202,9 @@ def _spread(places: npt.NDArray[np.floating | np.integer]) -> list[Index]:
 
 def _box(prompt: Prompt, volume: Volume) -> tuple[Index, Index]:
     """Return the corners of a box or of what holds a lasso, cut to the image; a flat one gets depth."""
-    if prompt.crop is not None:
+    if len(prompt.points) > 2 and not _lies_in_a_slice(prompt, volume):
+        corners = np.array([index_of(volume, point) for point in _with_depth(prompt.points)])
+    elif prompt.crop is not None:
         corners = np.array([prompt.crop[0].lower, np.array(prompt.crop[0].upper) - 1], float)
     else:
         corners = np.array([index_of(volume, point) for point in prompt.points]).reshape(-1, 3)
@@ -220,6 +223,20 @@ def _box(prompt: Prompt, volume: Volume) -> tuple[Index, Index]:
         raise InputError("This box holds no part of the image.", hint="Drag from corner to corner.", code="E_PROMPT")
     low, up = (tuple(float(v) for v in corner) for corner in (lower, upper))
     return (low[0], low[1], low[2]), (up[0], up[1], up[2])
+
+
+def _lies_in_a_slice(prompt: Prompt, volume: Volume) -> bool:
+    """Whether an outline was drawn in a slice of the image, not of a view that is turned against it."""
+    places = np.array([index_of(volume, point) for point in prompt.points])
+    return bool((np.ptp(places, axis=0) < 1e-3).any())
+
+
+def _with_depth(points: Sequence[Vec3]) -> list[Vec3]:
+    """Return an outline on a plane (LPS mm) before and behind it, as deep as a rectangle of its length is wide."""
+    places = np.array(points)
+    normal = np.linalg.svd(places - places.mean(axis=0))[2][2]
+    half = float(np.linalg.norm(places - np.roll(places, 1, axis=0), axis=1).sum()) / 8
+    return [vec3(place + side * half * normal) for place in places for side in (-1, 1)]
 
 
 def settled(mask: Mask, region: Region, marks: Marks) -> Found:

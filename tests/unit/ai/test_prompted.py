@@ -82,6 +82,23 @@ def test_the_answer_does_not_depend_on_how_the_grid_lies_in_the_patient() -> Non
     assert np.array_equal(parts[0][1], parts[1][1])
 
 
+@pytest.mark.parametrize("degrees", [5.0, 20.0, 45.0])
+def test_a_box_or_lasso_in_a_turned_view_is_as_deep_as_it_is_wide(degrees: float) -> None:
+    volume, mask = ball(12.0, (1.0, 1.0, 2.0))
+    center, (i, down, k) = np.array(middle(volume, mask)), volume.geometry.direction_matrix.T
+    right = np.cos(np.radians(degrees)) * i + np.sin(np.radians(degrees)) * k
+    corners = tuple(vec3(center + 12 * (a * right + b * down)) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1)))
+    inside = np.argwhere(mask)
+    for kind in ("box", "lasso"):
+        crop = (Region((10, 10, 10), (12, 12, 12)), np.ones((2, 2, 2), np.bool_)) if kind == "lasso" else None
+        marks = with_prompt(Marks(), Prompt(kind=kind, positive=True, points=corners, crop=crop), volume)  # type: ignore[arg-type]
+        assert marks.box is not None
+        lower, upper = np.array(marks.box)
+        assert (inside.min(axis=0) >= lower - 0.5).all()
+        assert (inside.max(axis=0) <= upper + 0.5).all()
+        assert ((upper - lower) * (2, 1, 1)).max() < 24 * 1.45
+
+
 @given(st.integers(2, 9), st.floats(0.4, 3.0), st.integers(0, 2))
 def test_a_cube_of_a_ramp_is_that_ramp(size: int, step: float, axis: int) -> None:
     ramp = np.moveaxis(np.broadcast_to(np.arange(40, dtype=np.float32), (40, 40, 40)), 2, axis)
