@@ -7,12 +7,13 @@ plain contradiction keeps a task from an image.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.ai.mr_contrast import contrast_seen
 from medviewer.ai.patient_grid import PatientGrid, block_mean
 from medviewer.core.volume import Volume
 
@@ -48,11 +49,14 @@ class BodyLook:
         For a sentence: ``a head``.
     why : str
         What was seen, with numbers.
+    contrast : str
+        Of an MR image of a head: `T1`, `T2` or `FLAIR`; empty where that is open.
     """
 
     parts: frozenset[Part]
     looks_like: str
     why: str
+    contrast: str = ""
 
 
 def look_at(volume: Volume) -> BodyLook:
@@ -67,7 +71,11 @@ def look_at(volume: Volume) -> BodyLook:
     if min(coarse.shape) < 8:
         return _open("the field of view is too small to tell")
     spacing = (grid.spacing[0] * down, grid.spacing[1] * back, grid.spacing[2] * left)
-    return (_look_at_ct if volume.modality == "CT" else _look_at_mr)(coarse, spacing)
+    if volume.modality == "CT":
+        return _look_at_ct(coarse, spacing)
+    look = _look_at_mr(coarse, spacing)
+    trunk = look.parts and "head" not in look.parts
+    return look if trunk else replace(look, contrast=contrast_seen(slices))
 
 
 def contradiction(look: BodyLook, body_parts: Iterable[str]) -> str:

@@ -30,6 +30,8 @@ def normalise(array: npt.NDArray[Any], scheme: Mapping[str, Any], modality: str 
         ``{"kind": "percentile", "low": p, "high": q}``: the same between two percentiles of the values that are not
         background (padding, air), so that the field of view does not matter.
         ``{"kind": "zscore"}``: mean 0 and deviation 1 over the values that are not background.
+        ``{"kind": "peak", "unit": u, "low": a, "high": b}``: 0 at the commonest value of the middle of the image (in a
+        head: of the brain), 1 at (1 + u) times that value, clipped.
         ``{"kind": "zscore", "mean": m, "std": s, "low": a, "high": b}``: clipped, then with a fixed mean and deviation
         (nnU-Net's scheme for CT).
         ``{"kind": "steps", "steps": [{"step": "scale_range", …}, …]}``: MONAI's transforms, one after the other.
@@ -60,6 +62,12 @@ def normalise(array: npt.NDArray[Any], scheme: Mapping[str, Any], modality: str 
         values -= mean
         values /= max(std, 1e-6)
         return values
+    if kind == "peak":
+        values /= peak_of(values)
+        values -= 1
+        values /= float(scheme["unit"])
+        np.clip(values, float(scheme["low"]), float(scheme["high"]), out=values)
+        return values
     if kind == "steps":
         return apply_steps(values, scheme["steps"])
     raise TaskError(
@@ -67,6 +75,25 @@ def normalise(array: npt.NDArray[Any], scheme: Mapping[str, Any], modality: str 
         hint="Update MedViewer, or get an older version of the model.",
         code="E_MODEL_FILE",
     )
+
+
+def peak_of(values: FloatArray) -> float:
+    """Return the commonest of the brighter values in the middle of an image; in a head that is about white matter.
+
+    The middle is half of each axis of what is not air, so that neither skull and scalp nor the field of view matter.
+    """
+    bright = values > float(_inside(values).mean())
+    low, high = [], []
+    for axis in range(values.ndim):
+        there = np.flatnonzero(bright.any(tuple(other for other in range(values.ndim) if other != axis)))
+        first, stop = (int(there[0]), int(there[-1]) + 1) if there.size else (0, values.shape[axis])
+        low.append(first + (stop - first) // 4)
+        high.append(stop - (stop - first) // 4)
+    middle = values[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    top = max(float(np.percentile(middle, 90)), 1e-6)
+    counts, edges = np.histogram(middle, bins=64, range=(0.4 * top, 1.4 * top))
+    at = int(np.convolve(counts, np.ones(5), "same").argmax())
+    return float(edges[at] + edges[at + 1]) / 2
 
 
 def _inside(values: FloatArray) -> FloatArray:

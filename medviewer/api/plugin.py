@@ -54,8 +54,10 @@ class TaskInfo:
     pictures : bool
         Whether it also takes what has no depth: a single slice, pictures, the frames of a film, colours
         (`Volume.colors`).
-    auto : bool
-        Whether Analyze offers it by itself.
+    auto : bool or frozenset of str
+        Whether Analyze runs it by itself: for all that it is made for, or for these DICOM modalities only.
+    contrasts : frozenset of str
+        Of MR, which it is made for: `T1`, `T2`, `FLAIR`. Empty means any.
     seconds_per_megavoxel : float
         Rough CPU time per million voxels, for the estimate before a run.
     order : int
@@ -80,7 +82,8 @@ class TaskInfo:
     pictures: bool = False
     lane: Literal["gpu", "cpu", "io"] = "gpu"
     license: str = "unknown"
-    auto: bool = False
+    auto: bool | frozenset[str] = False
+    contrasts: frozenset[str] = frozenset()
     seconds_per_megavoxel: float = 1.0
     order: int = 100
     reaches: frozenset[str] = frozenset()

@@ -124,8 +124,8 @@ class Analyze:
             task_id, ticked = item.task.id, item.task.id in chosen
             if item.fits:
                 _put(settings.analyze_seen, task_id, True)
-                _put(settings.analyze_on, task_id, ticked and not item.task.auto)
-                _put(settings.analyze_off, task_id, not ticked and item.task.auto)
+                _put(settings.analyze_on, task_id, ticked and not item.by_itself)
+                _put(settings.analyze_off, task_id, not ticked and item.by_itself)
         for task_id, values in params.items():
             self.keep_parameters(task_id, values)
         settings.save()
@@ -139,7 +139,7 @@ class Analyze:
     def needs_decision(self, volume_id: str) -> bool:
         """Whether Analyze should show its plan first: there is a task that the user has not seen, or nothing chosen."""
         items = [item for item in self.plan(volume_id) if item.fits]
-        new = any(item.task.auto and item.task.id not in self._app.settings.analyze_seen for item in items)
+        new = any(item.by_itself and item.task.id not in self._app.settings.analyze_seen for item in items)
         chosen = [item for item in items if item.chosen]
         return new or not chosen or any(item.license_open for item in chosen)
 

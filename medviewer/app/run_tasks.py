@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medviewer.ai.body_check import BodyLook, contradiction
+from medviewer.ai.mr_contrast import contrast_named
 from medviewer.ai.run_plan import RunPlan, plan_run
 from medviewer.ai.weights import read_model
 from medviewer.api.plugin import Input, LabelResult, Result, TaskInfo
@@ -48,6 +49,8 @@ class PlanItem:
         Bytes that it will take, roughly; 0 when nobody knows.
     device : str
         Where it will run, as far as known: ``cpu``, ``cuda`` or ``auto``.
+    by_itself : bool
+        Whether Analyze runs it unless the user says otherwise.
     chosen : bool
         Whether Analyze runs it.
     license_open : bool
@@ -63,6 +66,7 @@ class PlanItem:
     measured: bool = False
     memory: int = 0
     device: str = "auto"
+    by_itself: bool = False
     chosen: bool = False
     license_open: bool = False
     parameters: Mapping[str, object] = field(default_factory=dict)
@@ -123,12 +127,25 @@ def why_not(task: TaskInfo, volume: Volume, look: BodyLook | None = None) -> str
         return f"made for {made_for}, this is {part.lower()}"
     if look is not None and (reason := contradiction(look, task.body_parts)):
         return reason
+    if reason := _other_contrast(task, volume, look):
+        return reason
     if reason := _too_small(task, volume):
         return reason
     extent = [n * s for n, s in zip(volume.geometry.size, volume.geometry.spacing, strict=True)]
     if any(have < need for have, need in zip(extent, task.min_extent_mm, strict=True)):
         return "the field of view is too small"
     return ""
+
+
+def _other_contrast(task: TaskInfo, volume: Volume, look: BodyLook | None) -> str:
+    """Return that an MR image has another contrast than the task is made for: by its name, or else as it looks."""
+    if not task.contrasts or volume.modality not in ("MR", ""):
+        return ""
+    contrast = contrast_named(volume.name) or (look.contrast if look is not None else "")
+    if contrast in task.contrasts or (not contrast and look is None):
+        return ""
+    this = f"looks like {contrast}" if contrast else "does not look like it"
+    return f"made for {', '.join(sorted(task.contrasts))}, this {this}"
 
 
 def plan(
@@ -142,11 +159,12 @@ def plan(
     megavoxels = volume.array.size / 1e6
     items = []
     for task in registry.tasks:
-        if not (task.auto or every) or task.kind == "interactive" or list(task.inputs.values()) != ["volume"]:
+        by_itself = task.auto is True or (task.auto is not False and volume.modality in task.auto)
+        if not (by_itself or every) or task.kind == "interactive" or list(task.inputs.values()) != ["volume"]:
             continue
         reason = why_not(task, volume, look)
         seconds = 1.0 + megavoxels * task.seconds_per_megavoxel
-        items.append(PlanItem(task, not reason, reason, seconds, chosen=task.auto and not reason))
+        items.append(PlanItem(task, not reason, reason, seconds, by_itself=by_itself, chosen=by_itself and not reason))
     return tuple(items)
 
 

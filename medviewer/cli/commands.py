@@ -135,7 +135,7 @@ def _task_facts(task: Any) -> dict[str, Any]:
         "inputs": dict(task.inputs),
         "modalities": sorted(task.modalities),
         "body_parts": sorted(task.body_parts),
-        "auto": task.auto,
+        "auto": task.auto if isinstance(task.auto, bool) else sorted(task.auto),
         "lane": task.lane,
         "license": task.license,
         "plugin": task.plugin,

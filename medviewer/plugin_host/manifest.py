@@ -50,7 +50,7 @@ _PLUGIN_KEYS = {"id", "version", "api", "title", "description", "task", "runners
 _REQUIRED = ("id", "title", "kind", "entry", "inputs")
 _TASK_KEYS = {
     *_REQUIRED, "description", "modalities", "body_parts", "min_size", "min_extent_mm", "pictures", "lane", "license",
-    "auto",     "seconds_per_megavoxel", "order", "reaches",
+    "auto", "contrasts", "seconds_per_megavoxel", "order", "reaches",
 }  # fmt: skip
 
 
@@ -288,6 +288,10 @@ def _truth(table: Mapping[str, Any], key: str, where: str) -> bool:
     return bool(table[key])
 
 
+def _auto(table: Mapping[str, Any], key: str, where: str) -> bool | frozenset[str]:
+    return _texts(table, key, where) if isinstance(table[key], list) else _truth(table, key, where)
+
+
 def _lane(table: Mapping[str, Any], key: str, where: str) -> Any:
     return _one_of(table, key, _LANES, where)
 
@@ -309,7 +313,8 @@ _OPTIONAL = {
     "pictures": _truth,
     "lane": _lane,
     "license": _text,
-    "auto": _truth,
+    "auto": _auto,
+    "contrasts": _texts,
     "seconds_per_megavoxel": _number,
     "order": _number,
 }

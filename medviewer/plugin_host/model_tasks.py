@@ -19,7 +19,7 @@ from medviewer.plugin_host.manifest import PluginManifest, read_task
 
 #: What a card may say for the list of tasks.
 TASK_KEYS = frozenset(
-    {"kind", "auto", "order", "min_extent_mm", "min_size", "pictures", "seconds_per_megavoxel", "lane"}
+    {"kind", "auto", "contrasts", "order", "min_extent_mm", "min_size", "pictures", "seconds_per_megavoxel", "lane"}
 )
 
 

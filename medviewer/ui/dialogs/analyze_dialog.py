@@ -44,7 +44,7 @@ class AnalyzeDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._app = app
         self._volume_id = volume_id
-        self._plan = sorted(app.analyze.plan(volume_id), key=lambda item: (not item.fits, not item.task.auto))
+        self._plan = sorted(app.analyze.plan(volume_id), key=lambda item: (not item.fits, not item.by_itself))
         self._links = Links()
         self._forms: dict[str, ParamForm] = {}
         self._holders: dict[str, QWidget] = {}

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
+from medviewer.ai.body_check import BodyLook
 from medviewer.api.plugin import TaskInfo
-from medviewer.app.run_tasks import cannot, run_task, why_not
+from medviewer.app.run_tasks import cannot, plan, run_task, why_not
 from medviewer.core.errors import InputError
 from medviewer.jobs.job import NullContext
 from medviewer.phantoms import spheres_volume
+from medviewer.plugin_host.registry import PluginRegistry
 from tests.picture_volumes import film, photo
 
 TASK = TaskInfo(id="t", title="T", kind="segmentation", inputs={"volume": "volume"}, entry="m:f")
@@ -33,6 +37,37 @@ def test_a_task_for_other_parts_of_the_body(parts: set[str], reason: str) -> Non
 def test_a_part_that_names_none_excludes_no_task() -> None:
     volume = replace(spheres_volume().volume, body_part_examined="PARTIALBODY")
     assert why_not(replace(TASK, body_parts=frozenset({"CHEST"})), volume) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "seen", "reason"),
+    [
+        ("AX T2 FLAIR", "T1", ""),
+        ("T1 post", "FLAIR", "made for FLAIR, this looks like T1"),
+        ("Series 4", "FLAIR", ""),
+        ("Series 4", "T2", "made for FLAIR, this looks like T2"),
+        ("Series 4", "", "made for FLAIR, this does not look like it"),
+        ("Series 4", None, ""),
+    ],
+)
+def test_a_task_for_one_contrast(name: str, seen: str | None, reason: str) -> None:
+    volume = replace(spheres_volume().volume, name=name, modality="MR")
+    look = None if seen is None else BodyLook(frozenset(), "", "", seen)
+    assert why_not(replace(TASK, contrasts=frozenset({"FLAIR"})), volume, look) == reason
+
+
+@pytest.mark.parametrize(
+    ("auto", "modality", "wanted"),
+    [(True, "MR", True), (False, "MR", False), ({"MR"}, "MR", True), ({"MR"}, "CT", False), ({"MR"}, "", False)],
+)
+def test_a_task_runs_by_itself_for_the_modalities_it_names(auto: bool | set[str], modality: str, wanted: bool) -> None:
+    task = replace(TASK, auto=auto if isinstance(auto, bool) else frozenset(auto))
+    volume = replace(spheres_volume().volume, modality=modality)
+    registry = cast("PluginRegistry", SimpleNamespace(tasks=(task,)))
+    (item,) = plan(registry, volume, every=True)
+    assert item.fits
+    assert item.chosen == item.by_itself == wanted
+    assert len(plan(registry, volume)) == wanted
 
 
 def test_G14_a_task_for_volumes_refuses_a_slice_a_picture_and_a_film_in_words() -> None:

@@ -57,6 +57,12 @@ def test_a_manifest_becomes_values(tmp_path: Path) -> None:
     assert manifest.folder == tmp_path
 
 
+def test_a_task_may_run_by_itself_for_some_modalities_and_be_made_for_some_contrasts(tmp_path: Path) -> None:
+    text = GOOD.replace("auto = true", 'auto = ["mr"]\ncontrasts = ["flair"]')
+    air = read_manifest(write(tmp_path, text)).tasks[0]
+    assert (air.auto, air.contrasts) == ({"MR"}, {"FLAIR"})
+
+
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
