@@ -32,6 +32,7 @@ from medviewer.ai.masks import (
 from medviewer.ai.models import Model, open_model
 from medviewer.ai.nodules import Nodule, find_nodules, painted
 from medviewer.ai.patient_grid import PatientGrid, block_mean, refine
+from medviewer.ai.pieces import Piece, pieces_of
 from medviewer.ai.pleura import convex_hull
 from medviewer.ai.postprocess import postprocess, suppress_boxes
 from medviewer.ai.predictor import Prediction, PredictOptions, predict, predict_cases
@@ -55,6 +56,7 @@ __all__ = [
     "ModelStore",
     "Nodule",
     "PatientGrid",
+    "Piece",
     "PredictOptions",
     "Prediction",
     "RunPlan",
@@ -85,6 +87,7 @@ __all__ = [
     "open_model",
     "opened",
     "painted",
+    "pieces_of",
     "plan_run",
     "postprocess",
     "predict",

@@ -9,7 +9,7 @@ import pytest
 
 from medviewer.ai.card import Label, read_card
 from medviewer.ai.weights import ModelStore
-from medviewer.api import LabelResult, Volume, VolumeResult
+from medviewer.api import BoxResult, LabelResult, Volume, VolumeResult
 from medviewer.api.testing import check_task
 from medviewer.core.geometry import Geometry
 from medviewer.jobs.job import NullContext
@@ -62,6 +62,20 @@ def test_maps_are_returned_when_asked_for(store: ModelStore) -> None:
     results = runner.run(NullContext(), {"image": noise()}, params)
     names = [result.name for result in results if isinstance(result, VolumeResult)]
     assert names == ["Probability", "Uncertainty"]
+
+
+def test_pieces_are_findings_where_the_card_says_so(store: ModelStore) -> None:
+    label = Label(value=1, name="thing", title="Thing", code=("113343008", "SCT", "Organ"))
+    folder = write_model(store.own / "list", "list", labels=(label,), settings={"findings": True})
+    labels, boxes = Runner(folder).run(NullContext(), {"image": noise()}, SegmentationParams())
+    assert isinstance(labels, LabelResult)
+    assert isinstance(boxes, BoxResult)
+    assert boxes.boxes
+    scores = [box.score or 0.0 for box in boxes.boxes]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0.4 < score <= 1 for score in scores)
+    assert {(box.label, box.segment) for box in boxes.boxes} == {("Thing", 1)}
+    assert (labels.labels > 0).any()
 
 
 def test_R31_the_run_says_which_model_and_how(store: ModelStore) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from medviewer.api import (
     ANATOMICAL_STRUCTURE,
     MORPHOLOGICALLY_ALTERED_STRUCTURE,
+    Box3D,
+    BoxResult,
     CodedConcept,
     Doc,
     Input,
@@ -24,7 +26,7 @@ from medviewer.api import (
     Volume,
     VolumeResult,
 )
-from medviewer.api.inference import Label, ModelCard, Prediction, PredictOptions, open_model, predict
+from medviewer.api.inference import Label, ModelCard, Prediction, PredictOptions, open_model, pieces_of, predict
 from mv_models.model_runner import ModelRunner
 
 #: Of labels whose card names no colour, one after the other.
@@ -73,11 +75,12 @@ class Runner(ModelRunner):
     def run(self, ctx: JobContext, inputs: Mapping[str, Input], params: SegmentationParams) -> Sequence[Result]:
         """Return the segments that were found, and the maps asked for."""
         volumes = self.volumes(inputs)
+        listed = bool(self._card.settings.get("findings"))
         options = PredictOptions(
             exact=params.precision == "exact",
             overlap=0.5 if params.overlap == "more" else None,
             flips=params.flips,
-            probability=params.probability,
+            probability=params.probability or listed,
             uncertainty=params.uncertainty,
             postprocessing=params.steps(self._card),
         )
@@ -86,7 +89,12 @@ class Runner(ModelRunner):
         found = predict(SubContext(ctx, 0.0, 0.98), model, volumes, options)
         self.record = found.record
         ctx.progress(1.0, "Done")
-        return [label_result(self._card, volumes[0], found), *maps(self._card, volumes[0], found)]
+        results: list[Result] = [label_result(self._card, volumes[0], found)]
+        if listed:
+            results.append(finding_result(self._card, volumes[0], found))
+        if not params.probability:
+            found = replace(found, probability=None)
+        return [*results, *maps(self._card, volumes[0], found)]
 
 
 def label_result(card: ModelCard, volume: Volume, found: Prediction) -> LabelResult:
@@ -106,6 +114,25 @@ def segment(card: ModelCard, label: Label, n: int) -> Segment:
         category=MORPHOLOGICALLY_ALTERED_STRUCTURE if lesion else ANATOMICAL_STRUCTURE,
         type=CodedConcept(*label.code) if label.code else ANATOMICAL_STRUCTURE,
     )
+
+
+def finding_result(card: ModelCard, volume: Volume, found: Prediction) -> BoxResult:
+    """Return every piece of every label as a finding, the most probable first: what a card's ``findings`` asks for."""
+    assert found.probability is not None
+    titles = {label.value: label.title for label in card.labels}
+    pieces = pieces_of(found.labels, found.probability, volume.geometry, tuple(titles))
+    boxes = (
+        Box3D(
+            lower=piece.lower,
+            upper=piece.upper,
+            label=titles[piece.value],
+            score=round(piece.score, 4),
+            diameter_mm=round(piece.diameter_mm, 1),
+            segment=piece.value,
+        )
+        for piece in pieces
+    )
+    return BoxResult(card.title, tuple(sorted(boxes, key=lambda box: -(box.score or 0.0))))
 
 
 def maps(card: ModelCard, volume: Volume, found: Prediction) -> list[VolumeResult]:
