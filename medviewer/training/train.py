@@ -115,7 +115,7 @@ class Trainer:
 
         start, first, saved, bad = time.monotonic(), self.log.steps, time.monotonic(), 0
         before = self.log.minutes
-        running = 0.0
+        running, counted = 0.0, 0
         try:
             while True:
                 ctx.check_cancelled()
@@ -134,10 +134,11 @@ class Trainer:
                         hint="The last good checkpoint is kept. Lower the learning rate and go on from there.",
                         code="E_TRAINING",
                     )
-                running += loss if math.isfinite(loss) else 0.0
-                if self.log.steps % 20 == 0:
-                    self.log.losses.append((self.log.steps, running / 20))
-                    running = 0.0
+                if math.isfinite(loss):
+                    running, counted = running + loss, counted + 1
+                if self.log.steps % 20 == 0 and counted:
+                    self.log.losses.append((self.log.steps, running / counted))
+                    running, counted = 0.0, 0
                     ctx.progress(min(done, 1.0), f"step {self.log.steps}, loss {self.log.losses[-1][1]:.3f}")
                 if time.monotonic() - saved > CHECKPOINT_SECONDS and bad == 0:
                     self.log.minutes = before + (time.monotonic() - start) / 60
