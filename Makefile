@@ -46,7 +46,7 @@ peers:
 	@.venv-peers/bin/python -m pip install -q --disable-pip-version-check "napari>=0.5" "PySide6-Essentials<6.12"
 
 screenshots: setup
-	@MEDVIEWER_GUIDE_IMAGES=docs/images sh tools/test.sh --only-tests tests/scenarios tests/gui/test_tool_stories.py
+	@MEDVIEWER_GUIDE_IMAGES=docs/images sh tools/test.sh --only-tests tests/scenarios tests/gui/test_tool_stories.py tests/gui/test_oblique.py
 
 bundle: setup
 	@.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bundle]'
