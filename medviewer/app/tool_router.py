@@ -114,12 +114,14 @@ class ToolRouter:
         return () if options is None else tuple(self._with_tasks(options, s) for s in describe_params(type(options)))
 
     def _with_tasks(self, options: object, spec: ParamSpec) -> ParamSpec:
-        ids = tuple(task.id for task in self._app.plugins.tasks if task.kind == spec.tasks)
+        tasks = [task for task in self._app.plugins.tasks if task.kind == spec.tasks]
+        ids = tuple(task.id for task in tasks)
         if not ids:
             return spec
         if getattr(options, spec.name) not in ids:
             setattr(options, spec.name, ids[0])
-        return replace(spec, kind="choice", options=ids, default=getattr(options, spec.name))
+        titles = tuple(task.title for task in tasks)
+        return replace(spec, kind="choice", options=ids, titles=titles, default=getattr(options, spec.name))
 
     def chosen_task(self, tool_id: str) -> str:
         """Return the id of the task that answers a tool, chosen among its options; empty for a tool without."""

@@ -43,6 +43,8 @@ class ParamSpec:
         One sentence of help.
     tasks : str
         Kind of the tasks whose ids are the options; empty for a field that is no task.
+    titles : tuple of str
+        What people read for each option; empty where the options speak for themselves.
     """
 
     name: str
@@ -55,6 +57,7 @@ class ParamSpec:
     options: tuple[str, ...] = ()
     doc: str = ""
     tasks: str = ""
+    titles: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from medviewer.ai.model_import import import_models
@@ -51,6 +51,8 @@ def test_the_licence_is_shown_before_the_first_click_and_the_model_then_answers(
     phantom = spheres_volume()
     nodule = max(phantom.nodules, key=lambda one: one.diameter_mm)
     use_tool(qtbot, app, window, "nninteractive")
+    choice = window.findChild(QComboBox, "param.model")
+    assert choice.currentText() == "nnInteractive"
     app.workspace.view.crosshair_lps = nodule.lps
     click_at(window, "axial", nodule.lps, NONE)
     assert app.messages.messages[-1].details == "E_LICENSE"

@@ -122,8 +122,9 @@ class ChoiceEditor:
 
     def __init__(self, spec: ParamSpec) -> None:
         self.widget = QComboBox()
-        for option in spec.options:
-            self.widget.addItem(pretty(option), option)
+        titles = spec.titles or [pretty(option) for option in spec.options]
+        for title, option in zip(titles, spec.options, strict=True):
+            self.widget.addItem(title, option)
 
     def value(self) -> object:
         """Return the chosen word."""

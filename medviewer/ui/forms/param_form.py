@@ -40,7 +40,7 @@ class ParamForm(QWidget):
         grid.setVerticalSpacing(6)
         cell = 0
         for spec in specs:
-            wide = columns > 1 and max(map(len, spec.options), default=0) > LONG_WORDS
+            wide = columns > 1 and max(map(len, spec.titles or spec.options), default=0) > LONG_WORDS
             if wide:
                 cell = -(-cell // columns) * columns
             row, column = divmod(cell, columns)
