@@ -266,3 +266,16 @@ def test_tool_works_in_a_turned_view(info: ToolInfo, grid: Geometry, axis: int) 
     if grid is GRID and info.id not in (*IN_SLICE, *ASKS_VIEW):
         peer = Desk(grid)
         np.testing.assert_array_equal(after, used(peer, info, turned, None))
+
+
+@pytest.mark.parametrize("info", TOOLS, ids=lambda info: info.id)
+def test_what_is_round_grows_by_a_fifth_with_a_step_of_the_wheel(info: ToolInfo) -> None:
+    tool = info.make()
+    before = tool.cursor.radius_mm
+    if tool.cursor.kind != "circle":
+        pytest.skip("its pointer is not round")
+    assert tool.wheel(1, frozenset({"shift"}))
+    after = tool.cursor.radius_mm
+    assert tool.wheel(-1, frozenset({"shift"}))
+    assert after == pytest.approx(1.2 * before, abs=0.01)
+    assert tool.cursor.radius_mm == pytest.approx(before, abs=0.01)

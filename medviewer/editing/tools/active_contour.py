@@ -16,6 +16,7 @@ from medviewer.core.volume import VoxelArray
 from medviewer.editing.change import Change, SegmentMask
 from medviewer.editing.editor import EditRefused
 from medviewer.editing.effect import Compute, EditScene
+from medviewer.editing.round_tool import resized
 from medviewer.editing.stencil import capsule
 from medviewer.editing.tool import BaseTool, CursorSpec, Key, Modifier, PointerEvent, tool
 from medviewer.jobs.job import JobContext
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _STEEPER = 3.0
 #: Standard deviations of the values inside the start that still belong to it.
 _SPREAD = 2.5
+_BUBBLES_MM = Range(0.5, 50.0, 0.5)
 
 
 @dataclass(slots=True)
@@ -45,7 +47,7 @@ class ContourOptions:
     smoothness: Annotated[float, Range(0.0, 3.0, 0.1), Doc("More keeps the border round")] = 0.3
     iterations: Annotated[int, Range(20, 2000, 20), Doc("More lets it go further")] = 200
     reach_mm: Annotated[float, Range(1.0, 200.0, 5.0), Unit("mm"), Doc("No further out than this")] = 30.0
-    bubble_mm: Annotated[float, Range(0.5, 50.0, 0.5), Unit("mm"), Doc("Radius of a bubble that is clicked")] = 5.0
+    bubble_mm: Annotated[float, _BUBBLES_MM, Unit("mm"), Doc("Radius of a bubble that is clicked")] = 5.0
 
 
 @tool("active_contour", "Active contour", group="grow")
@@ -80,10 +82,10 @@ class ActiveContour(BaseTool):
         return True
 
     def wheel(self, steps: int, modifiers: frozenset[Modifier]) -> bool:
-        """Change the size of bubbles with Shift."""
+        """Shift makes bubbles bigger or smaller by a fifth."""
         if "shift" not in modifiers:
             return False
-        self.options.bubble_mm = min(max(self.options.bubble_mm + 0.5 * steps, 0.5), 50.0)
+        self.options.bubble_mm = resized(self.options.bubble_mm, steps, _BUBBLES_MM)
         return True
 
     def key(self, key: Key) -> bool:

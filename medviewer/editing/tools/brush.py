@@ -2,90 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
-
 from medviewer.core.geometry import Vec3
-from medviewer.core.params import Doc, Range, Unit
 from medviewer.core.region import Kji, Region
 from medviewer.core.segmentation import Mask
+from medviewer.editing.round_tool import RoundTool
 from medviewer.editing.stencil import capsule
-from medviewer.editing.stroke_tool import StrokeTool
-from medviewer.editing.tool import CursorSpec, Modifier, PointerEvent, tool
+from medviewer.editing.tool import PointerEvent, tool
 from medviewer.imaging.adaptive import like_center
-
-#: Shift and a turn of the wheel make the brush so much bigger.
-_WHEEL_RATIO = 1.2
-_SIZES_MM = Range(0.5, 100.0, 0.5)
-_SIZES_PERCENT = Range(0.2, 50.0, 0.5)
-#: A pen that hardly touches draws with this part of the radius.
-_LIGHTEST = 0.2
-
-
-@dataclass(slots=True)
-class BrushOptions:
-    """Options of brush, eraser and smudge."""
-
-    radius_mm: Annotated[float, _SIZES_MM, Unit("mm")] = 5.0
-    shape: Literal["disc", "sphere"] = "disc"
-    size: Annotated[Literal["millimetres", "% of view"], Doc("What the radius is measured in")] = "millimetres"
-    radius_percent: Annotated[float, _SIZES_PERCENT, Unit("%"), Doc("Of the shorter side of the view")] = 5.0
-    pen_pressure: Annotated[bool, Doc("A pen draws thinner where it presses less")] = True
-    adaptive: Annotated[bool, Doc("Stop at edges: paint what is like the middle of the brush and joined to it")] = False
-    tolerance: Annotated[
-        float,
-        Range(0.0, 3000.0, 5.0),
-        Doc("How far values may lie from that in the middle; 0 takes it from what is under the brush"),
-    ] = 0.0
-
-
-class RoundTool(StrokeTool):
-    """A tool with a round pointer: brush, eraser, smudge."""
-
-    #: One set of options: who makes the brush bigger wants the eraser bigger too.
-    shared_options = BrushOptions()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.options = self.shared_options
-        #: Shorter side of the view that the pointer was in last.
-        self._view_mm = 0.0
-        self._pressure = 1.0
-
-    @property
-    def radius_mm(self) -> float:
-        """Radius in the view that the pointer is in, as hard as the pen presses."""
-        radius = self.options.radius_mm
-        if self.options.size == "% of view" and self._view_mm > 0:
-            radius = self.options.radius_percent / 100 * self._view_mm
-        return radius * self._pressure
-
-    @property
-    def cursor(self) -> CursorSpec:
-        """A circle as big as the brush."""
-        return CursorSpec("circle", self.radius_mm)
-
-    def look_at(self, event: PointerEvent) -> None:
-        """Note what an event says of the view and the pen."""
-        self._view_mm = event.view_mm
-        if event.phase != "release":  # a pen that leaves presses no more
-            part = _LIGHTEST + (1 - _LIGHTEST) * event.pressure
-            self._pressure = part if self.options.pen_pressure and event.phase != "hover" else 1.0
-
-    def wheel(self, steps: int, modifiers: frozenset[Modifier]) -> bool:
-        """Shift makes the brush bigger or smaller by a fifth."""
-        if modifiers != {"shift"}:
-            return False
-        options, factor = self.options, _WHEEL_RATIO**steps
-        if options.size == "millimetres":
-            options.radius_mm = _within(_SIZES_MM, options.radius_mm * factor)
-        else:
-            options.radius_percent = _within(_SIZES_PERCENT, options.radius_percent * factor)
-        return True
-
-
-def _within(allowed: Range, value: float) -> float:
-    return round(min(max(value, allowed.minimum), allowed.maximum), 2)
 
 
 class RoundBrush(RoundTool):

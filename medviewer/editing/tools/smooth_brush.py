@@ -12,11 +12,12 @@ from medviewer.core.params import Doc, Range, Unit
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Mask
 from medviewer.editing.editor import Stroke
+from medviewer.editing.round_tool import resized
 from medviewer.editing.stencil import capsule
 from medviewer.editing.stroke_tool import StrokeTool
 from medviewer.editing.tool import CursorSpec, Modifier, PointerEvent, tool
 
-_LEAST_MM, _MOST_MM = 1.0, 100.0
+_SIZES_MM = Range(1.0, 100.0, 0.5)
 #: Standard deviations around the brush that joint smoothing looks at.
 _JOINT_SD = 3.0
 
@@ -25,7 +26,7 @@ _JOINT_SD = 3.0
 class SmoothBrushOptions:
     """Options of the tool."""
 
-    radius_mm: Annotated[float, Range(_LEAST_MM, _MOST_MM, 0.5), Unit("mm"), Doc("Of the brush, a ball")] = 10.0
+    radius_mm: Annotated[float, _SIZES_MM, Unit("mm"), Doc("Of the brush, a ball")] = 10.0
     method: Annotated[
         Literal["median", "opening", "closing", "gaussian", "joint"],
         Doc("As in Smooth. Joint: also moves the borders with other visible segments, without gaps"),
@@ -67,10 +68,10 @@ class SmoothBrush(StrokeTool):
         return True
 
     def wheel(self, steps: int, modifiers: frozenset[Modifier]) -> bool:
-        """Change the size with Shift."""
+        """Shift makes the brush bigger or smaller by a fifth."""
         if "shift" not in modifiers:
             return False
-        self.options.radius_mm = min(max(self.options.radius_mm + steps * 0.5, _LEAST_MM), _MOST_MM)
+        self.options.radius_mm = resized(self.options.radius_mm, steps, _SIZES_MM)
         return True
 
     def _smooth(self, stroke: Stroke, start_lps: Vec3, event: PointerEvent) -> None:

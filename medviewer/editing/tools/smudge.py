@@ -9,8 +9,8 @@ import numpy as np
 from medviewer.core.geometry import Geometry
 from medviewer.core.region import Region
 from medviewer.core.segmentation import Mask
+from medviewer.editing.round_tool import RoundTool
 from medviewer.editing.tool import PointerEvent, tool
-from medviewer.editing.tools.brush import RoundTool
 from medviewer.imaging.planes import Slab, in_plane_axes
 from medviewer.imaging.smudge import Field, Metric, crossed, push, signed_distance, turned_field
 

@@ -16,8 +16,9 @@ from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.editing.editor import LabelEditor
 from medviewer.editing.history import UndoStack
+from medviewer.editing.round_tool import BrushOptions, RoundTool
 from medviewer.editing.tool import PointerEvent, ToolContext
-from medviewer.editing.tools.brush import Brush, BrushOptions, RoundTool
+from medviewer.editing.tools.brush import Brush
 from medviewer.editing.tools.smudge import Smudge
 
 TURN = (0.8, -0.6, 0.0, 0.48, 0.64, 0.6, -0.36, -0.48, 0.8)

@@ -399,7 +399,7 @@ def test_escape_drops_the_smoothing_stroke_and_shift_wheel_sizes_the_brush():
     assert not desk.history.done
     assert not tool.pointer(desk.event("move", (8, 13, 9)))
     assert tool.wheel(2, frozenset({"shift"}))
-    assert tool.options.radius_mm == 5.0
+    assert tool.options.radius_mm == pytest.approx(4.0 * 1.2**2, abs=0.01)
 
 
 # ---- combine, mirror, copy

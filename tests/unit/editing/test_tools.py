@@ -12,8 +12,9 @@ from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.editing.editor import LabelEditor
 from medviewer.editing.history import UndoStack
+from medviewer.editing.round_tool import BrushOptions
 from medviewer.editing.tool import PointerEvent, Tool, ToolContext, all_tools
-from medviewer.editing.tools.brush import Brush, BrushOptions, Eraser, RoundBrush
+from medviewer.editing.tools.brush import Brush, Eraser, RoundBrush
 
 GRID = Geometry((21, 21, 11), (1.0, 1.0, 2.0))
 
