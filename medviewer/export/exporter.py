@@ -17,8 +17,10 @@ from uuid import uuid4
 from medviewer.core.errors import ExportError
 from medviewer.export.case import Case, cases_of, make_case
 from medviewer.io.atomic import refusal, sync_folder
+from medviewer.io.journal_owner import Owner, this_process
 from medviewer.jobs.job import JobContext, SubContext
 
+_PARTIAL = ".partial"
 Accepts = Literal["volume", "segments", "boxes"]
 
 
@@ -206,18 +208,36 @@ def call(ctx: JobContext, payload: tuple[str, Sequence[Case], Path, object | Non
 
 @contextlib.contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder on the same disk; whatever is left of it, and folders made for it, are removed."""
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    stage = folder / f".{uuid4().hex[:12]}.partial"
+    """Yield an empty folder on the same disk; whatever is left of it, and folders made for it, are removed.
+
+    It lies beside a folder that is still to be made, which then appears whole by one rename.
+    """
+    made = [parent for parent in folder.parents if not parent.exists()]
+    place = folder if folder.exists() else folder.parent
+    owner = this_process()
+    name = f".{uuid4().hex[:8]}.{owner.pid}.{owner.started}.{owner.host}.{owner.node}{_PARTIAL}"
     try:
-        stage.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
+        _remove_unfinished(place)
+        stage = place / name
+        stage.mkdir()
         yield stage
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        shutil.rmtree(place / name, ignore_errors=True)
         for path in made:
             # Only what this export made and nobody has used since.
             with contextlib.suppress(OSError):
                 path.rmdir()
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what programs that no longer run were exporting to a folder when they ended."""
+    for path in folder.glob(f".*{_PARTIAL}"):
+        parts = path.name.removesuffix(_PARTIAL).split(".")
+        if len(parts) == 6 and parts[2].isdigit() and parts[3].isdigit() and not path.is_symlink():
+            with contextlib.suppress(OSError):
+                if not Owner(int(parts[2]), int(parts[3]), parts[4], parts[5]).is_alive(path):
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_inside(files: Sequence[Path], stage: Path) -> None:
@@ -246,7 +266,11 @@ def _flush(path: Path) -> None:
 
 
 def _move_into_place(stage: Path, folder: Path) -> None:
-    """Rename every entry of `stage` into `folder`; all or none."""
+    """Rename `stage` to `folder`, or every entry of it into a folder that is there; all or none."""
+    if not folder.exists():
+        os.rename(stage, folder)
+        sync_folder(folder.parent)
+        return
     taken = {name.casefold() for name in os.listdir(folder)}
     entries = sorted(stage.iterdir())
     for entry in entries:

@@ -24,6 +24,7 @@ from medviewer.core.workspace import Workspace
 from medviewer.export.case import cases_of
 from medviewer.export.exporter import run_export
 from medviewer.io.journal import Journal, JournalHeader, read_journal
+from medviewer.io.journal_owner import this_process
 from medviewer.io.workspace_file import read_workspace, take_snapshot, write_workspace
 from medviewer.jobs.job import NullContext
 from tests.failing_disk import FailingDisk
@@ -88,6 +89,32 @@ def test_an_export_is_there_or_not(tmp_path: Path, enter: Enter, format_id: str)
             shutil.rmtree(tmp_path / "new")
     assert len(codes) > 8
     assert set(codes) == {"E_DISK_FULL"}
+
+
+def test_what_a_killed_program_was_exporting_is_removed_by_the_next_export(tmp_path: Path) -> None:
+    here = this_process()
+    dead = f".1a.{here.pid}.{here.started - 1000}.{here.host}.{here.node}.partial"
+    alive = f".1b.{here.pid}.{here.started}.{here.host}.{here.node}.partial"
+    for name in (dead, alive, ".mine.partial"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+    run_export(NullContext(), "nifti", cases_of(_workspace(2)), tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {alive, ".mine.partial", "out"}
+
+
+def test_a_new_folder_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By one rename, so that no kill can come between two."""
+    renamed: list[tuple[str, str]] = []
+    rename = os.rename
+
+    def watched(source: str, target: str) -> None:
+        renamed.append((str(source), str(target)))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", watched)
+    run_export(NullContext(), "nnunet", cases_of(_workspace(2)), tmp_path / "new" / "out")
+    ((source, target),) = renamed
+    assert target == str(tmp_path / "new" / "out")
+    assert Path(source).parent == tmp_path / "new"
 
 
 def test_a_journal_holds_what_it_took_and_goes_on(tmp_path: Path, enter: Enter) -> None:
