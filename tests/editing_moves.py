@@ -73,6 +73,7 @@ class World:
         self.history = UndoStack(max_bytes, min_steps)
         self.editor = LabelEditor(self.workspace, self.history, "v")
         self.segmentation = self.workspace.segmentation("v")
+        self._written: dict[int, tuple[Segment, bytes]] = {}
 
     def state(self) -> dict[str, Any]:
         """Return everything undo is about, comparable."""
@@ -85,8 +86,19 @@ class World:
         }
 
     def digest(self) -> str:
-        """Return a hash of `state`."""
-        return hashlib.sha256(repr(self.state()).encode()).hexdigest()
+        """Return a hash of what `state` holds; every voxel is looked at, segments (immutable) are written out once."""
+        total = hashlib.sha256()
+        for group in self.segmentation.groups:
+            total.update(f"{group.id} {group.name}".encode())
+            total.update(group.labels.tobytes())
+        for segment in self.segmentation.segments:
+            known = self._written.get(id(segment))
+            if known is None or known[0] is not segment:
+                known = self._written[id(segment)] = (segment, repr(segment_to_json(segment)).encode())
+            total.update(known[1])
+        total.update(repr([box_to_json(b) for b in self.workspace.boxes("v")]).encode())
+        total.update(repr([(r.id, _plain(r.transform)) for r in self.workspace.registrations]).encode())
+        return total.hexdigest()
 
     def do(self, move: Move) -> None:
         """Carry a move out."""

@@ -16,15 +16,18 @@ import numpy as np
 from medviewer.app.documents import replay_entry
 from medviewer.core.errors import WorkspaceError
 from medviewer.core.record import StepRecord
-from medviewer.io.journal import Journal, JournalContent, JournalHeader, read_journal
+from medviewer.export.case import cases_of
+from medviewer.export.exporter import run_export
+from medviewer.io.journal import Journal, JournalContent, JournalHeader, discard_journal, find_journals, read_journal
 from medviewer.io.snapshot import restore_snapshot, take_snapshot
 from medviewer.io.workspace_file import read_save_id, read_workspace, write_workspace
+from medviewer.jobs.job import NullContext
 from tests.editing_moves import World, random_moves
 from tests.failing_disk import FailingDisk
 from tools.bar.bar import Bench, Figure, row
 
 #: What is being done when the program is killed, and how often of 200.
-_PHASES: Final = {"stroke": 50, "undo": 30, "save": 40, "mixed": 60, "idle": 20}
+_PHASES: Final = {"stroke": 40, "undo": 20, "save": 30, "short": 20, "export": 40, "open": 20, "mixed": 20, "idle": 10}
 _FSYNC_MS: Final = 5.0
 
 
@@ -41,8 +44,8 @@ def replayed(content: JournalContent) -> World:
     """Return a world after every entry of a journal, on the saved file it builds on, if it is still there."""
     world = World()
     base, entries = content.replay_from(read_save_id)
-    if base.path is not None:
-        restore_snapshot(world.workspace, read_workspace(base.path))
+    if base.inside or base.path is not None:
+        restore_snapshot(world.workspace, base.state or read_workspace(base.path))  # type: ignore[arg-type]
     for entry in entries:
         replay_entry(world.workspace, world.history, entry, set())
     return world
@@ -52,7 +55,7 @@ def replayed(content: JournalContent) -> World:
 def killed_programs(bench: Bench) -> Figure:
     """Kill a program at random points; what it had told to be done is found again, and no saved file is damaged."""
     rng = random.Random(12)
-    kept = whole = runs = 0
+    kept = whole = clean = runs = 0
     slowest = 0.0
     for phase, count in _PHASES.items():
         for n in range(1 if bench.sample else count):
@@ -62,10 +65,22 @@ def killed_programs(bench: Bench) -> Figure:
             started = time.perf_counter()
             kept += _found_again(folder, told)
             slowest = max(slowest, time.perf_counter() - started)
-            whole += all(read_workspace(path).id for path in folder.glob("*.mvw"))
+            whole += all(read_workspace(path).id for path in folder.rglob("*.mvw"))
+            clean += _clean(folder)
             runs += 1
-    figure = f"{kept}/{runs} lost nothing that was done; {whole}/{runs} saved files whole; found in {slowest:.2f} s"
-    return Figure(figure, kept == whole == runs, slowest <= 3)
+    figure = (
+        f"{kept}/{runs} lost nothing that was done; {runs - whole}/{runs} saved files damaged; "
+        f"{clean}/{runs} left nothing half done behind; found in {slowest:.2f} s"
+    )
+    return Figure(figure, kept == whole == clean == runs, slowest <= 3)
+
+
+def _clean(folder: Path) -> bool:
+    """Whether every export is whole where it should be, and nothing lies about after the next start."""
+    whole = not (folder / "out").is_dir() or _whole_exports(folder / "out")
+    for info in find_journals(folder):
+        discard_journal(info.path)
+    return whole and not list(folder.glob("*.mvj*"))
 
 
 def _killed(folder: Path, phase: str, seed: int, delay_s: float) -> list[str]:
@@ -97,6 +112,16 @@ def _found_again(folder: Path, told: list[str]) -> bool:
     content = read_journal(journals[0])
     shorter = JournalContent(content.header, content.entries[:-1], content.bases, 0, 0)
     return bool(content.entries) and replayed(shorter).digest() == told[-1]
+
+
+def _whole_exports(folder: Path) -> bool:
+    """Whether every export has all the files of one that was not killed, and the next removes what was half done."""
+    from tools.bar.killed import FORMATS, large
+
+    for format_id in FORMATS:
+        run_export(NullContext(), format_id, cases_of(large()), folder / format_id)
+    files = {made.name: {p.relative_to(made) for p in made.rglob("*")} for made in folder.iterdir()}
+    return all(found in [files[format_id] for format_id in FORMATS] for found in files.values())
 
 
 @row("R-13", "a disk that fails leaves the old file or the new one")
@@ -192,13 +217,15 @@ def random_work(bench: Bench) -> Figure:
     states = [world.digest()]
     wrong = locked = 0
     for move in random_moves(rng, count, "undo", "undo", "redo"):
-        before = {s.value: world.segmentation.mask(s.value).copy() for s in world.segmentation.segments if s.locked}
+        drawn = move.kind in ("paint", "erase")
+        before = {s.value: world.segmentation.mask(s.value) for s in world.segmentation.segments if drawn and s.locked}
         done = len(world.history.done)
         world.do(move)
+        state = world.digest()
         if move.kind not in ("undo", "redo") and len(world.history.done) > done:
-            states[done + 1 :] = [world.digest()]
-        wrong += world.digest() != states[len(world.history.done)]
-        if move.kind in ("paint", "erase"):
+            states[done + 1 :] = [state]
+        wrong += state != states[len(world.history.done)]
+        if drawn:
             locked += any(not np.array_equal(world.segmentation.mask(v), m) for v, m in before.items())
     same = replayed(read_journal(journal.path)).digest() == world.digest()
     journal.close(delete=True)
