@@ -18,6 +18,7 @@ from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.region import Region
 from medviewer.core.segmentation import LabelArray, Segment, Segmentation
 from medviewer.core.view_state import LabelLook
+from medviewer.imaging.statistics import label_boxes
 from medviewer.render.vtk_image import share_array, thinning
 
 #: A larger part is taken at every second, third … voxel: more triangles than this gives are not seen, or, without a
@@ -26,7 +27,7 @@ MAX_VOXELS, MAX_VOXELS_SOFTWARE = 6_000_000, 1_000_000
 _SLAB = 16
 #: A change in more voxels than this is not looked at on the spot, which takes longer than a frame.
 _LOOK_VOXELS = 2_000_000
-#: Segments up to which each is looked for by itself.
+#: As many segments are looked for each by itself.
 _FEW = 8
 #: A segment that fills its box (bones do not), and whose box holds the box of another, at most this part as big, is
 #: drawn as a shell that one sees through.
@@ -115,12 +116,19 @@ def _present(labels: LabelArray, region: Region, values: Sequence[int]) -> set[i
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SurfaceResult:
-    """A surface, where its label lies, and which part, 0..1, of that box it fills."""
+    """A surface, where its label lies, and which part, 0..1, of that box it fills.
+
+    Attributes
+    ----------
+    boxes : dict of int to Region, or None
+        Where all labels of the label map lie, if the task was to find them.
+    """
 
     task: SurfaceTask
     region: Region | None
     surface: vtkPolyData
     fill: float
+    boxes: dict[int, Region] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +136,11 @@ class SurfaceTask:
     """One surface to be made, in any thread: it reads the labels as they are and writes nothing.
 
     A stroke may fall into its reading; then the segment is out of date again, and a next task follows.
+
+    Attributes
+    ----------
+    finds_all : bool
+        Whether it also finds where all other labels lie, which takes little longer than to find one.
     """
 
     value: int
@@ -135,12 +148,14 @@ class SurfaceTask:
     geometry: Geometry
     within: Region | None
     most: int = MAX_VOXELS
+    finds_all: bool = False
 
     def run(self) -> SurfaceResult:
         """Make the surface."""
-        region = find_region(self.labels, self.value, self.within)
+        boxes = label_boxes(self.labels) if self.finds_all else None
+        region = find_region(self.labels, self.value, self.within) if boxes is None else boxes.get(self.value)
         if region is None:
-            return SurfaceResult(self, None, vtkPolyData(), 0.0)
+            return SurfaceResult(self, None, vtkPolyData(), 0.0, boxes)
         k, j, i = thinning(region.shape, self.geometry.spacing[::-1], self.most)
         crop = self.labels[region.slices][::k, ::j, ::i]
         start = (region.lower[2], region.lower[1], region.lower[0])
@@ -151,7 +166,7 @@ class SurfaceTask:
             self.geometry.direction,
         )
         fill = float(np.mean(crop == self.value))
-        return SurfaceResult(self, region, extract_surface(crop, grid, self.value), fill)
+        return SurfaceResult(self, region, extract_surface(crop, grid, self.value), fill, boxes)
 
 
 class SurfaceScene:
@@ -178,11 +193,15 @@ class SurfaceScene:
         # Value -> where to look for it: None is everywhere.
         self._stale: dict[int, Region | None] = {s.value: None for s in segmentation.segments}
         self._running: SurfaceTask | None = None
+        #: What has changed in its label map since it began.
+        self._meanwhile: Region | None = None
 
     def labels_changed(self, region: Region, group_id: int) -> None:
         """Voxels have changed: segments that are, or were, in the region are out of date."""
         if not self.segmentation.has_group(group_id):
             return
+        if self._running is not None and self._running.labels is self.segmentation.group(group_id).labels:
+            self._meanwhile = region if self._meanwhile is None else self._meanwhile.union(region)
         members = [segment for segment in self.segmentation.segments if segment.group == group_id]
         present = _present(self.segmentation.group(group_id).labels, region, [s.value for s in members])
         for segment in members:
@@ -217,9 +236,26 @@ class SurfaceScene:
             elif self._shows(segment):
                 within = self._stale.pop(value)
                 labels = self.segmentation.group(segment.group).labels
-                self._running = SurfaceTask(value, labels, self.segmentation.geometry, within, self._most)
+                finds_all = within is None and len(self._unknown(segment.group)) > _FEW
+                self._running = SurfaceTask(value, labels, self.segmentation.geometry, within, self._most, finds_all)
+                self._meanwhile = None
                 return self._running
         return None
+
+    def _unknown(self, group_id: int) -> list[int]:
+        """Return the segments of a group that must be looked for everywhere."""
+        stale = (self.segmentation.find(value) for value, within in self._stale.items() if within is None)
+        return [segment.value for segment in stale if segment is not None and segment.group == group_id]
+
+    def _found(self, boxes: dict[int, Region], group_id: int) -> None:
+        """Take over where segments lie; what is nowhere, and was not drawn meanwhile, needs no surface."""
+        for value in self._unknown(group_id):
+            areas = [area for area in (boxes.get(value), self._meanwhile) if area is not None]
+            if areas:
+                self._stale[value] = areas[0].union(areas[-1])
+            else:
+                del self._stale[value]
+                self._regions[value] = None
 
     def apply(self, result: SurfaceResult) -> None:
         """Show a surface that was made; one for a task that is no longer wanted is dropped."""
@@ -227,8 +263,11 @@ class SurfaceScene:
             return
         self._running = None
         value = result.task.value
-        if self.segmentation.find(value) is None:
+        segment = self.segmentation.find(value)
+        if segment is None:
             return
+        if result.boxes is not None:
+            self._found(result.boxes, segment.group)
         self._regions[value] = result.region
         self._fill[value] = result.fill
         if value not in self._actors:

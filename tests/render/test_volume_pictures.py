@@ -184,6 +184,56 @@ def test_what_is_edited_is_made_first_and_what_is_not_shown_is_not(letter: Volum
     alone.close()
 
 
+def test_many_segments_are_found_in_one_look(letter: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    segmentation = Segmentation(letter.geometry)
+    group = segmentation.new_group()
+    segmentation.put_group(group)
+    for value in range(1, 31):
+        group.labels[value : value + 1, 5:9, 5:9] = value if value != 30 else 0
+        segmentation.put_segment(Segment(value, f"s{value}"))
+    areas: list[Region | None] = []
+
+    def look(labels: np.ndarray, value: int, within: Region | None = None) -> Region | None:
+        areas.append(within)
+        return find_region(labels, value, within)
+
+    monkeypatch.setattr("medviewer.render.surface_scene.find_region", look)
+    scene = SurfaceScene(vtkRenderer(), segmentation, LabelLook)
+    first = scene.next_task()
+    assert first is not None
+    found = first.run()
+    # Drawn after the look, before anybody knows of it.
+    box = Region((22, 20, 20), (24, 24, 24))
+    group.labels[box.slices] = 2
+    scene.labels_changed(box, 0)
+    scene.apply(found)
+    tasks, results = [], []
+    while (task := scene.next_task()) is not None:
+        tasks.append(task)
+        results.append(task.run())
+        scene.apply(results[-1])
+    assert [task.value for task in tasks] == list(range(2, 31))
+    assert None not in areas, "none is looked for everywhere"
+    for result in results:
+        assert result.region == find_region(group.labels, result.task.value)
+    scene.close()
+
+
+def test_what_is_nowhere_needs_no_surface(letter: Volume) -> None:
+    segmentation = Segmentation(letter.geometry)
+    group = segmentation.new_group()
+    segmentation.put_group(group)
+    group.labels[3:5, 5:9, 5:9] = 7
+    for value in range(1, 31):
+        segmentation.put_segment(Segment(value, f"s{value}"))
+    scene = SurfaceScene(vtkRenderer(), segmentation, LabelLook)
+    assert drain(scene) == [1, 7]
+    group.labels[10:12, 5:9, 5:9] = 9
+    scene.labels_changed(Region((10, 5, 5), (12, 9, 9)), 0)
+    assert drain(scene) == [9]
+    scene.close()
+
+
 def test_among_many_segments_only_what_changed_is_made_again(letter: Volume) -> None:
     segmentation = Segmentation(letter.geometry)
     group = segmentation.new_group()

@@ -34,6 +34,8 @@ NO_VOLUME = "No volume"
 _DEBOUNCE_MS = 300
 #: Where a graphics card draws, a long movement is followed this often; the processor has no time for both.
 _FOLLOW_S = 1.0
+#: While many surfaces are made they are shown this often: each frame keeps the window waiting.
+_GATHER_S = 2.0
 
 #: What the view is made of, in steps that do not keep the window waiting. Not in a thread: the modules of VTK change
 #: tables that are in use while slices are drawn, and a process has died of it.
@@ -101,6 +103,7 @@ class VolumePanel(QWidget):
         self._later.setInterval(_DEBOUNCE_MS)
         self._later.timeout.connect(self._update)
         self._asked_first = 0.0
+        self._shown = 0.0
         self._software = True
         self._made.connect(self._apply, Qt.ConnectionType.QueuedConnection)
         workspace.active_changed.connect(self._active_changed)
@@ -196,13 +199,16 @@ class VolumePanel(QWidget):
         if not held:
             self._later.start()
 
-    def _update(self) -> None:
+    def _update(self) -> bool:
+        """Bring the scene up to date; whether another surface is being made now."""
         if self.scene is None or self._closed or self.held or not self.isVisible():
-            return
+            return False
         self.scene.update()
         task = self.scene.surfaces.next_task() if self.scene.surfaces is not None else None
-        if task is not None and self._worker is not None:
-            self._worker.submit(self._make, task)
+        if task is None or self._worker is None:
+            return False
+        self._worker.submit(self._make, task)
+        return True
 
     def _make(self, task: SurfaceTask) -> None:
         self._made.emit(task.run())
@@ -210,9 +216,10 @@ class VolumePanel(QWidget):
     def _apply(self, result: SurfaceResult) -> None:
         if self.scene is not None and self.scene.surfaces is not None and not self._closed:
             self.scene.surfaces.apply(result)
-            if self.view is not None:
+            more = self._update()
+            if self.view is not None and (not more or monotonic() - self._shown > _GATHER_S):
+                self._shown = monotonic()
                 self.view.schedule()
-            self._update()
 
     def _active_changed(self, volume: Volume | None) -> None:
         self.presets.setEnabled(volume is not None)
