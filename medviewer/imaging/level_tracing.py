@@ -12,6 +12,9 @@ Contour = npt.NDArray[np.float64]
 #: Pixels to each side of the first look; it grows until the curve is closed or the slice ends.
 START, TIMES = 96, 2
 
+#: A longer curve, as there are in noise, is none that is meant, and could not follow the pointer.
+MOST_POINTS = 10_000
+
 #: A curve further from the pixel than this, in pixels, is not the one that is meant.
 _NEAR = 1.5
 
@@ -29,7 +32,7 @@ def level_contour(image: SliceImage, pixel: tuple[int, int]) -> Contour | None:
     -------
     float array (n, 2) of continuous (row, column), or None
         First and last point are the same. None where no closed curve passes by: in what is flat, and where every
-        curve runs out of the image.
+        curve runs out of the image, or is longer than `MOST_POINTS`.
     """
     row, column = pixel
     if not (0 <= row < image.shape[0] and 0 <= column < image.shape[1]):
@@ -51,17 +54,38 @@ def _longest(part: npt.NDArray[np.generic], pixel: tuple[int, int]) -> tuple[Con
     from skimage.measure import find_contours
 
     values = np.asarray(part, np.float64)
-    if np.isnan(values[pixel]):
-        return None, False
     near = []
     # A level on a pixel's own value is degenerate in marching squares: a step aside is the same curve, well defined.
     # Both sides, as what is flat has a curve on one of them only.
     for level in (np.nextafter(values[pixel], -np.inf), np.nextafter(values[pixel], np.inf)):
-        curves = find_contours(values, level)  # type: ignore[no-untyped-call]  # scikit-image has no types
+        alone = _alone(values, level, pixel)
+        curves = [] if alone is None else find_contours(alone, level)  # type: ignore[no-untyped-call]  # no types
         near += [curve for curve in curves if float(np.hypot(*(curve - pixel).T).min()) <= _NEAR]
     closed = [curve for curve in near if _is_closed(curve)]
     # The longest is meant, not a loop around the noise of a pixel.
     return (max(closed, key=len), False) if closed else (None, bool(near))
+
+
+def _alone(values: npt.NDArray[np.float64], level: float, pixel: tuple[int, int]) -> npt.NDArray[np.float64] | None:
+    """Return the image with no curves at a level but those that may pass by a pixel; None when they are too long.
+
+    The others, thousands in noise, would take longer to follow than the one that is looked for.
+    """
+    from scipy.ndimage import label
+
+    square = tuple(slice(max(0, n - 2), n + 3) for n in pixel)
+    high = values > level
+    # As in marching squares: what is low is joined across corners.
+    lows, _ = label(~high, np.ones((3, 3)))
+    around = np.isin(lows, np.unique(lows[square][lows[square] > 0]))
+    parts, _ = label(~around)
+    here = parts[square][high[square]]
+    inside = np.isin(parts, np.unique(here[here > 0]))
+    length = np.count_nonzero(inside[1:] != inside[:-1]) + np.count_nonzero(inside[:, 1:] != inside[:, :-1])
+    if length > MOST_POINTS:
+        return None
+    lowest, highest = np.nextafter(level, -np.inf), np.nextafter(level, np.inf)
+    return np.where(inside, np.maximum(values, highest), np.minimum(values, lowest))
 
 
 def _is_closed(curve: Contour) -> bool:

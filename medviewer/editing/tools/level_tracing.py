@@ -37,7 +37,7 @@ class LevelTracing(BaseTool):
         if self.ctx is None or event.phase not in ("hover", "press"):
             return False
         found = self._trace(event)
-        if found is None or event.phase == "hover":
+        if found is None:
             return event.phase == "press"
         region, mask = found
         erasing = "ctrl" in event.modifiers
@@ -46,7 +46,7 @@ class LevelTracing(BaseTool):
         return True
 
     def _trace(self, event: PointerEvent) -> tuple[Region, Mask] | None:
-        """Find the curve by the pointer and show it; return what lies inside."""
+        """Find the curve by the pointer and show it; return what lies inside, if that is asked for."""
         assert self.ctx is not None
         self._line = None
         geometry, array = self.ctx.editor.target.geometry, self.ctx.editor.volume.array
@@ -63,6 +63,8 @@ class LevelTracing(BaseTool):
             return None
         places = grid.index_to_lps(np.insert(curve[:-1], normal, number, axis=1)[:, ::-1])
         self._line = CursorLine(tuple(vec3(p) for p in places), closed=True)
+        if event.phase == "hover":
+            return None
         if event.tilted is not None:
             return fill_outline(geometry, self._line.points_lps, event.axis, event.tilted)
         filled = fill_even_odd([curve[:, ::-1]], (plane.shape[0], plane.shape[1]))
