@@ -1,7 +1,8 @@
 """A stroke of the brush, from the mouse to the painted widgets and to the disk, against a full redraw of the labels.
 
 Run with ``pytest tests/benchmarks/bench_brush_step.py -m benchmark_run -s``. On a CT of 512 x 512 x 1093 with 300
-segments, radius 20 voxels, with all three planes open; each movement is timed in three rounds and the shortest kept.
+segments, radius 20 voxels, with all three planes open, straight and turned; each movement is timed in three rounds and
+the shortest kept.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy.typing as npt
 import pytest
 from pytestqt.qtbot import QtBot
 
-from medviewer.core.geometry import Geometry
+from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.segmentation import PALETTE, Segment
+from medviewer.core.tilt import STRAIGHT, turned, views_grid
 from medviewer.core.view_state import PLANES, WindowLevel
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
@@ -29,7 +31,9 @@ from medviewer.ui.views.slice_panel import SlicePanel
 
 pytestmark = pytest.mark.benchmark_run
 STEPS, ROUNDS, SEGMENTS = 40, 3, 300
-STEP_MS = {"disc": 16.0, "sphere": 25.0}
+STEP_MS = {"disc": 16.0, "sphere": 25.0, "turned disc": 16.0}
+#: Turns about two axes.
+_TILT = turned(turned(STRAIGHT, (0.0, 0.0, 1.0), 0.3), (1.0, 0.5, 0.0), 0.5)
 COMMIT_MS, UNDO_MS = 50.0, 30.0
 #: Twenty voxels in the plane.
 RADIUS_MM = 14.0
@@ -66,19 +70,20 @@ def drag(
     assert volume is not None
     brush = Brush()
     brush.activate(ToolContext(LabelEditor(workspace, history, volume.id)))
-    center = np.array(volume.geometry.center_lps)
+    center, tilted = np.array(volume.geometry.center_lps), views_grid(volume, workspace.view.tilt)
+    right, down = (tilted or volume.geometry).direction_matrix[:, :2].T
     times = np.empty(STEPS)
     lps = (0.0, 0.0, 0.0)
     for n in range(-1, STEPS):
-        lps = (float(center[0] - 60 + 3 * n), float(center[1] + 20 * np.sin(n / 5)), float(center[2]))
+        lps = vec3(center + (3 * n - 60) * right + 20 * np.sin(n / 5) * down)
         started = time.perf_counter()
-        brush.pointer(PointerEvent("press" if n < 0 else "move", lps, 2))
+        brush.pointer(PointerEvent("press" if n < 0 else "move", lps, 2, tilted=tilted))
         if whole:
             workspace.view.overlay_changed.emit()
         repaint(panels)
         if n >= 0:
             times[n] = (time.perf_counter() - started) * 1e3
-    return times, timed(lambda: brush.pointer(PointerEvent("release", lps, 2)))
+    return times, timed(lambda: brush.pointer(PointerEvent("release", lps, 2, tilted=tilted)))
 
 
 def repaint(panels: list[SlicePanel]) -> None:
@@ -103,8 +108,9 @@ def journaled(workspace: Workspace, folder: Path) -> UndoStack:
     return history
 
 
-@pytest.mark.parametrize("shape", ["disc", "sphere"])
+@pytest.mark.parametrize("shape", ["disc", "sphere", "turned disc"])
 def test_brush_step(qtbot: QtBot, large: Workspace, shape: str, tmp_path: Path) -> None:
+    large.view.tilt = _TILT if shape == "turned disc" else None
     panels = [SlicePanel(plane, large, BaseTool()) for plane in PLANES]
     for panel in panels:
         panel.canvas.setMinimumSize(512, 512)
@@ -114,7 +120,7 @@ def test_brush_step(qtbot: QtBot, large: Workspace, shape: str, tmp_path: Path) 
         panel.canvas.repaint()
     options = Brush.shared_options
     before = (options.shape, options.radius_mm)
-    options.shape, options.radius_mm = shape, RADIUS_MM  # type: ignore[assignment]  # one of the two it knows
+    options.shape, options.radius_mm = shape.split()[-1], RADIUS_MM  # type: ignore[assignment]  # one of the two it knows
     painted = [panel.canvas.frames for panel in panels]
     try:
         history = journaled(large, tmp_path)
