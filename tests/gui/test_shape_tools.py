@@ -189,6 +189,18 @@ def test_looking_at_another_image_makes_no_segment_there(
     assert not app.workspace.segmentation(other.id).segments
 
 
+def test_taking_up_a_tool_makes_one_segment_that_can_be_undone(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume
+) -> None:
+    app.segments.add(opened.id)
+    app.undo()
+    choose(qtbot, window, "wand")
+    assert len(app.workspace.segmentation(opened.id).segments) == 1
+    app.undo()
+    assert not app.history.done
+    assert not app.workspace.segmentation(opened.id).segments
+
+
 def test_the_status_line_says_what_enter_does(
     qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, balls: Segmentation
 ) -> None:

@@ -151,7 +151,7 @@ class Limits(QWidget):
 
     def _list_segments(self) -> None:
         """Offer the segments there are; the one that was chosen stays."""
-        chosen = self._app.router.rules.area_segment
+        chosen = self.area_segment.currentData()
         segments = self._watched.segments if self._watched is not None else ()
         with QSignalBlocker(self.area_segment):
             self.area_segment.clear()
@@ -191,7 +191,8 @@ class Limits(QWidget):
         if self.sender() is self.plane:
             self._bound_slices()
         area, limited, sliced = self.area.currentData(), self.in_range.isChecked(), self.in_slices.isChecked()
-        self.area_segment.setVisible(area in ("inside one", "outside one"))
+        by_segment = area in ("inside one", "outside one")
+        self.area_segment.setVisible(by_segment)
         for spin in (self.from_value, self.to_value):
             spin.setEnabled(limited)
         self.inverted.setVisible(limited)
@@ -204,7 +205,8 @@ class Limits(QWidget):
             self._app.router.rules,
             overwrite=self.overwrite.currentData(),
             area=area,
-            area_segment=self.area_segment.currentData() or 0,
+            # Rules that change end what the tool does; a list that changes must not, where it does not count.
+            area_segment=(self.area_segment.currentData() or 0) if by_segment else 0,
             intensity=(low, high) if limited else None,
             inverted=limited and self.inverted.isChecked(),
             slices=SliceRange(self.plane.currentData(), first - 1, last - 1) if sliced else None,
