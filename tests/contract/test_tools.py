@@ -20,7 +20,7 @@ from medviewer.editing.editor import EditRefused, LabelEditor
 from medviewer.editing.effect import Compute, EditScene, Effect
 from medviewer.editing.history import UndoStack
 from medviewer.editing.tool import Phase, PointerEvent, Tool, ToolContext, ToolGroup, ToolInfo, all_tools
-from medviewer.imaging.planes import Slab, in_plane_axes, slice_image
+from medviewer.imaging.planes import Slab, level_axes, slice_image
 from medviewer.jobs.job import NullContext
 from medviewer.plugin_host.forms import describe_params
 
@@ -200,14 +200,13 @@ class Turned:
         self.tilted, self.axis = tilted_grid(grid, _TILT), axis
         index = self.tilted.lps_to_index(grid.index_to_lps((10, 9, 7)))
         index[axis] = round(float(index[axis]))
-        self.index = index
+        self.index, self.middle = index, self.tilted.index_to_lps(index)
+        self.axes = level_axes(grid, axis, self.tilted)
         self.slab = Slab(grid, self.tilted, axis, self.at(0, 0))
 
     def at(self, across: float, down: float) -> Vec3:
-        """A point of the slice, in mm from the middle."""
-        index, spacing = self.index.copy(), self.tilted.spacing[0]
-        index[list(in_plane_axes(self.axis))] += (across / spacing, down / spacing)
-        return vec3(self.tilted.index_to_lps(index))
+        """A point of the slice, in mm on the screen from the middle."""
+        return vec3(self.middle + self.axes @ (across, down))
 
     def edge(self, volume: Volume) -> Vec3:
         """A point of the slice on the edge of the ball."""
