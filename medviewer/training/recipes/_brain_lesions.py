@@ -80,7 +80,7 @@ def _spots(field: Floats, codes: npt.NDArray[np.uint8], white: Mask, rng: np.ran
     if not odds.sum():
         return
     typical = float(rng.uniform(1.3, 3.5))
-    for _ in range(1 + int(rng.exponential(8))):
+    for _ in range(1 + int(rng.exponential(4))):
         some = places[int(rng.choice(4, p=odds / odds.sum()))]
         center = np.array(np.unravel_index(int(rng.choice(some)), codes.shape))
         radii = np.clip(typical * np.exp(rng.normal(0, 0.45)) * np.exp(rng.normal(0, 0.25, 3)), 0.9, 14)
