@@ -1,11 +1,12 @@
 # `make demo` and `make test` are all that a fresh checkout needs; each sets up what it uses.
-.PHONY: help setup demo test test-slow soak models reliability bench peers screenshots bundle lint format clean
+.PHONY: help setup demo test test-slow soak monkey models reliability bench peers screenshots bundle lint format clean
 
 help:
 	@echo "make demo       set up, make a sample study, analyze and export it, open the window on it"
 	@echo "make test       set up, then lint, types, import contracts and tests"
 	@echo "make test-slow  the tests that take minutes, the frozen program among them"
 	@echo "make soak       a whole day of work in an hour or so: 20 000 strokes; memory, files and threads stay as they were"
+	@echo "make monkey     twenty minutes of random events in the real window: nothing raises, nothing is lost"
 	@echo "make reliability  ask every bad file and series what becomes of it; print the bar: id, figure, pass"
 	@echo "                  (build/reliability.tsv then says what became of each real file)"
 	@echo "make models     measure every shipped model again on what its recipe holds out"
@@ -31,6 +32,9 @@ test-slow: setup
 
 soak: setup
 	@MEDVIEWER_SOAK=1 sh tools/test.sh --only-tests -m slow tests/slow/test_soak.py
+
+monkey: setup
+	@MEDVIEWER_MONKEY_MINUTES=20 sh tools/test.sh --only-tests -m slow tests/gui/test_monkey_long.py
 
 reliability: setup
 	@mkdir -p build && .venv/bin/python -W ignore tools/reliability.py --files build/reliability.tsv
