@@ -31,6 +31,9 @@ class BrushOptions:
     size: Annotated[Literal["millimetres", "% of view"], Doc("What the radius is measured in")] = "millimetres"
     radius_percent: Annotated[float, _SIZES_PERCENT, Unit("%"), Doc("Of the shorter side of the view")] = 5.0
     pen_pressure: Annotated[bool, Doc("A pen draws thinner where it presses less")] = True
+    on_surfaces: Annotated[
+        bool, Doc("Brush and eraser also work in the 3D view, as a ball where something is seen; Shift turns")
+    ] = False
     adaptive: Annotated[bool, Doc("Stop at edges: paint what is like the middle of the brush and joined to it")] = False
     tolerance: Annotated[
         float,
@@ -63,7 +66,7 @@ class RoundTool(StrokeTool):
     @property
     def cursor(self) -> CursorSpec:
         """A circle as big as the brush."""
-        return CursorSpec("circle", self.radius_mm)
+        return CursorSpec("circle", self.radius_mm, in_3d=self.in_3d)
 
     def look_at(self, event: PointerEvent) -> None:
         """Note what an event says of the view and the pen."""

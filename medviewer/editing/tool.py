@@ -160,8 +160,11 @@ class ToolContext:
 class Tool(Protocol):
     """One way to edit. `options`, if there are any, is a dataclass; the host makes a form from it."""
 
-    in_3d: ClassVar[bool]
     hint: ClassVar[str]
+
+    @property
+    def in_3d(self) -> bool:
+        """Whether it takes the left button in the 3D view too."""
 
     @property
     def cursor(self) -> CursorSpec:
@@ -190,17 +193,19 @@ class BaseTool:
     ----------
     ctx : ToolContext or None
         None while the tool is not active.
-    in_3d : bool
-        Whether it takes the left button in the 3D view too.
     hint : str
         One line for the status bar.
     """
 
-    in_3d: ClassVar[bool] = False
     hint: ClassVar[str] = ""
 
     def __init__(self) -> None:
         self.ctx: ToolContext | None = None
+
+    @property
+    def in_3d(self) -> bool:
+        """Whether it takes the left button in the 3D view too: it does not."""
+        return False
 
     @property
     def cursor(self) -> CursorSpec:

@@ -141,6 +141,12 @@ def seen_point(world_to_screen: Points, point: ScreenPoint, depth: float) -> Vec
     return vec3(world[:3] / world[3])
 
 
+def screen_depth(world_to_screen: Points, lps: Vec3) -> float:
+    """Return how deep a point in LPS mm lies in what is seen, 0 to 1; exactly 0 at the eye's end of it."""
+    depth, w = (world_to_screen @ [*lps, 1.0])[2:]
+    return float(np.round(depth / w, 9))
+
+
 def slice_to_screen(geometry: Geometry, axis: int) -> Points:
     """Return the matrix from LPS mm to a slice as a screen: x and y are the indices in it, depth that of the slice."""
     across, down = in_plane_axes(axis)

@@ -251,6 +251,35 @@ def test_scissors_and_plane_in_3d(
     before = panel.scene.renderer.GetActiveCamera().GetPosition()
     mouse.drag((0, 0), (20, 5), (40, 10))
     assert panel.scene.renderer.GetActiveCamera().GetPosition() != before, "the brush leaves 3D to the camera"
+    paint_on_the_block(app, panel, mouse, segmentation)
+
+
+def paint_on_the_block(app: AppContext, panel: QWidget, mouse: Mouse, segmentation: Segmentation) -> None:
+    """Where it may, the brush adds a bump to what is seen and the eraser takes a bite; beside it the camera turns."""
+    options = app.router.options("brush")
+    options.on_surfaces, options.radius_mm = True, 6.0
+    camera = panel.scene.renderer.GetActiveCamera()
+    middle, start, before = seen_at(panel, app), camera.GetPosition(), mask(segmentation).copy()
+    path = [(middle[0] + x, middle[1]) for x in (-6, 0, 6)]
+    mouse.drag(*path)
+    added = mask(segmentation) & ~before
+    assert app.history.undo_label == "Brush"
+    assert camera.GetPosition() == start
+    assert added.any()
+    depth = np.ptp(np.argwhere(added), axis=0) * segmentation.geometry.spacing[::-1]
+    assert depth.max() < 4 * options.radius_mm, "a bump, not a pole towards the eye"
+    app.undo()
+    app.router.activate("eraser")
+    mouse.drag(*path)
+    assert (before & ~mask(segmentation)).any()
+    assert not (mask(segmentation) & ~before).any()
+    app.undo()
+    steps = len(app.history.done)
+    rect = panel.view.rect()
+    mouse.drag((4 - rect.width() / 2, 4 - rect.height() / 2), (30 - rect.width() / 2, 20 - rect.height() / 2))
+    assert len(app.history.done) == steps
+    assert camera.GetPosition() != start
+    options.on_surfaces = False
 
 
 def seen_at(panel: QWidget, app: AppContext) -> Place:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from medviewer.core.geometry import Vec3
 from medviewer.core.region import Kji, Region
 from medviewer.core.segmentation import Mask
@@ -9,6 +11,7 @@ from medviewer.editing.round_tool import RoundTool
 from medviewer.editing.stencil import capsule
 from medviewer.editing.tool import PointerEvent, tool
 from medviewer.imaging.adaptive import like_center
+from medviewer.imaging.scissors import screen_depth, seen_point
 
 
 class RoundBrush(RoundTool):
@@ -19,9 +22,22 @@ class RoundBrush(RoundTool):
     def __init__(self) -> None:
         super().__init__()
         self._erasing = False
+        #: How deep in the 3D view the stroke began: it goes on there, or it would climb on what it paints.
+        self._depth = 0.0
+
+    @property
+    def in_3d(self) -> bool:
+        """Whether it takes the left button in the 3D view too."""
+        return self.options.on_surfaces
 
     def pointer(self, event: PointerEvent) -> bool:
         """Paint from press to release; Ctrl turns brush into eraser and back."""
+        if event.sight is not None:
+            if event.phase == "press":
+                self._depth = screen_depth(event.sight.world_to_screen, event.lps)
+            if self._depth <= 0.0:
+                return False  # nothing is seen there: the camera turns
+            event = replace(event, lps=seen_point(event.sight.world_to_screen, event.sight.point, self._depth))
         if self.ctx is None:
             return False
         self.look_at(event)
@@ -46,7 +62,7 @@ class RoundBrush(RoundTool):
         assert self.ctx is not None
         assert self._stroke is not None
         # Frames of a film are not neighbours in space: a sphere there is a disc.
-        flat = self.options.shape == "disc" or self.ctx.editor.volume.stacking != "place"
+        flat = (self.options.shape == "disc" and event.sight is None) or self.ctx.editor.volume.stacking != "place"
         axis = event.axis if flat else None
         geometry = self.ctx.editor.target.geometry
         region, mask = capsule(geometry, start_lps, event.lps, self.radius_mm, axis, event.tilted)

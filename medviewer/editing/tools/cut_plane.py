@@ -39,7 +39,7 @@ class CutPlaneOptions:
 class CutPlane(BaseTool):
     """Cuts along a plane perpendicular to the view, through a line whose ends can be dragged until Enter."""
 
-    in_3d: ClassVar[bool] = True
+    in_3d = True
     hint: ClassVar[str] = (
         "Click twice for a line, drag its ends; Enter cuts, Ctrl with the second click takes the other part."
     )

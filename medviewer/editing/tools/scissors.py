@@ -114,7 +114,7 @@ class Cut:
 class Scissors(BaseTool):
     """Cuts when the button is released; costs as much as the segment is large, however long the outline."""
 
-    in_3d: ClassVar[bool] = True
+    in_3d = True
     hint: ClassVar[str] = "Draw around what goes, in a slice or in 3D; Ctrl fills instead, Shift and a drag turn in 3D."
     live: ClassVar[bool] = True
     stays: ClassVar[bool] = False
