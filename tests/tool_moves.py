@@ -11,6 +11,7 @@ import numpy as np
 from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.segmentation import Segment
 from medviewer.core.serial import segment_to_json
+from medviewer.core.tilt import tilted_grid
 from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.editing.editor import EditRefused, LabelEditor
@@ -24,6 +25,8 @@ from tests.editing_moves import OVERWRITE
 
 _TURN = (0.8, -0.6, 0.0, 0.48, 0.64, 0.6, -0.36, -0.48, 0.8)
 GRID = Geometry((20, 18, 14), (0.7, 1.3, 2.5), (-3.0, 12.0, 7.0), _TURN)
+#: Of views that are turned against it.
+TILTED = tilted_grid(GRID, (0.8, -0.36, 0.48, 0.6, 0.48, -0.64, 0.0, 0.8, 0.6))
 MODIFIERS: tuple[Modifier, ...] = ("shift", "ctrl")
 
 
@@ -130,16 +133,19 @@ class ToolWorld:
         phases: list[Phase] = ["hover", "press"]
         phases += self.rng.choices(["move", "move", "release", "press", "hover"], k=self.rng.randrange(5))
         phases += ["release", "double"] if self.rng.random() < 0.7 else ["release"]
-        here = [self.rng.randrange(n) for n in GRID.size]
+        tilted = TILTED if self.rng.random() < 0.4 else None
+        grid = tilted or GRID
+        here = [self.rng.randrange(n) for n in grid.size]
         for phase in phases:
-            index = [self.rng.uniform(-2, size + 1) if n != axis else here[axis] for n, size in enumerate(GRID.size)]
-            tool.pointer(PointerEvent(phase, vec3(GRID.index_to_lps(index)), axis, modifiers))
+            index = [self.rng.uniform(-2, size + 1) if n != axis else here[axis] for n, size in enumerate(grid.size)]
+            tool.pointer(PointerEvent(phase, vec3(grid.index_to_lps(index)), axis, modifiers, tilted=tilted))
         tool.key(self.rng.choice(("apply", "apply", "apply", "cancel", "back")))
         if isinstance(tool, Effect) and self.rng.random() < 0.8:
             active = self.segmentation.find(self.segmentation.active)
             if active is None:
                 return
-            plan = tool.plan(EditScene(self.volume, self.segmentation, active, vec3(GRID.index_to_lps(here)), axis))
+            lps = vec3(grid.index_to_lps(here))
+            plan = tool.plan(EditScene(self.volume, self.segmentation, active, lps, axis, tilted))
             if plan is not None:
                 editor.apply(plan(NullContext()))
 
