@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from medviewer.plugin_host.registry import PluginRegistry
 from medviewer.ui.main_thread import MainThread
 from medviewer.ui.main_window import MainWindow
 from tests.gui.conftest import WAIT_MS
+from tests.gui.test_tool_stories import press_drag
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,6 +101,40 @@ def test_click_ctrl_click_undo_save_and_go_on(
     assert (mask_of(app) & ball).any()
     assert not [m.text for m in app.messages.messages if m.level == "error"]
     shot(window, f"{model}_reopened")
+
+
+@pytest.mark.parametrize(("marks", "name"), [("scribbles", "Scribble"), ("lassos", "Lasso")])
+def test_lines_inside_and_around_are_one_step_each(
+    qtbot: QtBot, app: AppContext, window: MainWindow, opened: Volume, marks: str, name: str
+) -> None:
+    phantom = spheres_volume()
+    nodule = max(phantom.nodules, key=lambda one: one.diameter_mm)
+    ball = phantom.labels == 1 + [one.label for one in phantom.nodules].index(nodule.label)
+    use_tool(qtbot, app, window, "click_classic")
+    app.router.options("click_segment").marks = marks
+    app.workspace.view.crosshair_lps = nodule.lps
+    x, y, z = nodule.lps
+    radius = nodule.diameter_mm / 2
+    turns = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    inside = [(x + t * radius, y, z) for t in np.linspace(-0.5, 0.5, 6)]
+    around = [(x + 1.2 * radius * np.cos(t), y + 1.2 * radius * np.sin(t), z) for t in turns]
+    steps = len(app.history.done)
+    drag_through(window, "axial", inside if marks == "scribbles" else around)
+    qtbot.waitUntil(lambda: not app.interactive.busy and app.history.undo_label == name, timeout=4 * WAIT_MS)
+    found = mask_of(app)
+    assert 2 * (found & ball).sum() / (found.sum() + ball.sum()) > 0.6
+    assert len(app.router.cursor.prompts) == 1
+    assert not [m.text for m in app.messages.messages if m.level == "error"]
+    app.undo()
+    assert not mask_of(app).any()
+    assert len(app.history.done) <= steps + 1
+
+
+def drag_through(window: MainWindow, plane: str, places: Sequence[Vec3]) -> None:
+    canvas = window.views.slices[plane].canvas
+    frame, ratio = canvas.scene.frame, canvas.devicePixelRatioF()
+    shown = [frame.lps_to_display(place) for place in places]
+    press_drag(canvas, [QPoint(round(x / ratio), round(y / ratio)) for x, y in shown])
 
 
 def use_tool(qtbot: QtBot, app: AppContext, window: MainWindow, model: str) -> None:
