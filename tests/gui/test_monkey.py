@@ -22,6 +22,7 @@ from medviewer.core.volume import Volume
 from medviewer.core.workspace import Workspace
 from medviewer.editing.history import UndoStack
 from medviewer.io.journal import read_journal
+from medviewer.render.crosshair import crosshair_rays
 from medviewer.ui.main_window import MainWindow
 from medviewer.ui.views.slice_canvas import SliceCanvas
 
@@ -29,6 +30,7 @@ EVENTS = int(os.environ.get("MEDVIEWER_MONKEY", "60"))
 COMMANDS = (
     "undo", "undo", "redo", "add_segment", "delete_segment", "new_instance", "next_segment", "previous_segment",
     "navigate", "reset_views", "toggle_crosshair", "window_soft", "invert",
+    "oblique", "straighten",
 )  # fmt: skip
 KEYS = (Qt.Key.Key_Return, Qt.Key.Key_Escape, Qt.Key.Key_Backspace, Qt.Key.Key_B, Qt.Key.Key_E)
 MODIFIERS = (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier)
@@ -44,7 +46,8 @@ class Monkey:
 
     def act(self) -> None:
         """Do one thing."""
-        self.rng.choice((self.drag, self.drag, self.drag, self.command, self.tool, self.key, self.cell, self.jump))()
+        acts = (self.drag, self.drag, self.drag, self.command, self.tool, self.key, self.cell, self.jump, self.turn)
+        self.rng.choice(acts)()
         QApplication.processEvents()
 
     def _point(self, canvas: SliceCanvas) -> QPoint:
@@ -61,6 +64,19 @@ class Monkey:
             # What a person does with the other hand while drawing.
             self.command()
         self.qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, modifier, self._point(canvas))
+
+    def turn(self) -> None:
+        """Take hold of a line of the crosshair where it is, if the planes can be turned."""
+        canvas = self.rng.choice(self.canvases)
+        frame, ratio = canvas.scene.frame, canvas.devicePixelRatioF()
+        assert frame is not None
+        rays = list(crosshair_rays(frame, self.window.app.workspace.view.crosshair_lps, 0.0))
+        if rays:
+            ray = self.rng.choice(rays)
+            x, y = ray.at(ray.last - 8.0)
+            self.qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=QPoint(round(x / ratio), round(y / ratio)))
+            self.qtbot.mouseMove(canvas, self._point(canvas))
+            self.qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=self._point(canvas))
 
     def command(self) -> None:
         action = self.window.commands.by_id[self.rng.choice(COMMANDS)]
