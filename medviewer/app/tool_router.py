@@ -136,6 +136,9 @@ class ToolRouter:
 
     def activate(self, tool_id: str) -> None:
         """Make a tool active; an empty id gives the mouse back to navigation."""
+        self._take_up(tool_id, add_segment=True)
+
+    def _take_up(self, tool_id: str, *, add_segment: bool) -> None:
         if tool_id != self._active_id:
             self._before_id = self._active_id
         if self._active_id:
@@ -152,7 +155,7 @@ class ToolRouter:
             tool.activate(ToolContext(editor, self._prompt, self._prompts, self._apply))
             self._active_id = tool_id
             if isinstance(tool, Effect) and tool is not self.effects.effect:
-                if self._info(tool_id).group != "shape":
+                if add_segment and self._info(tool_id).group != "shape":
                     # Nothing has no shape: a new segment would only be in the way.
                     self._app.segments.ensure_one()
                 self.effects.start(tool, editor, self._info(tool_id).title)
@@ -225,7 +228,8 @@ class ToolRouter:
     def finish(self) -> None:
         """Commit what is in the hand, before undo, save or export."""
         if self._active_id:
-            self.activate(self._active_id)
+            # Rules may end with the segment they name, in the middle of an undo: nothing is added then.
+            self._take_up(self._active_id, add_segment=False)
 
     def _apply(self) -> None:
         self.effects.apply()

@@ -16,7 +16,7 @@ from medviewer.core.volume import Volume
 from medviewer.editing.change import Change, NewSegment, SegmentMask
 from medviewer.editing.editor import EditRefused, LabelEditor
 from medviewer.editing.effect import Compute, EditScene, Effect
-from medviewer.editing.rules import SliceRange
+from medviewer.editing.rules import EditRules, SliceRange
 from medviewer.editing.tool import BaseTool, PointerEvent, ToolInfo
 from medviewer.jobs.job import JobContext
 from tests.unit.app.conftest import Pump
@@ -263,3 +263,19 @@ def test_a_tool_that_computes_sees_how_the_planes_are_turned(app: AppContext, op
     app.workspace.view.tilt = None
     app.router.options_changed()
     assert stamp.scene.tilted is None
+
+
+def test_rules_that_change_while_a_segment_is_undone_add_none(app: AppContext, opened: Volume, stamp: Stamp) -> None:
+    segmentation = app.workspace.segmentation(opened.id)
+    assert len(segmentation.segments) == 1
+    app.router.rules = EditRules(area="inside one", area_segment=segmentation.segments[0].value)
+
+    def follow() -> None:
+        app.router.rules = EditRules(area="inside one", area_segment=0)
+
+    segmentation.segments_changed.connect(follow)
+    app.history.undo()
+    segmentation.segments_changed.disconnect(follow)
+    assert segmentation.segments == ()
+    app.redo()
+    assert len(segmentation.segments) == 1
