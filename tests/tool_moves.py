@@ -135,9 +135,12 @@ class ToolWorld:
         phases += ["release", "double"] if self.rng.random() < 0.7 else ["release"]
         tilted = TILTED if self.rng.random() < 0.4 else None
         grid = tilted or GRID
-        here = [self.rng.randrange(n) for n in grid.size]
+        here = grid.lps_to_index(GRID.index_to_lps([self.rng.randrange(n) for n in GRID.size]))
+        here[axis] = np.round(here[axis])
         for phase in phases:
-            index = [self.rng.uniform(-2, size + 1) if n != axis else here[axis] for n, size in enumerate(grid.size)]
+            place = GRID.index_to_lps([self.rng.uniform(-2, size + 1) for size in GRID.size])
+            index = grid.lps_to_index(place)
+            index[axis] = here[axis]
             tool.pointer(PointerEvent(phase, vec3(grid.index_to_lps(index)), axis, modifiers, tilted=tilted))
         tool.key(self.rng.choice(("apply", "apply", "apply", "cancel", "back")))
         if isinstance(tool, Effect) and self.rng.random() < 0.8:
