@@ -59,9 +59,9 @@ def _diameter(points: Points, halves: Points) -> tuple[float, Points]:
     if len(points) > _FEW:
         points = _hull(points)
     squared = (points**2).sum(axis=1)
-    farthest = np.concatenate([
-        (squared - 2 * points[n : n + _FEW] @ points.T).max(axis=1) for n in range(0, len(points), _FEW)
-    ])  # fmt: skip
+    # The squares of all distances from a point, less its own, as one product of matrices.
+    with_one, to_all = np.column_stack((points, np.ones(len(points)))), np.vstack((-2 * points.T, squared))
+    farthest = np.concatenate([(with_one[n : n + _FEW] @ to_all).max(axis=1) for n in range(0, len(points), _FEW)])
     farthest = np.sqrt((farthest + squared).clip(min=0.0))
     least = float(farthest.max()) - reach - 1e-6
     best, vector = -1.0, np.zeros(points.shape[1])
