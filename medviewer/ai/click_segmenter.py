@@ -15,7 +15,7 @@ from torch.nn.functional import grid_sample
 
 from medviewer.ai.card import ModelCard, read_card
 from medviewer.ai.checkpoint import load_network
-from medviewer.ai.click_input import SIZE, encode, sample_cube
+from medviewer.ai.click_input import CLICK_SIGMA, SIZE, click_map, encode, sample_cube
 from medviewer.ai.prompted import Found, Index, Marks, settled
 from medviewer.core.region import Region
 from medviewer.core.volume import Volume
@@ -37,9 +37,12 @@ FILL = 0.65
 #: What is seen in one cube is the mean over these mirror images.
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (4,))
 #: So many looks at most after the scan, and so much coarser each when the object goes on beyond the cube.
-LOOKS, COARSER = 3, 1.6
+LOOKS, COARSER = 3, 1.3
 #: An object touches a face of the cube when so many of the face's voxels are its own.
 TOUCHING = 6
+#: An answer to a further click changes so many times the click's distance from the border around it, and so many voxels
+#: of the cube more.
+REACH, REACH_VOXELS = 3.0, 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,9 +119,10 @@ class ClickSegmenter:
         else:
             ctx.check_cancelled()
             cube = self._scan(volume, marks, spacing)
+        known, unmet = cube, _unmet(marks, before, spacing)
         for _ in range(LOOKS):
             ctx.check_cancelled()
-            cube = self._look(volume, marks, [cube])[0]
+            cube = _held(_near(known, self._look(volume, marks, [cube])[0], unmet, spacing), marks)
             if not self._goes_on(volume, cube) or marks.box is not None:
                 break
             following = self._following(cube, volume, marks, spacing)
@@ -136,10 +140,12 @@ class ClickSegmenter:
         steps = [first * SCAN_RATIO**n for n in range(SCANS)]
         steps = [step for n, step in enumerate(steps) if n < 3 or step * SIZE < 1.5 * extent_mm]
         cubes = [Cube.new(centre, step / spacing) for step in steps]
+        clicked = float(sample_cube(volume.array, centre.tolist(), cubes[0].step.tolist(), 4).mean())
         cubes = self._look(volume, marks, cubes)
         between = [self._agreement(a, b) for a, b in pairwise(cubes)]
         scores = [
-            float(np.mean(between[max(n - 1, 0) : n + 1])) * self._trust(volume, cube) for n, cube in enumerate(cubes)
+            float(np.sqrt(np.mean(between[max(n - 1, 0) : n + 1]))) * self._trust(volume, cube, clicked)
+            for n, cube in enumerate(cubes)
         ]
         best = cubes[int(np.argmax(scores))]
         return Cube.new(best.centre, best.step)
@@ -150,16 +156,22 @@ class ClickSegmenter:
         union = float(torch.maximum(fine.probability, other).sum())
         return float(torch.minimum(fine.probability, other).sum()) / max(union, 1e-6)
 
-    def _trust(self, volume: Volume, cube: Cube) -> float:
-        """Return how well an object fits into a cube, 0..1: sure, not too small, not most of it or beyond a face."""
+    def _trust(self, volume: Volume, cube: Cube, clicked: float) -> float:
+        """Return how well an object fits into a cube, 0..1: sure, not too small, not most of it or beyond a face, and
+        as bright as what was clicked.
+        """
         p = cube.probability
         inside = p >= self._threshold
         if not bool(inside.any()):
             return 0.0
         sure = float(p[inside].mean()) - float(p[(p > 0.1) & ~inside].sum() / inside.sum())
         small = min(1.0, float(inside.sum()) / 100)
-        room = (1 - float(inside.float().mean())) ** 2
-        return max(sure, 0.01) * small * room * (0.3 if self._goes_on(volume, cube) else 1.0)
+        room = (1 - float(inside.float().mean())) ** 4
+        values = sample_cube(volume.array, cube.centre.tolist(), cube.step.tolist())[inside]
+        median = values.median()
+        spread = 1.48 * float((values - median).abs().median()) + 1e-6
+        alike = float(np.exp(-max(0.0, abs(clicked - float(median)) / spread - 1)))
+        return max(sure, 0.01) * small * room * alike * (0.3 if self._goes_on(volume, cube) else 1.0)
 
     def _around(self, low: Vector, high: Vector, marks: Marks, spacing: Vector, last: Cube | None) -> Cube:
         """Return a cube of which the box between two corners, and the clicks, fill the usual part."""
@@ -220,7 +232,77 @@ class ClickSegmenter:
         region = Region((int(low[0]), int(low[1]), int(low[2])), (int(high[0]), int(high[1]), int(high[2])))
         region = region.clip(Region.whole(volume.array.shape))
         axes = [np.arange(a, b) for a, b in zip(region.lower, region.upper, strict=True)]
-        return settled(cube.at(axes)[0, 0].numpy() >= self._threshold, region, marks)
+        mask = cube.at(axes)[0, 0].numpy() >= self._threshold
+        for points, inside in ((marks.inside, True), (marks.outside, False)):
+            for point in points:
+                k, j, i = (round(p) - low for p, low in zip(point, region.lower, strict=True))
+                if Region.whole(mask.shape).contains((k, j, i)):
+                    mask[k, j, i] = inside
+        return settled(mask, region, marks)
+
+
+def _unmet(marks: Marks, before: Found, spacing: Vector) -> list[tuple[Index, float, bool]]:
+    """Return the clicks that the answer before them got wrong: where, how far its border is in mm, whether inside."""
+    if not before.mask.any():
+        return []
+    from scipy.ndimage import distance_transform_edt
+
+    padded = np.pad(before.mask, 1)
+    found = []
+    for points, inside in ((marks.inside, True), (marks.outside, False)):
+        wrong = []
+        for point in points:
+            at = tuple(round(p) - low + 1 for p, low in zip(point, before.region.lower, strict=True))
+            known = all(0 <= a < n for a, n in zip(at, padded.shape, strict=True))
+            if (known and bool(padded[at])) != inside:
+                wrong.append((point, at))
+        if not wrong:
+            continue
+        if inside:
+            border = np.argwhere(padded)[:: max(1, int(padded.sum()) // 4000)]
+            found += [
+                (point, float(np.sqrt((((border - at) * spacing) ** 2).sum(1).min())), True) for point, at in wrong
+            ]
+        else:
+            depth = distance_transform_edt(padded, sampling=spacing)
+            found += [(point, float(depth[at]), False) for point, at in wrong]
+    return found
+
+
+def _near(known: Cube, after: Cube, unmet: Sequence[tuple[Index, float, bool]], spacing: Vector) -> Cube:
+    """Return an answer that differs from the one before only around the clicks that ask for it, and as they ask.
+
+    A click goes to the middle of what is wrong, so it says how large that is: a few times as far as it reaches from the
+    border.
+    """
+    if not unmet:
+        return after
+    before = known.moved(after.centre, after.step)
+    axis = torch.arange(SIZE, dtype=torch.float32)
+    add, take = torch.zeros(2, 1, 1, SIZE, SIZE, SIZE)
+    for point, depth, inside in unmet:
+        place = before.points([point])[0]
+        rows = [(axis - p) * float(step * mm) for p, step, mm in zip(place, before.step, spacing, strict=True)]
+        away = (rows[0][:, None, None] ** 2 + rows[1][:, None] ** 2 + rows[2] ** 2).sqrt()
+        reach = REACH * depth + REACH_VOXELS * float((known.step * spacing).max())
+        weight = (3 - 2 * away / reach).clamp(0, 1)
+        into = add if inside else take
+        torch.maximum(into, weight[None, None], out=into)
+    p, q = before.probability, after.probability
+    changed = p + add * (q - p).clamp(min=0) + take * (q - p).clamp(max=0)
+    return Cube(after.centre, after.step, changed)
+
+
+def _held(cube: Cube, marks: Marks) -> Cube:
+    """Return an answer that agrees with all clicks."""
+    clicks = cube.points((*marks.inside, *marks.outside))[None]
+    if not clicks.shape[1]:
+        return cube
+    inside = torch.zeros(1, clicks.shape[1])
+    inside[:, : len(marks.inside)] = 1
+    told = click_map(clicks, inside, CLICK_SIGMA) - click_map(clicks, 1 - inside, CLICK_SIGMA)
+    p = torch.where(told > 0, torch.maximum(cube.probability, told), torch.minimum(cube.probability, 1 + told))
+    return Cube(cube.centre, cube.step, p)
 
 
 def _painted(found: Found, spacing: Vector) -> Cube:

@@ -1,4 +1,4 @@
-"""Lung nodules by a pair of networks: one marks voxels, one judges each candidate; outlines on the image's own grid.
+"""Lung nodules by networks: one marks voxels, one judges each candidate, one draws it, on the image's own grid.
 
 The networks see the patient's axes at 1 mm, whatever the image has. Only windows that touch a lung are run.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from medviewer.ai.infer import infer
 from medviewer.ai.lungs import find_lungs
 from medviewer.ai.masks import dilated
 from medviewer.ai.model_grid import ModelGrid, along, taps
+from medviewer.ai.nodule_outline import outlined, step_for
 from medviewer.ai.predictor import Model, prepared
 from medviewer.core.geometry import Geometry, vec3
 from medviewer.core.region import Region
@@ -34,6 +35,8 @@ CHEST_MM = 150.0
 MARGIN_MM = 24.0
 #: Probability from which voxels belong together, and that at least one must have.
 TOGETHER, PEAK = 0.25, 0.4
+#: Probability of a voxel from which it is drawn, in the third network's answer.
+DRAWN = 0.4
 #: Candidates judged at most, surest first.
 MOST = 120
 #: Axes of (k, j, i) that are mirrored: a nodule is one from every side, and the mean is steadier than one look.
@@ -81,6 +84,8 @@ class Candidate:
         The chance at its outline.
     center : (float, float, float)
         Middle (k, j, i) on the network's grid.
+    diameter_mm : float
+        Of the ball of equal volume.
     features : mapping
         What the score is made of.
     """
@@ -89,6 +94,7 @@ class Candidate:
     chance: FloatArray
     level: float
     center: tuple[float, float, float]
+    diameter_mm: float
     features: Mapping[str, float]
 
     @property
@@ -152,6 +158,8 @@ def nodules_in(
     judged = judge(SubContext(ctx, 0.8, 0.98), model, marked, candidates(marked, least_mm))
     scored = sorted(((score(model, c.features), c) for c in judged), key=lambda pair: -pair[0])
     kept = _apart([pair for pair in scored if pair[0] >= least_score])
+    if model.card.settings.get("outline"):
+        kept = [(value, outline(ctx, model, marked, candidate)) for value, candidate in kept]
     return [drawn(volume.geometry, marked, candidate, value) for value, candidate in kept]
 
 
@@ -261,7 +269,7 @@ def candidates(marked: Marked, least_mm: float) -> list[Candidate]:
         k, j, i = np.argwhere(mask).mean(axis=0) + [s.start for s in box]
         top = np.sort(chance, axis=None)[-min(count, 33) :]
         features = {"peak": _logit(float(top.mean())), "size": math.log(diameter / 8)}
-        found.append(Candidate((box[0], box[1], box[2]), chance, level, (k, j, i), features))
+        found.append(Candidate((box[0], box[1], box[2]), chance, level, (k, j, i), diameter, features))
     return sorted(found, key=lambda c: -c.features["peak"])[:MOST]
 
 
@@ -278,10 +286,32 @@ def judge(ctx: JobContext, model: Model, marked: Marked, found: Sequence[Candida
             cubes = np.stack([_cube(marked.image, c.center, size) for c in found[n : n + BATCH]])
             x = torch.from_numpy(cubes)[:, None].to(ctx.device)
             values += torch.stack([network.judge(x.flip(axes)) for axes in LOOKS]).mean(0).float().cpu().tolist()
-    return [
-        Candidate(c.box, c.chance, c.level, c.center, {**c.features, "judged": value})
-        for c, value in zip(found, values, strict=True)
-    ]
+    return [replace(c, features={**c.features, "judged": value}) for c, value in zip(found, values, strict=True)]
+
+
+def outline(ctx: JobContext, model: Model, marked: Marked, candidate: Candidate) -> Candidate:
+    """Return a candidate as the third network draws it; as it was where that network sees nothing."""
+    from scipy import ndimage
+
+    ctx.check_cancelled()
+    network: Any = model.network.to(ctx.device)
+    mm = float(marked.grid.geometry.spacing[0])
+    box, chance = outlined(
+        network.outline,
+        marked.image,
+        candidate.box,
+        candidate.chance,
+        candidate.center,
+        step_for(candidate.diameter_mm) / mm,
+        LOOKS,
+    )
+    labels, count = ndimage.label(chance > DRAWN)
+    if not count:
+        return candidate
+    largest = int(np.bincount(labels.ravel())[1:].argmax()) + 1
+    own = np.where((labels == largest) | (labels == 0), chance, 0).astype(np.float32)
+    diameter = float(np.cbrt(6 * (labels == largest).sum() * marked.grid.geometry.voxel_volume_mm3 / np.pi))
+    return replace(candidate, box=box, chance=own, level=DRAWN, diameter_mm=diameter)
 
 
 def _cube(image: FloatArray, center: Sequence[float], size: int) -> FloatArray:
@@ -333,10 +363,9 @@ def drawn(geometry: Geometry, marked: Marked, candidate: Candidate, value: float
     region = Region(_sum(box.lower, marked.region.lower), _sum(box.upper, marked.region.lower))
     ends = [(low - 0.5, high - 0.5) for low, high in zip(region.lower, region.upper, strict=True)][::-1]
     corners = geometry.index_to_lps([(x, y, z) for x in ends[0] for y in ends[1] for z in ends[2]])
-    volume_mm3 = candidate.mask.sum() * grid.geometry.voxel_volume_mm3
     return Nodule(
         value,
-        float(np.cbrt(6 * volume_mm3 / np.pi)),
+        candidate.diameter_mm,
         region,
         mask,
         vec3(corners.min(axis=0)),

@@ -52,6 +52,7 @@ def evaluate(
     data: _Data,
     model: Annotated[Path | None, typer.Option(help="Folder of the model; the trained one by default.")] = None,
     work: _Work = Path("build/training"),
+    all_cases: Annotated[bool, typer.Option("--all", help="Take all held-out cases, however long it lasts.")] = False,
     as_json: _Json = False,
 ) -> None:
     """Measure a model on what its recipe holds out; write the table into its card."""
@@ -63,6 +64,8 @@ def evaluate(
     with output.refusals(), ProgressBar(output, f"Measuring {recipe}", choose_device()) as bar:
         made = open_recipe(recipe, data, work / recipe)
         made.prepare(bar)
+        if hasattr(made, "thorough"):
+            made.thorough = all_cases
         table = evaluate_model(bar, made, model or work / recipe / "model")
     output.result(table)
     for row in table:

@@ -29,7 +29,8 @@ class TrainingRecipe(Protocol):
 
     A recipe is made with ``Recipe(data, work)``: the folder of training data and a folder of its own for what it
     prepares. What is held out is chosen by patient and the same in every run. It may also have
-    ``initialise(network)``, which gives a fresh network its first weights, and `card` may say what `validate` found.
+    ``initialise(network)``, which gives a fresh network its first weights, and ``thorough``, which is set where
+    `evaluate` is to take all held-out cases, not as many as ten minutes allow; `card` may say what `validate` found.
 
     Attributes
     ----------

@@ -1,7 +1,9 @@
-"""Two networks for small round things in a 3-D image: one marks them, one tells them from what only looks like them.
+"""Networks for small round things in a 3-D image: one marks them, one tells them from what only looks like them, and
+one draws them.
 
-Both begin by folding blocks of 2x2x2 voxels into channels: nothing is lost, and all that follows costs an eighth. Batch
-norm, not instance norm: a density means the same in every window, and windows of any size give the same answer.
+The first two begin by folding blocks of 2x2x2 voxels into channels: nothing is lost, and all that follows costs an
+eighth. Batch norm, not instance norm: a density means the same in every window, and windows of any size give the same
+answer.
 
 References
 ----------
@@ -16,6 +18,8 @@ from itertools import pairwise
 
 import torch
 from torch import nn
+
+from medviewer.ai.networks.unet import build as build_unet
 
 
 def _folded(x: torch.Tensor) -> torch.Tensor:
@@ -102,13 +106,30 @@ class Judge(nn.Module):
         return logits
 
 
-class NoduleDetector(nn.Module):
-    """A marker and a judge; called as a whole it is the marker."""
+class Drawing(nn.Module):
+    """U-Net that corrects an outline: one logit per voxel of a cube around one candidate."""
 
-    def __init__(self, marker: Marker, judge: Judge) -> None:
+    def __init__(self, features: Sequence[int]) -> None:
+        super().__init__()
+        n = len(features)
+        self.net = build_unet(
+            in_channels=3, out_channels=1, features=features, strides=[(2, 2, 2)] * n, convs=[2] * n, norm="batch"
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits (n, 1, k, j, i) for (n, 3, k, j, i), of which the last channel is the outline so far, -1..1."""
+        logits: torch.Tensor = self.net(x) + 3 * x[:, 2:]
+        return logits
+
+
+class NoduleDetector(nn.Module):
+    """A marker, a judge and perhaps what draws outlines; called as a whole it is the marker."""
+
+    def __init__(self, marker: Marker, judge: Judge, outline: Drawing | None) -> None:
         super().__init__()
         self.marker = marker
         self.judge = judge
+        self.outline = outline
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the marker's logits."""
@@ -121,8 +142,9 @@ def build(
     marker: Sequence[int] = (16, 32, 64),
     judge: Sequence[int] = (16, 32, 64),
     dropout: float = 0.3,
+    outline: Sequence[int] = (),
 ) -> NoduleDetector:
-    """Return the pair.
+    """Return the networks.
 
     Parameters
     ----------
@@ -130,8 +152,10 @@ def build(
         Channels of every stage; the first works on half the resolution, each further on half of that.
     dropout : float
         Before the judge's verdict, in training.
+    outline : sequence of int
+        Channels of every stage of the U-Net that draws, the first on half the resolution; empty for none.
     """
-    network = NoduleDetector(Marker(marker), Judge(judge, dropout))
+    network = NoduleDetector(Marker(marker), Judge(judge, dropout), Drawing(outline) if outline else None)
     # Channels last: on a CPU a third faster, training and running.
     for parameter in network.parameters():
         if parameter.ndim == 5:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import avg_pool3d, binary_cross_entropy_with_logits
+from torch.nn.functional import avg_pool3d, binary_cross_entropy_with_logits, pad
 
 from medviewer.ai.card import ModelCard
 from medviewer.ai.click_input import CHANNELS, SIZE, encode, sample_cube
@@ -31,12 +31,12 @@ BATCH = 8
 MOST_CLICKS = 6
 #: How often each source is drawn.
 SHARES: Mapping[str, float] = {
-    "nodule": 0.25,
-    "hippocampus": 0.25,
-    "sarcoma": 0.23,
-    "brain": 0.13,
+    "nodule": 0.28,
+    "hippocampus": 0.28,
+    "sarcoma": 0.24,
+    "brain": 0.09,
     "organ": 0.04,
-    "shapes": 0.1,
+    "shapes": 0.07,
 }
 #: How often a second look follows without another click.
 SECOND_LOOKS = 0.35
@@ -49,6 +49,8 @@ class Recipe:
 
     learning_rate = 2e-3
     weight_decay = 1e-4
+    #: Whether sessions are played on all held-out objects instead of a few of each source.
+    thorough = False
 
     def __init__(self, data: Path, work: Path) -> None:
         self.data, self.work = data, work
@@ -148,9 +150,10 @@ class Recipe:
 
     def evaluate(self, ctx: JobContext, folder: Path) -> Table:
         """Measure sessions with the model on the held-out cases."""
-        from medviewer.training.recipes._click_game import evaluate_sessions
+        from medviewer.training.recipes._click_game import CASES, evaluate_sessions
 
-        return evaluate_sessions(ctx, folder, [item for item in self.items if item.held_out])
+        held_out = [item for item in self.items if item.held_out]
+        return evaluate_sessions(ctx, folder, held_out, 1000 if self.thorough else CASES)
 
     def _example(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         source = str(rng.choice(list(SHARES), p=list(SHARES.values())))
@@ -161,7 +164,7 @@ class Recipe:
         while True:
             item = items[int(rng.integers(len(items)))]
             # The first object of an item is the whole, the others are its parts.
-            number = 0 if source == "hippocampus" and rng.random() < 0.6 else int(rng.integers(len(item.objects)))
+            number = 0 if source == "hippocampus" and rng.random() < 0.75 else int(rng.integers(len(item.objects)))
             example = self._real(rng, item, number)
             if example["target"].sum() >= 20:
                 return example
@@ -253,9 +256,13 @@ def _prompted(
 
 def interior(mask: torch.Tensor, width: int = 11) -> torch.Tensor:
     """Return how deep every voxel lies in a mask, 0..1: the part of a cube around it that is the mask's."""
-    for n in range(3):
-        kernel = [width if m == n else 1 for m in range(3)]
-        mask = avg_pool3d(mask, kernel, stride=1, padding=[k // 2 for k in kernel])
+    size, half = mask.shape[-1], width // 2
+    for axis in (2, 3, 4):
+        # Differences of running sums: several times quicker than pooling along one axis.
+        pads = [0] * 6
+        pads[2 * (4 - axis)], pads[2 * (4 - axis) + 1] = half + 1, half
+        sums = pad(mask, pads).cumsum(axis)
+        mask = (sums.narrow(axis, width, size) - sums.narrow(axis, 0, size)) / width
     return mask
 
 

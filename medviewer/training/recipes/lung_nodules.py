@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from medviewer.ai.card import CARD_NAME, Label, ModelCard
 from medviewer.ai.predictor import open_model
-from medviewer.jobs.job import JobContext
+from medviewer.jobs.job import JobContext, NullContext
 from medviewer.training.recipe import Batch, Metrics, Table
 from medviewer.training.recipes._lung_mining import OnDevice, mine
 from medviewer.training.recipes._lung_samples import (
@@ -38,21 +38,21 @@ class Recipe:
 
     learning_rate = 3e-3
     weight_decay = 1e-4
+    #: Whether the held-out lungs are measured on as well; that lasts long.
+    thorough = False
 
     def __init__(self, data: Path, work: Path) -> None:
         self.data, self.work = data, work
         self.cubes: dict[str, list[Scene]] = {}
         self.lungs: list[Scene] = []
-        self.mined: dict[str, npt.NDArray[np.int32]] = {}
+        self.mined: dict[str, npt.NDArray[np.int32]] | None = None
 
     def prepare(self, ctx: JobContext) -> None:
-        """Read cubes and lungs, and what an earlier slice took for nodules."""
+        """Read cubes and lungs."""
         self.cubes = {"train": [], "tune": [], "test": []}
         for part, scene in read_cubes(self.data):
             self.cubes[part].append(scene)
         self.lungs = read_lungs(ctx, self.data, self.work, "right")
-        if (self.work / "model" / CARD_NAME).is_file():
-            self.mined = mine(OnDevice(ctx), open_model(self.work / "model"), [*self.cubes["train"], *self.lungs])
 
     def card(self) -> ModelCard:
         """Return the card without what training and measuring add."""
@@ -92,6 +92,11 @@ class Recipe:
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """Return crops with outlines for the marker, and cubes around candidates for the judge."""
+        if self.mined is None:
+            # What an earlier slice took for nodules; looked for when training begins, not to measure.
+            known = (self.work / "model" / CARD_NAME).is_file()
+            scenes = [*self.cubes["train"], *self.lungs]
+            self.mined = mine(OnDevice(NullContext()), open_model(self.work / "model"), scenes) if known else {}
         crops = [self._crop(rng) for _ in range(CROPS)]
         cubes = [self._candidate(rng, n % 2 == 0) for n in range(CUBES_OF_ONE_STEP)]
         image, label, weight = (torch.stack(part)[:, None] for part in zip(*crops, strict=True))
@@ -127,7 +132,7 @@ class Recipe:
         """Measure a finished model's folder."""
         from medviewer.training.recipes._lung_measure import measured
 
-        lungs = read_lungs(ctx, self.data, self.work, "left")
+        lungs = read_lungs(ctx, self.data, self.work, "left") if self.thorough else []
         return measured(OnDevice(ctx), open_model(folder), self.cubes["test"], lungs, self.data)
 
     def _scene(self, rng: np.random.Generator) -> Scene:
@@ -161,7 +166,7 @@ class Recipe:
 
     def _hard(self, rng: np.random.Generator, scene: Scene) -> npt.NDArray[np.int32]:
         """Return places to look at: what was taken for a nodule, what is dense, or anywhere."""
-        mined = self.mined.get(scene.name)
+        mined = (self.mined or {}).get(scene.name)
         kind = rng.random()
         if mined is not None and len(mined) and kind < 0.5:
             return mined
@@ -191,7 +196,7 @@ class Recipe:
             at = (CUBE - 1) / 2 + rng.normal(0, 0.12 * diameter, 3)
             put_nodule(rng, hu, torch.zeros_like(hu), _any(rng, self.cubes["train"]), diameter, at)
         if plain:
-            return _scaled(hu)
+            return scaled(hu)
         return edges_repeated(rng, spoiled(rng, hu), 6)
 
 
@@ -211,14 +216,15 @@ def _marker_loss(logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor
     return overlap + 0.5 * right.sum() / max(1, right.numel()) + wrong.mean() + 0.3 * hardest.mean()
 
 
-def _scaled(hu: torch.Tensor) -> torch.Tensor:
+def scaled(hu: torch.Tensor) -> torch.Tensor:
+    """Return density in HU as the networks want it, -1..1."""
     return ((hu - (LOW_HU + HIGH_HU) / 2) * (2 / (HIGH_HU - LOW_HU))).clamp(-1, 1)
 
 
 def _whole(scene: Scene) -> torch.Tensor:
     """Return a cube as the marker wants it, (1, 1, k, j, i), its borders repeated to a size it can halve."""
     hu = torch.from_numpy(np.pad(scene.hu, ((0, 5),) * 3, mode="edge").astype(np.float32))
-    return _scaled(hu)[None, None]
+    return scaled(hu)[None, None]
 
 
 def _one(rng: np.random.Generator, places: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from medviewer.ai.card import Label, ModelCard
+from medviewer.ai.nodule_outline import outlined, step_for
 from medviewer.ai.nodules import find_nodules, lung_of, painted
 from medviewer.ai.predictor import Model
 from medviewer.core.geometry import Geometry, vec3
@@ -110,6 +111,23 @@ def test_boxes_hold_their_masks_exactly() -> None:
         assert (lps >= np.array(nodule.lower) - 1e-6).all()
         assert (lps <= np.array(nodule.upper) + 1e-6).all()
         assert nodule.mask.shape == nodule.region.shape
+
+
+@given(
+    st.tuples(*[st.floats(14.0, 25.0)] * 3),
+    st.floats(10.0, 16.0),
+)
+def test_an_outline_that_nothing_corrects_is_what_it_was(middle: tuple[float, float, float], diameter: float) -> None:
+    shape = (40, 38, 36)
+    away = np.sqrt(sum((n - m) ** 2 for n, m in zip(np.indices(shape), middle, strict=True)))
+    chance = np.clip(diameter / 2 - away + 0.5, 0, 1).astype(np.float32)
+    box, found = outlined(
+        lambda x: 20 * x[:, 2:], np.zeros(shape, np.float32), (slice(0, 40), slice(0, 38), slice(0, 36)), chance,
+        middle, step_for(diameter), ((), (-1,)),
+    )  # fmt: skip
+    mask = np.zeros(shape, bool)
+    mask[box] = found > 0.5
+    assert dice(mask, chance > 0.5) > 0.85
 
 
 @settings(max_examples=4)

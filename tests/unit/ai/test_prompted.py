@@ -99,6 +99,38 @@ def test_a_box_or_lasso_in_a_turned_view_is_as_deep_as_it_is_wide(degrees: float
         assert ((upper - lower) * (2, 1, 1)).max() < 24 * 1.45
 
 
+class Nothing(nn.Module):
+    """Stands in for a network that finds everything or nothing as soon as a click took something away."""
+
+    def __init__(self, logit: float) -> None:
+        super().__init__()
+        self.logit = logit
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        first = Likeness()(given)
+        return torch.where(
+            given[:, 4:5].amax((1, 2, 3, 4), keepdim=True) > 0, torch.full_like(first, self.logit), first
+        )
+
+
+@pytest.mark.parametrize("logit", [-9.0, 9.0])
+def test_a_further_click_is_obeyed_and_does_not_change_what_is_far_from_it(logit: float) -> None:
+    volume, mask = ball(20.0, (1.0, 1.0, 2.0))
+    card = ModelCard(id="m", version="1", title="M", network="unet", arguments={})
+    session = PromptedSession(volume, ClickSegmenter(Nothing(logit), card))
+    shown = np.zeros(mask.shape, bool)
+    index = np.argwhere(mask)
+    k, j, i = (int(n) for n in index[index[:, 2].argmax()])
+    middle = [round(float(n)) for n in index.mean(axis=0)]
+    for place, positive in ((middle, True), ((k, j, i - 2), False), ((k, j, i + 2), True)):
+        point = vec3(volume.geometry.index_to_lps(place[::-1]))
+        region, part = session.add(NullContext(), Prompt(kind="point", positive=positive, points=(point,)))
+        shown[region.slices] = part
+        assert shown[tuple(place)] == positive
+    # The network finds the whole image, or nothing.
+    assert 2 * (shown & mask).sum() / (shown.sum() + mask.sum()) > 0.4
+
+
 @given(st.integers(2, 9), st.floats(0.4, 3.0), st.integers(0, 2))
 def test_a_cube_of_a_ramp_is_that_ramp(size: int, step: float, axis: int) -> None:
     ramp = np.moveaxis(np.broadcast_to(np.arange(40, dtype=np.float32), (40, 40, 40)), 2, axis)

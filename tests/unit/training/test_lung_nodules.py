@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from medviewer.ai.card import read_card
+from medviewer.ai.nodule_outline import SIZE
+from medviewer.ai.predictor import open_model
+from medviewer.ai.weights import ModelStore
 from medviewer.core.errors import InputError
 from medviewer.jobs.job import NullContext
 from medviewer.training.evaluate import evaluate_model
-from medviewer.training.recipes import _lung_samples, lung_nodules
+from medviewer.training.recipes import _lung_samples, lung_nodule_outlines, lung_nodules
 from medviewer.training.recipes._lung_measure import Hit, Tally
 from medviewer.training.recipes._lung_samples import draw_matrix, gathered, put_nodule
 from medviewer.training.recipes._lung_scenes import SCAN_PATIENT, TESTED, TUNED, parts, read_cubes
@@ -96,10 +99,29 @@ def test_two_steps_make_a_model_that_can_be_measured(data: Path, tmp_path: Path)
     assert np.isfinite(list(log.metrics[-1][1].values())).all()
     again = lung_nodules.Recipe(data, tmp_path / "work")
     again.prepare(NullContext())
+    again.batch(np.random.default_rng(0))
+    assert again.mined is not None
     assert set(again.mined) == {scene.name for scene in again.cubes["train"]}
     table = evaluate_model(NullContext(), again, tmp_path / "work" / "model")
     assert {"mean Dice", "sensitivity", "false findings per cube"} <= {row["what"] for row in table}
     assert read_card(tmp_path / "work" / "model").metrics == table
+
+
+def test_outlines_are_learnt_beside_the_other_two_networks_which_stay(data: Path, tmp_path: Path) -> None:
+    recipe = lung_nodule_outlines.Recipe(data, tmp_path / "work")
+    recipe.prepare(NullContext())
+    batch = recipe.batch(np.random.default_rng(0))
+    assert batch["image"].shape == (lung_nodule_outlines.BATCH, 3, SIZE, SIZE, SIZE)
+    # The nodule lies in the middle, and so does what the first network took for it.
+    middle = slice(SIZE // 2 - 2, SIZE // 2 + 2)
+    assert batch["label"][..., middle, middle, middle].mean() > 0.5
+    Trainer(recipe, tmp_path / "work" / "model").run(NullContext(), 60, max_steps=2)
+    shipped, made = (
+        open_model(folder).network for folder in (ModelStore().find("lung_nodules").folder, tmp_path / "work" / "model")
+    )
+    for name, value in shipped.state_dict().items():
+        if not name.startswith("outline"):
+            torch.testing.assert_close(made.state_dict()[name], value, atol=1e-3, rtol=1e-3)
 
 
 def test_sensitivity_is_read_where_so_many_are_wrong() -> None:
