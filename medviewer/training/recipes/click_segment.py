@@ -64,7 +64,7 @@ class Recipe:
         """Return the card without hash, training and metrics."""
         return ModelCard(
             id="click_segment",
-            version="1.0",
+            version="1.1",
             title="Click to segment",
             description="Outlines what is clicked, in any 3-D image: lesions, organs, parts of organs. "
             "Further clicks add or take away.",
@@ -93,9 +93,11 @@ class Recipe:
                 "One click often takes too little of what has no clear border (hippocampus: half of it). Click again "
                 "where it misses, or drag a box.",
                 "A large mass of several parts (a sarcoma on CT) may be taken for one of its parts.",
+                "Of a small lesion of the brain it may take what is around it: the scale of the first click is then "
+                "wrong, and further clicks mend that little. Undo, and drag a box.",
                 "Borders are no finer than about a thirtieth of the object.",
                 "Small objects beside others of the same brightness may run together; Ctrl-click the other one.",
-                "Learnt for a short time on one CPU: it does not reach its bar after three and five clicks.",
+                "Learnt for an hour on one busy CPU core: it does not reach its bar after one, three and five clicks.",
             ),
         )
 

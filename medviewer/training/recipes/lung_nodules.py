@@ -58,7 +58,7 @@ class Recipe:
         """Return the card without what training and measuring add."""
         return ModelCard(
             id="lung_nodules",
-            version="1",
+            version="1.1",
             title="Lung nodules",
             description="Finds nodules of 4 to 32 mm in the lungs, draws them, and says how sure it is of each.",
             network="nodule_detector",
