@@ -92,6 +92,8 @@ def _chances(
     """Return for every label the chance (k, j, i) that a walker comes to it first."""
     from skimage.segmentation import random_walker
 
+    if (markers > 0).all():  # nobody walks: scikit-image gives the labels back then, not the chances
+        return np.stack([markers == value for value in values]).astype(np.float64)
     ranks = np.where(markers > 0, np.searchsorted(values, markers) + 1, 0)
     low, high = (float(v) for v in np.percentile(image, (1, 99)))
     scaled = np.clip((image - low) / max(high - low, 1e-6), 0, 1)

@@ -173,3 +173,11 @@ def test_the_extent_is_a_tenth_larger_and_three_voxels_at_least() -> None:
     bounds = Region((0, 0, 0), (50, 200, 200))
     assert extent(Region((10, 50, 50), (20, 150, 55)), bounds) == Region((7, 40, 47), (23, 160, 58))
     assert extent(Region((1, 0, 0), (50, 200, 200)), bounds) == bounds
+
+
+def test_the_walker_leaves_what_is_drawn_everywhere() -> None:
+    markers = np.ones((4, 5, 6), np.uint16)
+    markers[:, :, 3:] = 7
+    image = np.random.default_rng(0).normal(0, 1, markers.shape)
+    np.testing.assert_array_equal(random_walk(image, markers, (1.0, 1.0, 1.0)), markers)
+    assert (random_walk(image, markers, (1.0, 1.0, 1.0), most=20) == markers).all()
