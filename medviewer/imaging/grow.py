@@ -122,11 +122,16 @@ def reach(geometry: Geometry, seed: Kji, radius_mm: float) -> Region:
 def tolerance_around(image: VoxelArray, seed: Kji, times: float = 3.0) -> float:
     """Return a tolerance to begin with: so many standard deviations of the noise around a voxel.
 
-    From its slice alone, as the next one may be another tissue, and from the median deviation, as an edge may be near.
+    From its slice alone, as the next one may be another tissue; from the median deviation, as an edge may be near; and
+    from the quieter of two sizes of surroundings, as something small is all edge in the larger one.
     """
     k, j, i = seed
-    near = image[k, max(0, j - 2) : j + 3, max(0, i - 2) : i + 3].astype(np.float64)
-    return times * 1.4826 * float(np.median(np.abs(near - np.median(near))))
+    deviations = []
+    for reach_voxels in (1, 2):
+        rows, columns = (slice(max(0, n - reach_voxels), n + reach_voxels + 1) for n in (j, i))
+        near = image[k, rows, columns].astype(np.float64)
+        deviations.append(float(np.median(np.abs(near - np.median(near)))))
+    return times * 1.4826 * min(deviations)
 
 
 def _add(a: Kji, b: Kji) -> Kji:

@@ -106,3 +106,7 @@ def test_tolerance_follows_the_noise_around() -> None:
     loud[5:] += 500
     loud[:, 6:] += 500
     assert tolerance_around(loud, (4, 4, 4)) < 100
+    # A spot of three voxels: what counts is the noise in it, not the step at its edge.
+    spot = quiet.copy()
+    spot[:, 3:6, 3:6] += 500
+    assert tolerance_around(spot, (4, 4, 4)) < 100
