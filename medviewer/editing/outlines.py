@@ -158,6 +158,7 @@ class OutlineTool(BaseTool):
             return self.apply()
         if key == "back":
             self.remove(len(self.points) - 1)
+            self._held = None
         else:
             self.forget()
         return True

@@ -99,6 +99,7 @@ class CutPlane(BaseTool):
             return False
         if key == "back":
             self._ends.pop()
+            self._held = None
         else:
             self._forget()
         return True

@@ -261,6 +261,18 @@ def test_a_plane_parts_the_segment_in_every_plane(axis: int) -> None:
     np.testing.assert_array_equal(parts[0], before & below)
 
 
+def test_an_end_may_be_taken_back_while_it_is_dragged() -> None:
+    desk = Desk()
+    tool = desk.take_up(CutPlane())
+    desk.drag((5, 5))
+    for phase in ("press", "move"):
+        tool.pointer(PointerEvent(phase, desk.lps((20, 9)), 2))  # type: ignore[arg-type]  # literals
+    assert tool.key("back")
+    tool.pointer(PointerEvent("move", desk.lps((21, 9)), 2))
+    tool.pointer(PointerEvent("release", desk.lps((21, 9)), 2))
+    assert tool.cursor.lines[0].points_lps == (desk.lps((5, 5)),)
+
+
 def test_ends_are_dragged_and_taken_back_and_nothing_is_written_before_enter() -> None:
     desk = Desk()
     tool = desk.take_up(CutPlane())

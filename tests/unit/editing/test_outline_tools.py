@@ -254,3 +254,18 @@ def test_a_lasso_keeps_few_points_and_its_form() -> None:
     region, filled = fill_outline(GRID, [desk.lps(p) for p in path], 2)
     full[region.slices] = filled
     assert (desk.inside(tool) ^ full).sum() < 0.03 * full.sum()
+
+
+@pytest.mark.parametrize("kind", TOOLS)
+def test_a_point_may_be_taken_back_while_it_is_dragged(kind: type[OutlineTool]) -> None:
+    desk = Desk()
+    tool = desk.take_up(kind)
+    draw(desk, tool)
+    place = tuple(GRID.lps_to_index(tool.points[-1])[:2])
+    tool.pointer(desk.event("press", place))
+    tool.pointer(desk.event("move", (9.0, 9.0)))
+    assert tool.key("back")
+    left = list(tool.points)
+    tool.pointer(desk.event("move", (11.0, 11.0)))
+    tool.pointer(desk.event("release", (11.0, 11.0)))
+    assert tool.points == left
