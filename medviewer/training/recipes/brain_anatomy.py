@@ -145,9 +145,11 @@ class Recipe(brain.HeadRecipe):
         rng = np.random.default_rng(8)
         scores = []
         for codes in [*self.check, *self.check]:
-            kind, image, label = drawn(crop(codes, rng, tuple(2 * n for n in LARGE)), rng)
+            kind = "ct"
+            while kind == "ct":  # the card does not offer it
+                kind, image, label = drawn(crop(codes, rng, tuple(2 * n for n in LARGE)), rng)
             grid = Geometry(image.shape[::-1], (2.0, 2.0, 2.0), (0.0, 0.0, 0.0))
-            volume = Volume(image * 80, grid, modality="CT" if kind == "ct" else "MR")
+            volume = Volume(image * 80, grid, modality="MR")
             scores.append(dice(predict(ctx, model, volume).labels, label))
         figure = round(float(np.nanmean(scores)), 3)
         return {
