@@ -7,8 +7,9 @@ Segments of one group exclude each other (one label map each); groups may overla
 from __future__ import annotations
 
 import threading
+import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -87,25 +88,76 @@ class Segment:
         return self.name.removesuffix(f" {self.instance}") if self.instance else self.name
 
 
-class LabelCopy:
-    """The voxels of a group as they are now, copied when first asked for, or just before they change.
+#: Voxels (k, j, i) of the boxes in which label maps are copied.
+_BOX = (8, 64, 64)
 
-    So a save or an export begins at once, whatever the size: its job makes the copy, unless a stroke comes first.
+
+class LabelCopy:
+    """The voxels of a group as they are now, copied box by box: when asked for, or just before a box changes.
+
+    So a save or an export begins at once, whatever the size: its job makes the copy, and a stroke that comes before it
+    waits for the boxes that it changes.
     """
 
     def __init__(self, labels: LabelArray, *, owned: bool = False) -> None:
-        self._labels = labels
-        #: Nobody else writes it.
-        self._copied = owned
+        #: None where everything is copied, or nobody else writes it.
+        self._source: LabelArray | None = None if owned else labels
+        self._copy: LabelArray | None = labels if owned else None
+        #: Which boxes are still to be copied.
+        self._left = np.ones([-(-n // step) for n, step in zip(labels.shape, _BOX, strict=True)], np.bool_)
         self._lock = threading.Lock()
+        self._in_a_hurry = False
 
     def get(self) -> LabelArray:
         """Return the copy; from any thread."""
+        for k in range(len(self._left)):
+            with self._lock:
+                self._take(slice(k, k + 1))
+            while self._in_a_hurry:
+                time.sleep(0.0005)
         with self._lock:
-            if not self._copied:
-                self._labels = self._labels.copy()
-                self._copied = True
-            return self._labels
+            self._source = None
+            assert self._copy is not None
+            return self._copy
+
+    def keep(self, region: Region) -> bool:
+        """Copy the boxes that a region touches, before it is written to; return whether nothing is left to copy."""
+        if self._source is None:
+            return True
+        k, j, i = (
+            slice(low // step, -(-up // step)) for low, up, step in zip(region.lower, region.upper, _BOX, strict=True)
+        )
+        self._in_a_hurry = True
+        try:
+            with self._lock:
+                self._take(k, j, i)
+        finally:
+            self._in_a_hurry = False
+        return not self._left.any()
+
+    def _take(self, k: slice, j: slice = slice(None), i: slice = slice(None)) -> None:
+        """Copy what is left of some boxes."""
+        if self._source is None:
+            return
+        if self._copy is None:
+            self._copy = np.empty_like(self._source)
+        for part in _boxes(self._left, k, j, i):
+            self._copy[part] = self._source[part]
+        self._left[k, j, i] = False
+
+
+def _boxes(left: Mask, k: slice, j: slice, i: slice) -> Iterator[tuple[slice, ...]]:
+    """Yield the voxels of the boxes that are left among some; whole slices at once where all of them are."""
+    for n in range(*k.indices(len(left))):
+        slices = slice(n * _BOX[0], (n + 1) * _BOX[0])
+        if left[n, j, i].all() and left[n, j, i].size == left[n].size:
+            yield (slices,)
+            continue
+        for row in range(*j.indices(left.shape[1])):
+            for column in range(*i.indices(left.shape[2])):
+                if left[n, row, column]:
+                    starts = zip((row, column), _BOX[1:], strict=True)
+                    yield (slices, *(slice(start * step, (start + 1) * step) for start, step in starts))
 
 
 @dataclass(slots=True, eq=False)
@@ -136,13 +188,11 @@ class Group:
         self._copies.append(weakref.ref(copy))
         return copy
 
-    def before_write(self) -> None:
-        """Copy for whoever still waits for the present voxels; every writer calls it first."""
+    def before_write(self, region: Region) -> None:
+        """Copy a region for whoever still waits for its present voxels; every writer calls it first."""
         self.writes += 1
-        while self._copies:
-            copy = self._copies.pop()()
-            if copy is not None:
-                copy.get()
+        copies = [(ref, ref()) for ref in self._copies]
+        self._copies = [ref for ref, copy in copies if copy is not None and not copy.keep(region)]
 
 
 class Segmentation:

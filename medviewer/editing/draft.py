@@ -90,7 +90,7 @@ class Draft:
                 step.redo()
         for part in self.written:
             group = segmentation.group(part.group_id)
-            group.before_write()
+            group.before_write(part.region)
             group.labels[part.region.slices] = part.labels
             segmentation.labels_changed.emit(part.region, group.id)
 

@@ -50,11 +50,10 @@ class VoxelStep:
     def _apply(self, patches: Sequence[LabelPatch], write: Callable[[LabelPatch, Any], None]) -> None:
         segmentation = self.workspace.segmentation(self.volume_id)
         group = segmentation.group(self.group_id)
-        group.before_write()
-        labels = group.labels
         box = patches[0].region
         for patch in patches:
-            write(patch, labels)
+            group.before_write(patch.region)
+            write(patch, group.labels)
             box = box.union(patch.region)
         segmentation.labels_changed.emit(box, self.group_id)
 

@@ -138,7 +138,7 @@ class Stroke:
         return box
 
     def _write(self, group: Group, region: Region, mask: Mask, value: int) -> Region | None:
-        group.before_write()
+        group.before_write(region)
         patch = LabelPatch.write(group.labels, region, mask, value)
         if patch is None:
             return None

@@ -14,6 +14,7 @@ from medviewer.core.dicom_ref import SeriesRef, SeriesWarning
 from medviewer.core.errors import OutOfMemory, WorkspaceError
 from medviewer.core.geometry import Geometry
 from medviewer.core.provenance import Provenance
+from medviewer.core.region import Region
 from medviewer.core.segmentation import Segment, Segmentation
 from medviewer.core.terminology import MORPHOLOGICALLY_ALTERED_STRUCTURE, CodedConcept
 from medviewer.core.tilt import STRAIGHT, turned
@@ -146,7 +147,7 @@ def test_a_snapshot_does_not_change_with_the_workspace(workspace: Workspace, tmp
     snapshot = take_snapshot(workspace)
     group = workspace.segmentation("ct").group(0)
     before = group.labels.copy()
-    group.before_write()  # as every stroke and undo does
+    group.before_write(Region.whole(group.labels.shape))  # as every stroke and undo does
     group.labels[:] = 7
     workspace.set_boxes("ct", ())
     np.testing.assert_array_equal(snapshot.segmentations["ct"].groups[0].labels, before)
