@@ -202,7 +202,7 @@ def _spread(places: npt.NDArray[np.floating | np.integer]) -> list[Index]:
 
 def _box(prompt: Prompt, volume: Volume) -> tuple[Index, Index]:
     """Return the corners of a box or of what holds a lasso, cut to the image; a flat one gets depth."""
-    if len(prompt.points) > 2 and not _lies_in_a_slice(prompt, volume):
+    if len(prompt.points) > 2 and not _has_depth(prompt, volume):
         corners = np.array([index_of(volume, point) for point in _with_depth(prompt.points)])
     elif prompt.crop is not None:
         corners = np.array([prompt.crop[0].lower, np.array(prompt.crop[0].upper) - 1], float)
@@ -225,10 +225,12 @@ def _box(prompt: Prompt, volume: Volume) -> tuple[Index, Index]:
     return (low[0], low[1], low[2]), (up[0], up[1], up[2])
 
 
-def _lies_in_a_slice(prompt: Prompt, volume: Volume) -> bool:
-    """Whether an outline was drawn in a slice of the image, not of a view that is turned against it."""
+def _has_depth(prompt: Prompt, volume: Volume) -> bool:
+    """Whether corners are those of a body, or lie in a slice of the image: in a view that is turned they do neither."""
     places = np.array([index_of(volume, point) for point in prompt.points])
-    return bool((np.ptp(places, axis=0) < 1e-3).any())
+    corners = np.array(prompt.points)
+    flat = np.linalg.svd(corners - corners.mean(axis=0), compute_uv=False)[-1] < 1e-3
+    return not flat or bool((np.ptp(places, axis=0) < 1e-3).any())
 
 
 def _with_depth(points: Sequence[Vec3]) -> list[Vec3]:

@@ -91,6 +91,8 @@ class Day:
         self.app.undo()
 
     def export(self) -> None:
+        if not any(self.app.workspace.segmentation(name).segments for name in "ab"):
+            self.stroke()
         with tempfile.TemporaryDirectory(dir=self.folder) as out:
             run_export(NullContext(), "nifti", cases_of(self.app.workspace), Path(out) / "out")
 
